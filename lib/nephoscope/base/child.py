@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Children that can be abandoned: commands, and functions that may hang in the kernel.
+
+A process in uninterruptible sleep takes no signal, and waiting for it hangs the one who waits (subprocess.run does, CPython
+3.11). So whatever can block on a dead disk or server runs in a child of its own session, with its own stdio, answering by a
+pipe; when it is late it is killed, waited for once without blocking, and left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nephoscope.base.failed import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
+from nephoscope.base.run import Run
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CHILDREN = 16  # side by side, at most
+GRACE = 0.1  # seconds in which a killed child is expected to be gone
+
+
+class Answer(NamedTuple):
+    """How a command ended: its exit status (negative: the signal), and its two outputs as text."""
+
+    status: int
+    out: str
+    err: str
+
+
+def find(program: str) -> str | None:
+    """Return the absolute path of a program, looked for on a fixed PATH, or None."""
+    if "/" in program:
+        return program if os.access(program, os.X_OK) else None
+    for directory in PATH.split(":"):
+        path = f"{directory}/{program}"
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return None
+
+
+def command(
+    argv: Sequence[str],
+    run: Run,
+    *,
+    of: str = "",
+    sudo: bool = False,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    limit: int = 32 << 20,
+    seconds: float | None = None,
+) -> Answer:
+    """Run a command to its end, within the time that is left, and return its answer whatever its exit status.
+
+    argv     argument list; no shell; the program absolute, or found on PATH of this module
+    sudo     run it by `sudo -n`, unless this already is root
+    env      added to PATH, HOME and LC_ALL=C, which are all that it gets
+    stdin    given to it; kept below 64 KiB, the size of a pipe
+    limit    bytes of its output at most
+    seconds  its own share of the deadline
+    Raises Failed: absent (not installed), not-allowed (sudo refused, not executable), unreachable (no answer in time),
+    unreadable (too much output).
+    """
+    import subprocess
+
+    shown = " ".join(argv[:6]) + (" …" if len(argv) > 6 else "")
+    program = find(argv[0])
+    if program is None:
+        if os.path.exists(argv[0]) and "/" in argv[0]:
+            raise Failed(NOT_ALLOWED, of, f"run {shown}", f"{argv[0]} may not be executed")
+        raise Failed(ABSENT, of, f"run {shown}", f"{argv[0]} is not installed")
+    line = [program, *argv[1:]]
+    if sudo and os.geteuid() != 0:
+        wrapper = find("sudo")
+        if wrapper is None:
+            raise Failed(NOT_ALLOWED, of, f"run {shown}", "sudo is not installed")
+        line = [wrapper, "-n", *line]
+    run.stage(f"run {shown}")
+    share = run.left() if seconds is None else min(seconds, run.left())
+    end = time.monotonic() + share
+    environment = {"PATH": PATH, "LC_ALL": "C", "HOME": os.environ.get("HOME", "/"), **(env or {})}
+    try:
+        process = subprocess.Popen(
+            line,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+            cwd="/",
+        )
+    except OSError as error:
+        raise Failed.of_os_error(of, f"run {shown}", error) from None
+    if process.stdin:
+        try:
+            process.stdin.write(stdin[:65536])
+            process.stdin.close()
+        except OSError:
+            pass
+    assert process.stdout and process.stderr  # noqa: S101 - for the type checker
+    streams: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
+    size = 0
+    poller = select.poll()
+    for descriptor in streams:
+        poller.register(descriptor, select.POLLIN)
+    waiting = set(streams)
+    while waiting and size <= limit:
+        left = end - time.monotonic()
+        events = poller.poll(max(0, int(left * 1000) + 1)) if left > 0 else []
+        if not events:
+            break
+        for descriptor, _ in events:
+            data = os.read(descriptor, 65536)
+            if data:
+                streams[descriptor].append(data)
+                size += len(data)
+            else:
+                poller.unregister(descriptor)
+                waiting.discard(descriptor)
+    if not waiting:
+        # Both ends are closed: it is about to exit, or it goes on without a voice, and then it is late as well.
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.002)
+    status = process.poll()
+    out, err = (b"".join(parts).decode("utf-8", "replace") for parts in streams.values())
+    process.stdout.close()
+    process.stderr.close()
+    if status is None:
+        _kill(process.pid)
+        if process.poll() is None:
+            process.returncode = -signal.SIGKILL  # abandoned: nothing may wait for it any more
+        if size > limit:
+            raise Failed(UNREADABLE, of, f"run {shown}", f"more than {limit} bytes of output")
+        raise Failed(UNREACHABLE, of, f"run {shown}", f"no answer in {share:.3g} s")
+    if sudo and status == 1 and err.lstrip().startswith("sudo:"):
+        raise Failed(NOT_ALLOWED, of, f"run {shown}", err.strip().splitlines()[0])
+    return Answer(status, out, err)
+
+
+def each(
+    run: Run,
+    jobs: Mapping[str, Callable[[], Any]],
+    *,
+    tried: str,
+    seconds: float = 5.0,
+) -> dict[str, Any | Failed]:
+    """Call each function in a forked child of its own, side by side, and return what each gave, in the order given.
+
+    jobs     object name -> function; what it returns must be plain JSON; it may raise Failed or OSError
+    tried    what is done, for the message
+    seconds  the longest that one may take
+    A late one is Failed unreachable. If it can't even be killed, `run.hung` keeps its pid and start time, and as long as
+    that process lives the object is not touched again.
+    """
+    results: dict[str, Any | Failed] = {}
+    queue = []
+    for of, job in jobs.items():
+        held = run.hung.get(of)
+        if held and start_time(held[0]) == held[1]:
+            minutes = max(0.0, run.clock.time() - held[2]) / 60
+            results[of] = Failed(
+                UNREACHABLE,
+                of,
+                tried,
+                f"hung for {minutes:.0f} min: process {held[0]} still waits in the kernel for it",
+            )
+        else:
+            run.hung.pop(of, None)
+            queue.append((of, job))
+    live: dict[int, tuple[str, int, float, list[bytes]]] = {}  # pipe -> object, pid, end, parts
+    poller = select.poll()
+    if queue:
+        run.stage(f"{tried}: {', '.join(of for of, _ in queue)}")
+    queue.reverse()
+    try:
+        while queue or live:
+            while queue and len(live) < CHILDREN and run.left() > 0:
+                of, job = queue.pop()
+                pid, pipe = _fork(of, tried, job)
+                live[pipe] = (of, pid, time.monotonic() + min(seconds, run.left()), [])
+                poller.register(pipe, select.POLLIN)
+            if not live:
+                break
+            left = min(end for _, _, end, _ in live.values()) - time.monotonic()
+            for pipe, _ in poller.poll(max(0, int(left * 1000) + 1)):
+                of, pid, end, parts = live[pipe]
+                data = os.read(pipe, 1 << 20)
+                if data:
+                    parts.append(data)
+                    continue
+                _forget(poller, pipe, live)
+                _reap(pid)
+                results[of] = _result(of, tried, b"".join(parts))
+            now = time.monotonic()
+            for pipe, (of, pid, end, _) in list(live.items()):
+                if now >= end:
+                    _forget(poller, pipe, live)
+                    started = start_time(pid)
+                    if not _kill(pid):
+                        run.hung[of] = [pid, started, int(run.clock.time())]
+                    results[of] = Failed(UNREACHABLE, of, tried, f"no answer in {min(seconds, run.seconds):.3g} s")
+    finally:
+        for pipe, (_, pid, _, _) in list(live.items()):  # a signal cut us short
+            _forget(poller, pipe, live)
+            _kill(pid)
+    for of, _ in queue:
+        results[of] = Failed(LATE, of, tried, "not begun: the time was up")
+    return {of: results[of] for of in jobs}
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process began, in clock ticks since boot (field 22 of /proc/PID/stat, man proc), or None if it is gone."""
+    try:
+        with open(f"/proc/{int(pid)}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _fork(of: str, tried: str, job: Callable[[], Any]) -> tuple[int, int]:
+    """Start one child; return its pid and the pipe that it answers by."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return pid, reader
+    code = 1
+    try:  # the child: nothing below may reach the caller's stack again
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        # The state's lock lives on in every copy of its descriptor: a child that hangs must not hold it.
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > 2 and int(name) != writer:
+                try:
+                    os.close(int(name))
+                except OSError:
+                    pass
+        os.chdir("/")
+        import json
+
+        try:
+            answer = ["ok", job()]
+        except Failed as failed:
+            answer = ["failed", failed.args]
+        except OSError as error:
+            answer = ["failed", Failed.of_os_error(of, tried, error).args]
+        except Exception as error:
+            answer = ["failed", (UNREADABLE, of, tried, f"{type(error).__name__}: {error}", "")]
+        data = json.dumps(answer).encode("utf-8", "surrogatepass")
+        while data:
+            data = data[os.write(writer, data) :]
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _result(of: str, tried: str, data: bytes) -> Any | Failed:
+    import json
+
+    try:
+        word, content = json.loads(data.decode("utf-8", "surrogatepass"))
+    except ValueError:
+        return Failed(UNREADABLE, of, tried, "the child died without an answer")
+    return Failed(*content) if word == "failed" else content
+
+
+def _forget(poller: select.poll, pipe: int, live: dict[int, Any]) -> None:
+    poller.unregister(pipe)
+    del live[pipe]
+    os.close(pipe)
+
+
+def _reap(pid: int) -> None:
+    """Collect a child that has closed its pipe, and so is gone in a moment."""
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass
+
+
+def _kill(pid: int) -> bool:
+    """Kill a child with its group; return whether it is gone. Never waits for one that stays."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+    end = time.monotonic() + GRACE
+    while True:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return start_time(pid) is None
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.005)
