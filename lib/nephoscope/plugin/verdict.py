@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a judge yields to a state, a first line, perfdata and the lines below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import nagiosplugin
+
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, Collecting, Failed
+from nephoscope.plugin.model import OK, RANK, UNKNOWN, WORDS, Finding, Metric, Threshold
+from nephoscope.plugin.nagios import STATES, Context, Performance, Results
+from nephoscope.plugin.text import clean, cut, human
+
+REASON_MAX = 240  # bytes of the text on line 1
+LINE_MAX = 4096  # bytes of line 1
+OUTPUT_MAX = 60 * 1024  # bytes of everything: NRPE 3 and 4 carry 64 KiB
+PERFDATA_MAX = 100  # items
+LINES_MAX = 40  # below line 1, unless -v
+
+
+class Item:
+    """One thing that was found, with its state and the words for it."""
+
+    __slots__ = ("cure", "leads", "of", "result", "state", "text")
+
+    def __init__(
+        self, state: int, of: str, text: str, *, result: Any = None, cure: str = "", leads: bool = False
+    ) -> None:
+        self.state, self.of, self.text = state, of, text
+        self.result, self.cure, self.leads = result, cure, leads
+
+
+class Verdict:
+    """What a run came to, before it is printed in one format or another."""
+
+    def __init__(self) -> None:
+        self.state = UNKNOWN
+        self.reason = ""
+        self.items: list[Item] = []
+        self.perfdata: list[Performance] = []
+        self.notes: list[str] = []  # said below line 1, whatever the state
+        self.remarks: list[str] = []  # said on line 1, behind the reason
+        self.absent = False
+        self.objects: dict[str, tuple[str, str]] = {}  # perfdata label -> threshold name, object
+
+
+def evaluate(
+    found: Iterable[Any],
+    contexts: Mapping[str, Context],
+    thresholds: Sequence[Threshold],
+    options: Any,
+    needs: Sequence[Any],
+    run: Any,
+) -> Verdict:
+    """Return the verdict over everything that the judge yields.
+
+    Raises TypeError and KeyError where the judge breaks its contract: a bug, told as one.
+    """
+    verdict = Verdict()
+    found = list(found)
+    excused = {thing.of for thing in found if isinstance(thing, Failed)}
+    seen = bool(found)
+    kept = kept_object = False
+    for thing in found:
+        of = thing.of
+        if of and not run.wants(of):
+            continue
+        kept = True
+        kept_object = kept_object or bool(of)
+        if isinstance(thing, Failed):
+            verdict.items.append(_failed(thing, options, needs))
+        elif isinstance(thing, Finding):
+            leads = not of and thing.state == OK
+            verdict.items.append(Item(thing.state, of, _of(of, thing.text), leads=leads))
+        elif isinstance(thing, Metric):
+            item = _metric(thing, contexts, excused)
+            if item:
+                verdict.items.append(item)
+        else:
+            raise TypeError(f"a judge yields Metric, Finding or Failed, not {type(thing).__name__}")
+    if run.left_out:
+        names = sorted(run.left_out)
+        verdict.notes.append(f"left out by --include/--exclude: {len(names)} ({cut(', '.join(names), 200)})")
+        if not kept or (options.include and not kept_object):
+            text = f"nothing matched --include/--exclude, which left out {len(names)}"
+            verdict.items.append(Item(options.absent_state, "", text))
+            verdict.absent = True
+    elif not seen:
+        verdict.items.append(Item(UNKNOWN, "", "nothing was looked at"))
+    failures = [thing for thing in found if isinstance(thing, Failed)]
+    if failures and len(failures) == len(found) and all(failed.kind == ABSENT for failed in failures):
+        verdict.absent = True
+    _perfdata(verdict, contexts, thresholds)
+    conclude(verdict)
+    return verdict
+
+
+def conclude(verdict: Verdict) -> None:
+    """Set state and reason from the items, worst first, within one state by name."""
+    results = Results()
+    for item in verdict.items:
+        results.add(item.result or nagiosplugin.Result(STATES[item.state], item.text))
+    verdict.state = int(results.most_significant_state) if verdict.items else UNKNOWN
+    verdict.items.sort(key=lambda item: (-RANK[item.state], not item.leads, item.of, item.text))
+    verdict.reason = _reason(verdict)
+
+
+def _of(of: str, text: str) -> str:
+    return clean(f"{of} {text}" if of else text)
+
+
+def _failed(failed: Failed, options: Any, needs: Sequence[Any]) -> Item:
+    late = options.timeout[1]
+    state = {
+        UNREACHABLE: options.unreachable_state,
+        ABSENT: options.absent_state,
+        LATE: UNKNOWN if late is None else late,
+    }.get(failed.kind, UNKNOWN)
+    text = f"{failed.of}: {failed.error}" if failed.of else failed.error
+    if failed.tried and failed.tried not in text:
+        text = f"{text} ({failed.tried})"
+    cure = failed.cure
+    if failed.kind == NOT_ALLOWED and not cure and needs:
+        cure = " or ".join(need.cure() for need in needs)
+    if cure and failed.kind == NOT_ALLOWED:
+        text = f"{text}: needs {cure}"
+    elif cure:
+        text = f"{text}: {cure}"
+    return Item(state, failed.of, clean(text))
+
+
+def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) -> Item | None:
+    if metric.name not in contexts:
+        raise KeyError(f"metric '{metric.name}' is no declared threshold of a mode that was asked for")
+    context = contexts[metric.name]
+    words = context.name[:-5] if context.name.endswith("_rate") else context.name
+    words = words.replace("_", " ")
+    value = metric.value
+    if isinstance(value, Collecting):
+        return Item(OK, metric.of, _of(metric.of, f"{words} collecting"), collecting=True)
+    if value is None or value != value or value in (float("inf"), float("-inf")):
+        if metric.of in excused:
+            return None
+        return Item(UNKNOWN, metric.of, _of(metric.of, f"{words} was not measured"))
+    # nagiosplugin carries the resource along: for us it is the name of the object.
+    noun = nagiosplugin.Metric(
+        metric.name, value, context.unit, metric.least, metric.most, context.name, context, metric.of
+    )
+    result = noun.evaluate()
+    text = f"{words} {human(value, context.unit, context.name)}"
+    if result.hint:
+        text = f"{text} is {result.hint}"
+    return Item(int(result.state), metric.of, _of(metric.of, text), result=result)
+
+
+def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Sequence[Threshold]) -> None:
+    """Choose and order the items: fixed names as declared, then those of objects by label, rates last."""
+    by_name: dict[str, list[Any]] = {name: [] for name in contexts}
+    for item in verdict.items:
+        if item.result is not None:
+            by_name[item.result.metric.name].append(item.result)
+    each = {threshold.name for threshold in thresholds if threshold.print == "each"}
+    budget = LINE_MAX - REASON_MAX - 100
+    chosen = _chosen(by_name, each)
+    while len(chosen) > PERFDATA_MAX or sum(len(str(performance)) + 1 for _, _, performance in chosen) > budget:
+        # Too much for one line: the threshold with the most objects is told as its worst and its sum.
+        sizes = {
+            name: len([result for result in by_name[name] if result.metric.resource]) for name in each & set(by_name)
+        }
+        most = max(sorted(sizes), key=lambda name: sizes[name], default=None)
+        if most is None or sizes[most] <= 1:
+            chosen = chosen[:PERFDATA_MAX]
+            while sum(len(str(performance)) + 1 for _, _, performance in chosen) > budget:
+                chosen.pop()
+            break
+        each.discard(most)
+        verdict.notes.append(
+            f"{most}: {sizes[most]} objects are too many for perfdata, which has their worst and their sum"
+        )
+        chosen = _chosen(by_name, each)
+    verdict.perfdata = [performance for _, _, performance in chosen]
+    verdict.objects = {performance.label: (name, of) for name, of, performance in chosen}
+
+
+def _chosen(by_name: Mapping[str, list[Any]], each: set[str]) -> list[tuple[str, str, Performance]]:
+    fixed: list[tuple[str, str, Performance]] = []
+    objects: list[tuple[str, str, Performance]] = []
+    for name, results in by_name.items():
+        if not results:
+            continue
+        if name in each:
+            for result in results:
+                entry = (name, result.metric.resource, result.metric.performance())
+                (objects if result.metric.resource else fixed).append(entry)
+            continue
+        top = _worst(results)
+        context = top.metric.contextobj
+        fixed.append((name, "", Performance(name, top.metric.value, context.unit, context.warning, context.critical)))
+        if context.unit in ("", "B", "c") and len(results) > 1 and not name.endswith("_rate"):
+            total = sum(result.metric.value for result in results)
+            fixed.append((name + "_sum", "", Performance(name + "_sum", total, context.unit)))
+    objects.sort(key=lambda entry: entry[2].label)
+    ordered = fixed + objects
+    labels: set[str] = set()
+    unique = []
+    for entry in sorted(ordered, key=lambda entry: entry[0].endswith("_rate")):  # stable: rates move to the end
+        if entry[2].label not in labels:
+            labels.add(entry[2].label)
+            unique.append(entry)
+    return unique
+
+
+def _worst(results: Sequence[Any]) -> Any:
+    """Return the worst result of one threshold; of equal states the farthest in the direction that alerts."""
+    context = results[0].metric.contextobj
+    limit = context.critical if context.critical.given else context.warning
+    low = limit.given and not limit.invert and limit.end == float("inf")
+    return max(results, key=lambda r: (RANK[int(r.state)], -r.metric.value if low else r.metric.value))
+
+
+def _reason(verdict: Verdict) -> str:
+    """Return what stands on line 1: each bad thing, worst first, or what was looked at and found well."""
+    bad = [item for item in verdict.items if item.state != OK]
+    parts: list[str] = []
+    if bad:
+        state = verdict.state
+        for item in bad:
+            text = item.text
+            if item.state != state:
+                text = f"{WORDS[item.state]}: {text}"
+                state = item.state
+            parts.append(text)
+        count = len(parts)
+    else:
+        leads = [item.text for item in verdict.items if item.leads]
+        parts = leads or _well(verdict.items)
+        count = len(parts)
+    parts = [*verdict.remarks, *parts] if not bad else [*parts, *verdict.remarks]
+    line = ""
+    for number, part in enumerate(parts):
+        longer = f"{line}, {part}" if line else part
+        rest = count - number - 1
+        more = f" … and {rest} more" if rest > 0 else ""
+        if len((longer + more).encode("utf-8", "replace")) > REASON_MAX:
+            left = len(parts) - number
+            if not line:
+                return cut(part, REASON_MAX - 16) + (f" and {left - 1} more" if left > 1 else "")
+            return f"{line} … and {left} more"
+        line = longer
+    return line
+
+
+def _well(items: Sequence[Item]) -> list[str]:
+    """Return the words of an OK: plain values, and of many objects their number and the worst value of each name."""
+    later = ["rates collecting"] if any(item.collecting for item in items) else []
+    items = [item for item in items if not item.collecting]
+    plain = [item.text for item in items if not item.of]
+    objects = sorted({item.of for item in items if item.of})
+    if len(objects) <= 3:
+        return plain + [item.text for item in items if item.of] + later
+    by_name: dict[str, list[Any]] = {}
+    for item in items:
+        if item.of and item.result is not None:
+            by_name.setdefault(item.result.metric.name, []).append(item.result)
+    told = [f"{len(objects)} looked at"]
+    for results in by_name.values():
+        top = _worst(results)
+        text = next(item.text for item in items if item.result is top)
+        told.append(text)
+    return plain + told + later
+
+
+def long_lines(verdict: Verdict, verbose: int) -> list[str]:
+    """Return the lines below line 1: one for an item, worst first, capped; then the notes."""
+    lines = []
+    if len(verdict.items) > 1 or (
+        verdict.items and cut(verdict.items[0].text, REASON_MAX - 16) != verdict.items[0].text
+    ):
+        shown = verdict.items if verbose else verdict.items[:LINES_MAX]
+        lines = [f"[{WORDS[item.state]}] {cut(item.text, 1000)}" for item in shown]
+        if len(shown) < len(verdict.items):
+            lines.append(f"… and {len(verdict.items) - len(shown)} more (-v shows them)")
+    return lines + [f"note: {clean(note)}" for note in verdict.notes]
