@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain HTTP on hot paths: http.client under one absolute deadline, with a size cap, strict TLS and no redirects.
+
+requests costs thirteen bare interpreter starts; it serves where cookies and log-in flows are needed, not here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from nephoscope.base.failed import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
+from nephoscope.base.run import Run
+
+LIMIT = 64 << 20  # bytes of one answer
+
+
+class Response(NamedTuple):
+    """An answer: status, headers by lower-case name, the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Session:
+    """One connection to one server, kept alive between requests, closed by `close` or by leaving `with`.
+
+    base         "http://host:port" or "https://…"
+    of           the object's name in messages; the base unless said
+    ca_file      PEM file of the authorities to trust instead of the system's
+    fingerprint  SHA-256 digest of the certificate, in hex with or without colons: trusted instead of an authority
+    insecure     do not verify at all
+    cert, key    PEM files of a client certificate
+    redirects    how many redirects to follow, on the same host only: 0, unless asked for
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        base: str,
+        *,
+        of: str = "",
+        ca_file: str | None = None,
+        fingerprint: str | None = None,
+        insecure: bool = False,
+        cert: str | None = None,
+        key: str | None = None,
+        redirects: int = 0,
+    ) -> None:
+        parts = urlsplit(base)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failed(UNREADABLE, of, "", f"'{base}' is no http:// or https:// address")
+        self.run, self.base, self.of, self.redirects = run, base, of or parts.netloc, redirects
+        self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
+        self._pin = (fingerprint or "").replace(":", "").lower()
+        self._verify = not (insecure or self._pin)
+        self._files = (ca_file, cert, key)
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Response:
+        """GET a path. Raises Failed as `request` does."""
+        return self.request("GET", path, headers=headers)
+
+    def json(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
+        """GET a path and return its JSON.
+
+        Raises Failed: as `request` does; not-allowed for 401 and 403; unreachable for 5xx; unreadable for any other
+        status but 200 and for what is no JSON.
+        """
+        response = self.get(path, {"Accept": "application/json", **(headers or {})})
+        tried = f"GET {path}"
+        if response.status in (401, 403):
+            raise Failed(NOT_ALLOWED, self.of, tried, f"HTTP {response.status}")
+        if response.status >= 500:
+            raise Failed(UNREACHABLE, self.of, tried, f"HTTP {response.status}")
+        if response.status != 200:
+            raise Failed(UNREADABLE, self.of, tried, f"HTTP {response.status}")
+        try:
+            return json.loads(response.body)
+        except (ValueError, RecursionError):
+            raise Failed(UNREADABLE, self.of, tried, f"not JSON: {response.body[:40]!r}") from None
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Make one request and return the whole answer, whatever its status.
+
+        Raises Failed: unreachable (refused, no name, cut, silent), not-allowed (the certificate does not verify),
+        unreadable (no HTTP, larger than 64 MiB), late (no time was left to begin).
+        """
+        for _ in range(self.redirects + 1):
+            response = self._one(method, path, body, headers or {})
+            target = urlsplit(urljoin(self.base, response.headers.get("location", "")))
+            if response.status not in (301, 302, 303, 307, 308) or not self.redirects:
+                return response
+            if target.hostname != self._host:
+                raise Failed(UNREADABLE, self.of, f"{method} {path}", f"redirected to another host, {target.hostname}")
+            path = target.path + (f"?{target.query}" if target.query else "")
+        raise Failed(UNREADABLE, self.of, f"{method} {path}", f"more than {self.redirects} redirects")
+
+    def _one(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
+        tried = f"{method} {path.partition('?')[0]}"
+        self.run.stage(f"{tried} of {self.of}")
+        if self.run.left() <= 0:
+            raise Failed(LATE, self.of, tried, "not begun: the time was up")
+        started = time.monotonic()
+        fresh = self._connection is None
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._patience()
+            try:
+                self._connection.request(method, path, body, {"Connection": "keep-alive", **headers})
+                response = self._connection.getresponse()
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                # A kept connection may have been closed by the server meanwhile; only what changes nothing is asked again.
+                self.close()
+                if fresh or method not in ("GET", "HEAD"):
+                    raise
+                self._connection = self._connect()
+                self._patience()
+                self._connection.request(method, path, body, dict(headers))
+                response = self._connection.getresponse()
+            data = self._read(response, tried)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            cure = "trust its authority by --ca-file, or the certificate itself by --fingerprint"
+            raise Failed(NOT_ALLOWED, self.of, tried, f"certificate: {error.verify_message}", cure) from None
+        except ssl.SSLError as error:
+            self.close()
+            raise Failed(UNREADABLE, self.of, tried, f"TLS: {error.reason or error}") from None
+        except TimeoutError:
+            self.close()
+            raise Failed(UNREACHABLE, self.of, tried, f"no answer in {time.monotonic() - started:.1f} s") from None
+        except (http.client.IncompleteRead, http.client.RemoteDisconnected):
+            self.close()
+            raise Failed(UNREACHABLE, self.of, tried, "the connection was cut before the answer was whole") from None
+        except http.client.HTTPException as error:
+            self.close()
+            raise Failed(UNREADABLE, self.of, tried, f"no HTTP: {type(error).__name__}") from None
+        except OSError as error:
+            self.close()
+            if "timed out" in str(error):  # Python 3.9: socket.timeout is no TimeoutError yet
+                raise Failed(UNREACHABLE, self.of, tried, f"no answer in {time.monotonic() - started:.1f} s") from None
+            raise Failed.of_os_error(self.of, tried, error) from None
+        if response.will_close:
+            self.close()
+        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        left = max(0.05, self.run.left())
+        if not self._tls:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=left)
+            connection.connect()
+            return connection
+        ca_file, cert, key = self._files
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+            if not self._verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if cert:
+                context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            named = ", ".join(name for name in self._files if name)
+            raise Failed(
+                NOT_ALLOWED, self.of, f"read {named}", getattr(error, "strerror", None) or str(error)
+            ) from None
+        secure = http.client.HTTPSConnection(self._host, self._port, timeout=left, context=context)
+        secure.connect()
+        if self._pin:
+            import hashlib
+
+            digest = hashlib.sha256(secure.sock.getpeercert(True) or b"").hexdigest()
+            if digest != self._pin:
+                secure.close()
+                raise Failed(
+                    NOT_ALLOWED, self.of, "verify the certificate", f"its fingerprint is {digest}, not the one given"
+                )
+        return secure
+
+    def _patience(self) -> None:
+        """Give the socket what is left of the deadline, for its next single wait."""
+        if self._connection is not None and isinstance(self._connection.sock, socket.socket):
+            self._connection.sock.settimeout(max(0.05, self.run.left()))
+
+    def _read(self, response: http.client.HTTPResponse, tried: str) -> bytes:
+        """Read the body in pieces: a server that drips one byte a second must not outlive the deadline."""
+        parts = []
+        size = 0
+        while True:
+            if self.run.left() <= 0:
+                raise TimeoutError
+            self._patience()
+            part = response.read1(65536)
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+            if size > LIMIT:
+                self.close()
+                raise Failed(UNREADABLE, self.of, tried, f"more than {LIMIT >> 20} MiB")
+        if response.length:  # read1 does not complain about a body that ends too early
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(parts)
