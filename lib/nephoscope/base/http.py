@@ -7,18 +7,52 @@ requests costs thirteen bare interpreter starts; it serves where cookies and log
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 import ssl
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urljoin, urlsplit
 
 from nephoscope.base.failed import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.base.run import Run
 
 LIMIT = 64 << 20  # bytes of one answer
+
+
+class _Reader(io.RawIOBase):
+    """Gives each single wait what is left of the deadline: a server that drips a byte a second must not outlive it."""
+
+    def __init__(self, sock: Any, run: Run) -> None:
+        super().__init__()
+        self._sock, self._run = sock, run
+        self._raw = sock.makefile("rb", buffering=0)  # holds the socket open when http.client lets go of it
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._run.left()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return cast("int | None", self._raw.readinto(buffer))
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Socket:
+    """What http.client's response wants of a socket: a file to read."""
+
+    def __init__(self, sock: Any, run: Run) -> None:
+        self._sock, self._run = sock, run
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._sock, self._run), 65536)
 
 
 class Response(NamedTuple):
@@ -170,8 +204,7 @@ class Session:
         left = max(0.05, self.run.left())
         if not self._tls:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=left)
-            connection.connect()
-            return connection
+            return self._ready(connection)
         ca_file, cert, key = self._files
         try:
             context = ssl.create_default_context(cafile=ca_file)
@@ -186,7 +219,7 @@ class Session:
                 NOT_ALLOWED, self.of, f"read {named}", getattr(error, "strerror", None) or str(error)
             ) from None
         secure = http.client.HTTPSConnection(self._host, self._port, timeout=left, context=context)
-        secure.connect()
+        self._ready(secure)
         if self._pin:
             import hashlib
 
@@ -198,19 +231,22 @@ class Session:
                 )
         return secure
 
+    def _ready(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
+        connection.connect()
+        wrap: Any = lambda sock, **words: http.client.HTTPResponse(cast("Any", _Socket(sock, self.run)), **words)  # noqa: E731
+        connection.response_class = wrap
+        return connection
+
     def _patience(self) -> None:
         """Give the socket what is left of the deadline, for its next single wait."""
         if self._connection is not None and isinstance(self._connection.sock, socket.socket):
             self._connection.sock.settimeout(max(0.05, self.run.left()))
 
     def _read(self, response: http.client.HTTPResponse, tried: str) -> bytes:
-        """Read the body in pieces: a server that drips one byte a second must not outlive the deadline."""
+        """Read the body, within its cap."""
         parts = []
         size = 0
         while True:
-            if self.run.left() <= 0:
-                raise TimeoutError
-            self._patience()
             part = response.read1(65536)
             if not part:
                 break

@@ -23,13 +23,13 @@ LINES_MAX = 40  # below line 1, unless -v
 class Item:
     """One thing that was found, with its state and the words for it."""
 
-    __slots__ = ("cure", "leads", "of", "result", "state", "text")
+    __slots__ = ("collecting", "leads", "of", "result", "state", "text")
 
     def __init__(
-        self, state: int, of: str, text: str, *, result: Any = None, cure: str = "", leads: bool = False
+        self, state: int, of: str, text: str, *, result: Any = None, leads: bool = False, collecting: bool = False
     ) -> None:
         self.state, self.of, self.text = state, of, text
-        self.result, self.cure, self.leads = result, cure, leads
+        self.result, self.leads, self.collecting = result, leads, collecting
 
 
 class Verdict:
