@@ -176,9 +176,9 @@ def common(
         add("--cert", metavar="FILE", help="client certificate, PEM")
         add("--key", metavar="FILE", help="key of the client certificate, PEM")
     if modes:
-        add("--mode", repeat=True, choices=tuple(modes), metavar="MODE", looks=True)
+        add("--mode", repeat=True, choices=tuple(modes), metavar="MODE", help="", looks=True)
     if presets:
-        add("--preset", repeat=True, choices=tuple(presets), metavar="PRESET", looks=True)
+        add("--preset", repeat=True, choices=tuple(presets), metavar="PRESET", help="", looks=True)
     add(
         "--warning", short="-w", repeat=True, metavar="RANGE", help="WARNING outside RANGE; NAME=RANGE; NAME/GLOB=RANGE"
     )
