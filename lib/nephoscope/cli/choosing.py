@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which checks a run is to make: by names, by roles, by a file, or all that make sense on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from nephoscope import catalogue
+from nephoscope.cli.running import Job
+from nephoscope.plugin import UNKNOWN, BadOption
+from nephoscope.plugin.options import Show
+
+if TYPE_CHECKING:
+    from nephoscope.export.roles import Roles
+    from nephoscope.plugin import Check
+
+
+class Refused(Exception):
+    """What was asked for cannot be done; the text names the thing and, where there is one, the nearest real one."""
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return a clause that names the nearest of the real names, or all of them when they are few."""
+    names = sorted(names)
+    close = difflib.get_close_matches(word, names, 1, 0.5)
+    if close:
+        return f": did you mean {close[0]}?"
+    return f": there are {', '.join(names)}" if names and len(names) <= 12 else ""
+
+
+def full_name(name: str) -> str:
+    """Return a check's name from itself or from its short form. Raises Refused."""
+    names = catalogue.names()
+    for candidate in (name, f"check_{name}"):
+        if candidate in names:
+            return candidate
+    short = [known.removeprefix("check_") for known in names]
+    close = difflib.get_close_matches(name.removeprefix("check_"), short, 1, 0.5)
+    raise Refused(f"no check {name}" + (f": did you mean check_{close[0]}?" if close else ": see nephoscope list"))
+
+
+def load(name: str) -> Check:
+    """Return the check of this full name. Raises Refused when its file cannot be loaded."""
+    try:
+        return catalogue.load(name)
+    except Exception as error:
+        raise Refused(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def roles(file: str | None) -> Roles:
+    """Return the suite's roles, or those of a file. Raises Refused."""
+    from nephoscope.export import roles as roles_
+
+    try:
+        return roles_.load(file)
+    except roles_.BadRoles as error:
+        raise Refused(str(error)) from None
+
+
+def jobs(options: argparse.Namespace, terminal: bool) -> list[Job]:
+    """Return what names, --role and --file ask for, in that order; without any of them, what makes sense here.
+
+    terminal: a person looks on, so the schedulers' state is read and not written. Raises Refused.
+    """
+    chosen = [_named(words, terminal) for words in options.name]
+    if options.file is not None or options.role:
+        known = roles(options.file)
+        source = options.file or "the roles"
+        for role in options.role:
+            if role not in known.names():
+                raise Refused(f"no role {role} in {source}{nearest(role, known.names())}")
+        for service in known.services(*(options.role or known.names())):
+            where = f"{source}: service {service.name}"
+            try:
+                check = full_name(service.check)
+            except Refused as error:
+                raise Refused(f"{where}: {error}") from None
+            label = check if check == f"check_{service.name}" else f"{service.name} ({check})"
+            chosen.append(_job(check, service.argv(), label, where, terminal))
+    return chosen or list(_here(terminal))
+
+
+def _named(words: str, terminal: bool) -> Job:
+    try:
+        name, *argv = shlex.split(words) or [""]
+    except ValueError as error:
+        raise Refused(f"{words}: {error}") from None
+    name = full_name(name)
+    return _job(name, argv, " ".join((name, *argv)), name, terminal)
+
+
+def _here(terminal: bool) -> Iterable[Job]:
+    """Give every check that runs on a node: with its own defaults, else as the role `node` would run it."""
+    for name in catalogue.names():
+        try:
+            check = load(name)
+        except Refused as error:
+            yield Job(name, (), name, _raiser(error))
+            continue
+        if "node" not in check.where:
+            continue
+        try:
+            yield _job(name, [], name, name, terminal)
+        except Refused:  # it needs to be told what to look at
+            for service in roles(None).services("node"):
+                if service.check == name:
+                    yield _job(name, service.argv(), f"{service.name} ({name})", service.name, terminal)
+
+
+def _job(name: str, argv: list[str], label: str, where: str, terminal: bool) -> Job:
+    """Return the job. Raises Refused where the check would refuse its options."""
+    try:
+        check = load(name)
+    except Refused as error:
+        return Job(name, tuple(argv), label, _raiser(error))
+    seconds, state = check.deadline, None
+    try:
+        seconds, state = check.parse(*argv).timeout
+    except BadOption as error:
+        raise Refused(f"{where}: {error}") from None
+    except Show:
+        pass  # -h or -V: the check answers that itself
+    late = UNKNOWN if state is None else state
+    return Job(name, tuple(argv), label, lambda: check.run(argv, terminal=terminal), seconds, late)
+
+
+def _raiser(error: Exception) -> Any:
+    def look() -> NoReturn:
+        raise error
+
+    return look
