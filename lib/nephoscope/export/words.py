@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all exports say in the same way: names, marks, descriptions."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nephoscope.export.roles import BadRoles, Roles, Service
+
+if TYPE_CHECKING:
+    from nephoscope.plugin import Check
+    from nephoscope.plugin.options import Option
+
+PREFIX = "nephoscope_"
+MARK = "Written by `nephoscope export {}`: change roles.toml or the check, not this file."
+# What a scheduler has no use for: pages, other formats, and permission to a hand run to write.
+_NOT_EXPORTED = ("--help", "--version", "--verbose", "--format", "--save")
+
+
+def command(check: Check) -> str:
+    """Return the name of the check in other people's space."""
+    return PREFIX + check.thing
+
+
+def variable(check: Check, option: Option) -> str:
+    """Return the custom variable that carries the option."""
+    return f"{PREFIX}{check.thing}_{option.dest}"
+
+
+def exported(check: Check) -> list[Option]:
+    """Return the options that a scheduler may set; verbosity, which counts, is not among them."""
+    return [option for option in check.options if option.flag not in _NOT_EXPORTED]
+
+
+def describe(check: Check, option: Option) -> str:
+    """Return the option's help on one line, with its choices and its default."""
+    text = " ".join((option.help or "").split())
+    notes = []
+    if option.flag in ("--warning", "--critical"):
+        notes.append(limits(check, option.flag == "--warning"))
+    elif option.choices and option.flag not in ("--mode", "--preset"):  # the help of these names them
+        notes.append(f"one of {', '.join(option.choices)}")
+    if not option.common:
+        default = option.default
+        shown = ", ".join(map(str, default)) if isinstance(default, (tuple, list)) else default
+        if shown not in (None, "", False) and "default" not in text:
+            notes.append(f"default {shown}")
+    if option.required:
+        notes.append("required")
+    if option.repeat:
+        notes.append("may be a list")
+    notes = [note for note in notes if note]
+    return text + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def limits(check: Check, warning: bool) -> str:
+    """Return the default ranges of one severity, "name 80, other 10:"."""
+    ranges = ((threshold.name, threshold.warning if warning else threshold.critical) for threshold in check.thresholds)
+    return ", ".join(f"{name} {given}" for name, given in ranges if given is not None)
+
+
+def seconds(check: Check, service: Service | None = None) -> float:
+    """Return the deadline of a run, as the service sets it or the check has it."""
+    for name, value in service.options if service else ():
+        if name == "timeout" and isinstance(value, str):
+            from nephoscope.plugin import duration
+
+            return duration(value.partition(":")[0])
+    return float(check.deadline)
+
+
+def on_node(check: Check) -> bool:
+    """Say whether the check looks at the machine on which it runs."""
+    return "node" in check.where
+
+
+def bound(checks: Iterable[Check], roles: Roles) -> dict[str, Check]:
+    """Return the checks by name. Raises BadRoles when the roles ask for what the checks do not have."""
+    checks = list(checks)
+    faults = roles.faults(checks)
+    if faults:
+        raise BadRoles("; ".join(faults))
+    return {check.name: check for check in checks}
+
+
+def line(plugin_dir: str, check: Check, service: Service) -> str:
+    """Return the service's command line, quoted for a shell."""
+    return shlex.join([f"{plugin_dir}/{check.name}", *service.argv()])
