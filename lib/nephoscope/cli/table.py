@@ -44,7 +44,8 @@ def summary(results: Sequence[Result], seconds: float, stopped: str) -> str:
     here = present(results)
     counts = [(sum(result.state == state for result in here), WORDS[state].lower()) for state in (2, 1, 3, 0)]
     said = ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing to look at"
-    return f"{len(here)} checks in {seconds:.1f} s: {said}" + (f" ({stopped})" if stopped else "")
+    checks = "1 check" if len(here) == 1 else f"{len(here)} checks"
+    return f"{checks} in {seconds:.1f} s: {said}" + (f" ({stopped})" if stopped else "")
 
 
 def details(result: Result, verbose: int) -> list[str]:
