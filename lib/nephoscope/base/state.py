@@ -69,10 +69,10 @@ class Store:
         """Return whether this user may keep state here: the directory is its own, or can be made."""
         try:
             return os.stat(self.directory).st_uid == os.geteuid()
-        except FileNotFoundError:
-            return True
-        except OSError:
+        except PermissionError:
             return False
+        except OSError:
+            return True  # not there yet, or in a way that `lock` tells better
 
     def lock(self, seconds: float = 2.0) -> bool:
         """Take the lock within `seconds`, making the directory if need be; False when another run holds it.
@@ -122,7 +122,7 @@ class Store:
                     data += part
             finally:
                 os.close(descriptor)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except OSError as error:
             raise StateError(

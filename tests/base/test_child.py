@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Children: answers, failures, lateness, and that one which can't be killed is left alone until it is gone."""
+
+import os
+import signal
+import stat
+import time
+
+import pytest
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, child
+
+
+def script(tmp_path, body, name="tool"):
+    path = tmp_path / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def alive(pid):
+    return child.start_time(pid) is not None
+
+
+def test_a_command_answers_with_status_and_both_outputs(tmp_path):
+    tool = script(tmp_path, 'echo "out $1"; echo err >&2; exit 4')
+    assert child.command([tool, "a b"], Run()) == child.Answer(4, "out a b\n", "err\n")
+
+
+def test_a_command_gets_a_bare_environment_no_stdin_and_its_own_session(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter22")
+    tool = script(tmp_path, "env; cat; pwd; ps -o sid= -p $$ 2>/dev/null")
+    out = child.command([tool], Run(), env={"EXTRA": "1"}).out
+    assert "hunter22" not in out
+    assert {"LC_ALL=C", "EXTRA=1", f"PATH={child.PATH}"} <= set(out.splitlines())
+    assert child.command([script(tmp_path, "cat", "in")], Run(), stdin=b"given").out == "given"
+
+
+def test_bytes_that_are_no_text_are_replaced(tmp_path):
+    assert child.command([script(tmp_path, "printf 'a\\377b'")], Run()).out == "a\ufffdb"
+
+
+@pytest.mark.parametrize(("argv", "kind"), [(["nosuchprogram"], ABSENT), (["/nonexistent/tool"], ABSENT)])
+def test_a_missing_program_is_absent(argv, kind):
+    with pytest.raises(Failed, match="is not installed") as raised:
+        child.command(argv, Run(), of="thing")
+    assert (raised.value.kind, raised.value.of) == (kind, "thing")
+
+
+def test_a_program_without_the_x_bit_is_not_allowed(tmp_path):
+    path = tmp_path / "plain"
+    path.write_text("")
+    with pytest.raises(Failed, match="may not be executed") as raised:
+        child.command([str(path)], Run())
+    assert raised.value.kind == NOT_ALLOWED
+
+
+def test_a_silent_command_is_killed_with_its_children(tmp_path):
+    tool = script(tmp_path, f"sleep 60 & echo $! > {tmp_path}/pid; wait")
+    begun = time.monotonic()
+    with pytest.raises(Failed, match=r"no answer in 0\.3 s") as raised:
+        child.command([tool], Run(8), seconds=0.3)
+    assert time.monotonic() - begun < 0.8
+    assert raised.value.kind == UNREACHABLE
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_command_that_closed_its_outputs_and_goes_on_is_late(tmp_path):
+    with pytest.raises(Failed, match="no answer"):
+        child.command([script(tmp_path, "exec >&- 2>&-; sleep 60")], Run(8), seconds=0.3)
+
+
+def test_a_flood_is_cut(tmp_path):
+    with pytest.raises(Failed, match="more than 100000 bytes of output") as raised:
+        child.command([script(tmp_path, "yes")], Run(), limit=100_000)
+    assert raised.value.kind == UNREADABLE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_sudo_that_refuses_is_not_allowed(tmp_path, monkeypatch):
+    fake = script(tmp_path, 'echo "sudo: a password is required" >&2; exit 1', "sudo")
+    monkeypatch.setattr(child, "find", lambda program: fake if program == "sudo" else "/bin/true")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(Failed, match="a password is required") as raised:
+        child.command(["/bin/true"], Run(), sudo=True)
+    assert raised.value.kind == NOT_ALLOWED
+
+
+def test_each_gives_every_answer_in_order():
+    run = Run()
+    jobs = {str(number): (lambda n=number: [n, n * 2]) for number in range(40)}
+    answers = child.each(run, jobs, tried="double")
+    assert answers == {str(number): [number, number * 2] for number in range(40)}
+    assert list(answers) == list(jobs)
+    assert run.hung == {}
+
+
+def raiser(error):
+    raise error
+
+
+def test_each_tells_failures_apart():
+    answers = child.each(
+        Run(),
+        {
+            "failed": lambda: raiser(Failed(ABSENT, "failed", "a", "b", "c")),
+            "denied": lambda: raiser(PermissionError(13, "Permission denied")),
+            "bug": lambda: 1 / 0,
+            "died": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "odd": lambda: {"\udcff": "\ud800"},
+            "big": lambda: "x" * 3_000_000,
+        },
+        tried="do it",
+    )
+    assert answers["failed"] == Failed(ABSENT, "failed", "a", "b", "c")
+    assert answers["denied"] == Failed(NOT_ALLOWED, "denied", "do it", "Permission denied")
+    assert answers["bug"] == Failed(UNREADABLE, "bug", "do it", "ZeroDivisionError: division by zero")
+    assert answers["died"] == Failed(UNREADABLE, "died", "do it", "the child died without an answer")
+    assert answers["odd"] == {"\udcff": "\ud800"}
+    assert len(answers["big"]) == 3_000_000
+
+
+def test_late_children_are_killed_side_by_side():
+    run = Run(8)
+    begun = time.monotonic()
+    jobs = {**{str(n): (lambda: time.sleep(60)) for n in range(10)}, "ok": lambda: 1}
+    answers = child.each(run, jobs, tried="sleep", seconds=0.3)
+    assert time.monotonic() - begun < 2
+    assert answers.pop("ok") == 1
+    assert {failed.kind for failed in answers.values()} == {UNREACHABLE}
+    assert answers["3"].error == "no answer in 0.3 s"
+    assert run.hung == {}  # a sleeper dies of SIGKILL: nothing is left to remember
+
+
+def test_what_was_not_begun_in_time_is_late():
+    answers = child.each(Run(0.6), {str(n): (lambda: time.sleep(60)) for n in range(20)}, tried="sleep", seconds=5)
+    assert answers["19"] == Failed(LATE, "19", "sleep", "not begun: the time was up")
+    assert answers["0"].kind == UNREACHABLE
+
+
+def test_an_object_whose_child_still_lives_is_not_touched_again():
+    sleeper = os.fork()
+    if not sleeper:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        touched = []
+        run = Run(hung={"/mnt": [sleeper, child.start_time(sleeper), time.time() - 600]})
+        answers = child.each(run, {"/mnt": lambda: touched.append(1)}, tried="stat")
+        assert answers["/mnt"].error.startswith(f"hung for 10 min: process {sleeper} still waits")
+        assert run.hung
+    finally:
+        os.kill(sleeper, signal.SIGKILL)
+        os.waitpid(sleeper, 0)
+    assert child.each(run, {"/mnt": lambda: "back"}, tried="stat") == {"/mnt": "back"}
+    assert run.hung == {}
+
+
+def test_a_pid_that_belongs_to_another_process_by_now_holds_nothing_back():
+    run = Run(hung={"/mnt": [os.getpid(), 1, time.time()]})
+    assert child.each(run, {"/mnt": lambda: 5}, tried="stat") == {"/mnt": 5}
+
+
+def test_a_child_holds_no_descriptor_of_its_parent(tmp_path):
+    with open(tmp_path / "held", "w"):
+        answers = child.each(
+            Run(),
+            {
+                "x": lambda: [
+                    os.readlink(f"/proc/self/fd/{fd}")
+                    for fd in os.listdir("/proc/self/fd")
+                    if os.path.exists(f"/proc/self/fd/{fd}")
+                ]
+            },
+            tried="look",
+        )
+    assert [path for path in answers["x"] if "held" in path] == []
+
+
+def test_start_time_of_this_process_and_of_none():
+    assert child.start_time(os.getpid()) > 0
+    assert child.start_time(2**22 + 1) is None
+
+
+def test_find_takes_programs_only(tmp_path):
+    assert stat.S_ISREG(os.stat(child.find("sh")).st_mode)
+    assert child.find(str(tmp_path / "nosuch")) is None
