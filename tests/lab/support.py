@@ -31,8 +31,14 @@ def missing(reason: str) -> None:
 
 
 def need(*programs: str) -> list[str]:
-    """Return the paths of `programs` (names, or absolute paths), or skip the lab and name what is missing."""
-    found = {name: shutil.which(name, path=os.pathsep.join(PLACES)) for name in programs}
+    """Return the paths of `programs` (names, or absolute paths of any file), or skip the lab and name what is missing."""
+
+    def find(name: str) -> str | None:
+        if name.startswith("/"):
+            return name if os.path.exists(name) else None
+        return shutil.which(name, path=os.pathsep.join(PLACES))
+
+    found = {name: find(name) for name in programs}
     absent = sorted(name for name, path in found.items() if path is None)
     if absent:
         missing(f"not installed: {', '.join(absent)} (./test --install brings them)")
