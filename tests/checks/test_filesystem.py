@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+
+import pytest
+from nephoscope.base import COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed
+from nephoscope.checks.node.check_filesystem import CHECK, YEAR, judge
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes.mounts import FileSystem, Survey
+
+GIB = 2**30
+ROOT = FileSystem("/", "ext4", 100 * GIB, 60 * GIB, 40.0, 5.0, "writable", "writable", "/etc/fstab", 0.0)
+
+
+def surveyed(*systems, missing=None, listed=1, fstab=None, left_out=None):
+    return Survey(systems, missing or {}, listed, fstab, left_out or {}, {})
+
+
+def judged(*argv, systems=(ROOT,), **words):
+    return list(judge(surveyed(*systems, **words), CHECK.parse(*argv)))
+
+
+def test_all_modes_of_a_good_one():
+    assert judged() == [
+        Metric("used", 40.0, "/", 0, 100),
+        Metric("free", 60 * GIB, "/", 0, 100 * GIB),
+        Metric("inodes", 5.0, "/", 0, 100),
+        Metric("full_in", YEAR, "/"),
+        Finding(OK, "", "1 looked at, fullest / 40%, fstab lists 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        ("space", ["used", "free"]),
+        ("inode", ["inodes"]),
+        ("forecast", ["full_in"]),
+        ("readonly", []),
+        ("mounted", []),
+    ],
+)
+def test_each_mode_asks_its_own_question(mode, names):
+    found = judged("--mode", mode, missing={"/data": False}, systems=[ROOT._replace(access="stopped")])
+    assert [thing.name for thing in found if isinstance(thing, Metric)] == names
+    bad = [thing.state for thing in found if isinstance(thing, Finding) and thing.state]
+    assert bad == ([CRITICAL] if mode in ("readonly", "mounted") else [])
+
+
+def test_what_was_left_out_is_said():
+    found = judged("--mode", "space", left_out={"tmpfs": 3, "overlay": 2})
+    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40%; left out by type: 2 overlay, 3 tmpfs")
+
+
+def test_an_image_and_a_file_system_without_size_or_inodes_give_no_number():
+    image = ROOT._replace(path="/snap", kind="squashfs", used=None, inodes=None, access="read-only", wanted="read-only")
+    assert judged(systems=[image]) == [Finding(OK, "", "1 looked at, fstab lists 1")]
+
+
+def test_a_hung_one_stands_beside_the_others():
+    failed = Failed(UNREACHABLE, "/mnt/nfs", "ask the file system for its size", "no answer in 5 s")
+    found = judged("--mode", "space", systems=[failed, ROOT])
+    assert found[0] == failed
+    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40%")
+
+
+def test_nothing_but_failures_is_no_summary():
+    failed = Failed(UNREACHABLE, "/", "ask the file system for its size", "no answer in 5 s")
+    assert judged(systems=[failed]) == [failed]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"wanted": ""}, None),
+        ({"access": "read-only", "wanted": "read-only"}, None),
+        ({"access": "stopped", "why": "--read-only"}, None),
+        ({"access": "read-only here", "wanted": ""}, None),
+        (
+            {"access": "read-only"},
+            Finding(CRITICAL, "/", "is read-only and should be writable (/etc/fstab)"),
+        ),
+        (
+            {"access": "read-only", "wanted": "", "why": ""},
+            Finding(WARNING, "/", "is read-only, and neither /etc/fstab nor --read-only says so"),
+        ),
+        (
+            {"access": "stopped", "wanted": "read-only"},
+            Finding(CRITICAL, "/", "was stopped by the kernel after an error and takes no writes"),
+        ),
+        (
+            {"access": "read-only here"},
+            Finding(
+                WARNING,
+                "/",
+                "is mounted read-only here and should be writable (/etc/fstab): a bind mount, or the scheduler's sandbox",
+            ),
+        ),
+        (
+            {"access": "read-only here", "why": "--writable /srv"},
+            Finding(
+                CRITICAL,
+                "/",
+                "is mounted read-only here and should be writable (--writable /srv):"
+                " a bind mount, or the scheduler's sandbox",
+            ),
+        ),
+    ],
+)
+def test_read_only_by_surprise(change, expected):
+    found = judged("--mode", "readonly", systems=[ROOT._replace(**change)])
+    assert found[:-1] == ([expected] if expected else [])
+
+
+def test_what_fstab_lists_and_is_not_mounted():
+    found = judged("--mode", "mounted", missing={"/data": False, "/backup": True}, listed=3)
+    assert found == [
+        Finding(CRITICAL, "/data", "is listed in /etc/fstab and not mounted"),
+        Finding(WARNING, "/backup", "is listed in /etc/fstab and not mounted"),
+        Finding(OK, "", "1 looked at, fstab lists 3"),
+    ]
+
+
+def test_an_fstab_that_could_not_be_read_matters_where_it_is_asked():
+    failed = Failed(UNREADABLE, "/etc/fstab", "read /etc/fstab", "line 1 has fewer than three fields")
+    assert judged("--mode", "space", fstab=failed)[0] != failed
+    assert judged("--mode", "mounted", fstab=failed)[0] == failed
+    assert judged("--mode", "readonly", fstab=failed)[0] == failed
+
+
+@pytest.mark.parametrize(
+    ("growth", "value"),
+    [(COLLECTING, COLLECTING), (0.0, YEAR), (-5.0, YEAR), (GIB / 3600, 60 * 3600.0), (1e-9, YEAR)],
+)
+def test_the_time_until_it_is_full(growth, value):
+    found = judged("--mode", "forecast", systems=[ROOT._replace(growth=growth)])
+    assert found[0] == Metric("full_in", value, "/")
+
+
+@pytest.mark.parametrize(
+    ("change", "argv", "state"),
+    [
+        ({}, [], OK),
+        ({"used": 85.1}, [], WARNING),
+        ({"used": 95.1}, [], CRITICAL),
+        ({"inodes": 85.1}, [], WARNING),
+        ({"inodes": 95.1}, [], CRITICAL),
+        ({"growth": GIB / 4 / 3600}, [], OK),  # 10 days
+        ({"growth": GIB / 2 / 3600}, [], WARNING),  # 5 days
+        ({"growth": 5 * GIB / 3600}, [], CRITICAL),  # half a day
+        ({"used": 97.0, "free": 60 * GIB}, ["-w", "used//=98", "-c", "used//=99.5", "-c", f"free//={50 * GIB}:"], OK),
+        (
+            {"used": 97.0, "free": 40 * GIB},
+            ["-w", "used//=98", "-c", "used//=99.5", "-c", f"free//={50 * GIB}:"],
+            CRITICAL,
+        ),
+    ],
+)
+def test_the_limits(monkeypatch, tmp_path, change, argv, state):
+    monkeypatch.setattr("nephoscope.probes.mounts.survey", lambda run, **words: surveyed(ROOT._replace(**change)))
+    outcome = CHECK.run([*argv, "--state-dir", str(tmp_path / "state")])
+    assert outcome.state == state, outcome.text
+
+
+# -- through the frame, with a recorded mount table ------------------------------------------------------------------------
+
+TABLE = b"""27 1 254:0 / / rw - ext4 /dev/vda rw
+43 27 7:0 / /srv/a|b\\012\xff rw - ext4 /dev/loop0 rw
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_bytes(TABLE)
+    (tmp_path / "srv").mkdir()
+    os.mkdir(os.fsencode(tmp_path) + b"/srv/a|b\n\xff")
+    return str(tmp_path)
+
+
+def run(root, *argv, shift=0.0):
+    argv = [
+        "--state-dir",
+        f"{root}/state",
+        "-w",
+        "used=100",
+        "-c",
+        "used=100",
+        "-w",
+        "inodes=100",
+        "-c",
+        "inodes=100",
+        *argv,
+    ]
+    return CHECK.run(argv, root=root, clock=Clock(shift=shift))
+
+
+def test_odd_names_keep_the_output_whole(root):
+    outcome = run(root, "-w", "full_in=0:", "-c", "full_in=0:")
+    assert outcome.state == OK, outcome.text
+    assert outcome.line.count("|") == 1
+    outcome.text.encode()
+
+
+def test_the_state_carries_the_forecast_over(root):
+    for hours in range(4):
+        argv = ["--state-dir", f"{root}/state", "--mode", "forecast"]
+        outcome = CHECK.run(argv, root=root, clock=Clock(shift=3600.0 * hours))
+    assert [item for item in outcome.perfdata if item.startswith("root_full_in=")], outcome.text
+    assert "collecting" not in outcome.text
+
+
+def test_a_file_system_that_lost_its_mount_point(root):
+    os.rmdir(os.fsencode(root) + b"/srv/a|b\n\xff")
+    outcome = run(root)
+    assert outcome.state == CRITICAL
+    assert "no such directory, though it is mounted" in outcome.line
+
+
+def test_a_preset_whose_directory_is_not_here(root):
+    outcome = run(root, "--preset", "nova_compute")
+    assert outcome.state == UNKNOWN
+    assert "/var/lib/nova/instances: No such file or directory" in outcome.line
+
+
+def test_garbage_in_the_table(root):
+    with open(f"{root}/proc/self/mountinfo", "w") as file:
+        file.write("<html>\n")
+    outcome = run(root)
+    assert outcome.state == UNKNOWN
+    assert "a line is not understood" in outcome.line
+
+
+def test_nothing_of_the_types_asked_for(root):
+    assert run(root, "--mode", "space", "--type", "xfs").state == UNKNOWN
