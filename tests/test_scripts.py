@@ -160,6 +160,16 @@ def test_a_skip_is_a_failure_in_ci_alone(labs: Path) -> None:
     assert suite(labs, SKIP="1").returncode == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has what root cannot try")
+def test_what_root_cannot_try_is_no_failure(labs: Path) -> None:
+    text = "import pytest\n@pytest.mark.skipif(True, reason={!r})\ndef test_plain(): pass\n"
+    (labs / "tests/lab/EXPECTED").write_text("test_clock 3\n")
+    (labs / "tests/test_plain.py").write_text(text.format("root may read everything"))
+    assert suite(labs, CI="true").returncode == 0
+    (labs / "tests/test_plain.py").write_text(text.format("no roots"))
+    assert suite(labs, CI="true").returncode == 1
+
+
 def test_a_module_that_skips_itself_is_a_failure_in_ci(labs: Path) -> None:
     (labs / "tests/lab/EXPECTED").write_text("test_clock 3\n")
     (labs / "tests/lab/test_web.py").write_text("import pytest\npytest.skip('no web', allow_module_level=True)\n")
