@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from nephoscope.export import words
 from nephoscope.plugin import Check
 from nephoscope.plugin.options import Option
 
+from tests.lab import nrpe
 from tests.lab.icinga import Authority, Node, account
 from tests.lab.support import need, private_folder
 
@@ -22,8 +24,12 @@ pytestmark = pytest.mark.lab
 
 CHECKS = catalogue.all_checks()
 ROLES = export.load()
+CHECKS_BY_NAME = {check.name: check for check in CHECKS}
+ROLES_BY_NAME = {service.name: service for _, service in ROLES.all_services()}
 STATES = {0.0: "OK", 1.0: "WARNING", 2.0: "CRITICAL", 3.0: "UNKNOWN"}
 AWKWARD = "a b;c|d`e'f\"g\\h$i&<j>*ü"  # no shell may see it, no macro may eat it
+# One of these fits whatever form an option asks for.
+SAMPLES = ("/tmp", "7", "0.5", "3/30m", "5m", "critical", "name=2", "puppet=/tmp", "root", "https://localhost:1/x")
 
 HOSTS = """
 template Host "lab-host" {{
@@ -57,6 +63,13 @@ object Host "mistyped" {{
   import "lab-host"
   vars.cloud_roles = [ "node", "nova_compte" ]
 }}
+object Host "far" {{
+  import "lab-host"
+  address = "127.0.0.1"
+  vars.cloud_roles = [ {roles} ]
+  vars.nephoscope_via = "nrpe"
+  vars.nrpe_port = {nrpe_port}
+}}
 object Host "plain" {{ check_command = "dummy" }}
 """
 
@@ -69,7 +82,7 @@ def sample(option: Option, folder: Path) -> list[str]:
         found = list(option.choices)
     else:
         found = []
-        for text in (AWKWARD, "/tmp", "7", "0.5", "3/30m", "5m", "critical", "name=2", "root", "https://localhost:1/x"):
+        for text in (AWKWARD, *SAMPLES):
             try:
                 option.type(text)
             except ValueError:
@@ -107,13 +120,17 @@ def dsl(value: Any) -> str:
 
 @pytest.fixture(scope="module")
 def node(installed_plugins: Path) -> Iterator[Node]:
-    need("icinga2", "check_dummy")
-    with private_folder() as folder:
+    need("icinga2", "check_dummy", "nrpe", "check_nrpe", str(nrpe.DEBIAN))
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(private_folder())
+        daemon = stack.enter_context(nrpe.daemon(far, nrpe.command_files(far, installed_plugins)))
+        folder = stack.enter_context(private_folder())
         (folder / "options.ini").write_text("[none]\n")
         made = Node(folder / "lab", "lab", Authority(folder / "authority"))
         for name, text in export.FORMATS["icinga"](CHECKS, ROLES, str(installed_plugins)).items():
             made.write(f"conf.d/{name}", text)
-        made.write("conf.d/hosts.conf", HOSTS.format(roles=", ".join(f'"{name}"' for name in ROLES.names())))
+        roles = ", ".join(f'"{name}"' for name in ROLES.names())
+        made.write("conf.d/hosts.conf", HOSTS.format(roles=roles, nrpe_port=daemon.port))
         walk = ['object Host "walk" { check_command = "dummy" }']
         for check in CHECKS:
             variables, _ = every_option(check, folder)
@@ -153,10 +170,27 @@ def test_a_host_gets_the_services_of_its_roles(node: Node) -> None:
         by_host.setdefault(host, set()).add(service.removeprefix(words.PREFIX))
     node_role = {service.name for service in ROLES.services("node")}
     assert by_host["everything"] == {service.name for service in ROLES.services(*ROLES.names())}
+    assert by_host["far"] == by_host["everything"]
     assert by_host["tuned"] == node_role - {"filesystem"}
     assert by_host["own"] == node_role
     assert by_host["mistyped"] == node_role | {"roles"}
     assert "plain" not in by_host
+
+
+def test_a_host_may_be_asked_by_nrpe_instead(results: dict[str, dict[str, Any]]) -> None:
+    here = {name for name in results if name.startswith("everything!")}
+    far = {name for name in results if name.startswith("far!")}
+    assert {name.partition("!")[2] for name in far} == {name.partition("!")[2] for name in here}
+    for name in far:
+        service = ROLES_BY_NAME[name.partition("!nephoscope_")[2]]
+        check = CHECKS_BY_NAME[service.check]
+        result = results[name]
+        assert result["output"].startswith(f"{check.title} {STATES[result['state']]} - "), result["output"]
+        command = result["command"]
+        if words.on_node(check):
+            assert command[0].endswith("/check_nrpe")
+            assert command[command.index("-c") + 1] == name.partition("!")[2]
+            assert int(command[command.index("-t") + 1]) > words.seconds(check, service)
 
 
 def test_a_mistyped_role_is_told(results: dict[str, dict[str, Any]]) -> None:
@@ -166,13 +200,12 @@ def test_a_mistyped_role_is_told(results: dict[str, dict[str, Any]]) -> None:
 
 
 def test_state_and_words_of_every_service_agree(node: Node, results: dict[str, dict[str, Any]]) -> None:
-    things = {service.name: service.check.removeprefix("check_") for _, service in ROLES.all_services()}
     seen = 0
     for name, result in results.items():
         host, _, service = name.partition("!nephoscope_")
         if host == "everything":
             seen += 1
-            title = f"{things[service].upper()} {STATES[result['state']]} - "
+            title = f"{CHECKS_BY_NAME[ROLES_BY_NAME[service].check].title} {STATES[result['state']]} - "
             assert result["output"].startswith(title), (name, result["output"])
             assert "bug in" not in result["output"], result["output"]
             assert result["check_source"] == "lab"
