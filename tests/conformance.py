@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 import pytest
-
 from nephoscope.base import child
 from nephoscope.plugin import Check, limits
 from nephoscope.plugin.options import FORMATS
+
 from tests.plugin.readers import check_output
 
 UNITS = ("", "s", "B", "%", "c")

@@ -6,11 +6,27 @@ import subprocess
 import sys
 
 import pytest
-
 from nephoscope import catalogue
+
 from tests.conformance import RULES
 
-CLIENTS = "boto3 botocore openstack keystoneauth1 requests urllib3 pymysql psycopg2 puresnmp pysnmp pika amqp redfish rich tomli".split()
+CLIENTS = [
+    "boto3",
+    "botocore",
+    "openstack",
+    "keystoneauth1",
+    "requests",
+    "urllib3",
+    "pymysql",
+    "psycopg2",
+    "puresnmp",
+    "pysnmp",
+    "pika",
+    "amqp",
+    "redfish",
+    "rich",
+    "tomli",
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__[5:])
