@@ -16,8 +16,6 @@ from nephoscope import __version__, catalogue
 from nephoscope.cli.choosing import Refused, full_name, jobs, load, nearest, roles
 from nephoscope.plugin import OK, UNKNOWN, worst
 
-PLUGIN_DIR = "/opt/nephoscope/bin"
-
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 to 3, as the worst state of what was run; 3 for everything that was asked wrongly."""
@@ -75,7 +73,7 @@ def command(argv: Sequence[str]) -> int:
 
     export = commands.add_parser("export", help="the checks as files for schedulers, sudo and people")
     export.add_argument("what", metavar="WHAT", help="icinga, nrpe, nagios, director, sudoers or docs")
-    export.add_argument("--plugin-dir", default=PLUGIN_DIR, metavar="DIR", help=f"where the plugins lie ({PLUGIN_DIR})")
+    export.add_argument("--plugin-dir", metavar="DIR", help="where the plugins lie (/opt/nephoscope/bin)")
     export.add_argument("--output", metavar="DIR", help="write files below DIR instead of printing them")
     export.set_defaults(do=_export)
 
@@ -104,7 +102,7 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.what not in export.FORMATS:
         raise Refused(f"no export {options.what}{nearest(options.what, export.FORMATS)}")
-    files = export.FORMATS[options.what](catalogue.all_checks(), roles(None), options.plugin_dir)
+    files = export.FORMATS[options.what](catalogue.all_checks(), roles(None), options.plugin_dir or export.PLUGIN_DIR)
     for name, text in sorted(files.items()):
         if options.output is None:
             if len(files) > 1:
