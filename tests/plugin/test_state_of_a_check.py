@@ -3,6 +3,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from nephoscope.base import Clock, samples
@@ -141,7 +142,7 @@ def test_two_runs_at_once_the_second_reads_and_says_so(there):
     outer = counting_inside.run(there)
     assert outer.state == 0
     assert "another run of this check holds the state" in inside[1].text
-    assert json.loads(open(state_file(there)).read())["data"] == {"kept": 1}
+    assert json.loads(Path(state_file(there)).read_text())["data"] == {"kept": 1}
 
 
 def test_state_is_put_in_place_only_when_the_answer_is_out(there):

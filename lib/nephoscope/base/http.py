@@ -257,4 +257,5 @@ class Session:
                 raise Failed(UNREADABLE, self.of, tried, f"more than {LIMIT >> 20} MiB")
         if response.length:  # read1 does not complain about a body that ends too early
             raise http.client.IncompleteRead(b"", response.length)
+        response.close()  # it closes itself after read(), not after read1(), and would not let the next request through
         return b"".join(parts)
