@@ -104,3 +104,21 @@ def test_since_remembers_while_it_lasts():
 def test_boot_id_is_read_and_may_be_missing(tmp_path):
     assert samples.boot_id(Run(root=str(tmp_path))) == ""
     assert len(samples.boot_id(Run())) == 8
+
+
+def test_a_share_is_of_what_rose():
+    def made(*points):
+        samples_ = [Sample("b", at, {"bad": bad, "all": all_}) for at, bad, all_ in points]
+        return History(samples_[-1], tuple(samples_[:-1]))
+
+    assert made((0, 0, 0), (300, 5, 50)).share("bad", "all") == 10
+    assert made((0, 5, 50), (300, 5, 50)).share("bad", "all") == 0
+    assert made((300, 5, 50)).share("bad", "all") is COLLECTING
+
+
+def test_the_targets_own_clock_and_its_restart():
+    first = take(Run(), {"n": 100}, at=1000.0, boot="start-1")
+    second = take(Run(before=first.keep()), {"n": 700}, at=1300.0, boot="start-1")
+    assert second.rate("n") == 2
+    third = take(Run(before=second.keep()), {"n": 900}, at=60.0, boot="start-2")
+    assert third.rate("n") is COLLECTING

@@ -54,6 +54,13 @@ class History(NamedTuple):
         base = self._base(name)
         return COLLECTING if base is None else self.now.values[name] - base.values[name]
 
+    def share(self, part: str, whole: str) -> float | Collecting:
+        """Return how much of one counter's rise is another's, in percent; 0 when neither moved; or COLLECTING."""
+        rises = self.rise(part), self.rise(whole)
+        if isinstance(rises[0], Collecting) or isinstance(rises[1], Collecting):
+            return COLLECTING
+        return 100.0 * rises[0] / rises[1] if rises[1] > 0 else 0.0
+
     @property
     def seconds(self) -> float:
         """Seconds between now and the oldest sample."""
@@ -80,14 +87,27 @@ def boot_id(run: Run) -> str:
         return ""
 
 
-def take(run: Run, values: Mapping[str, float], *, span: float = 300.0, before: Any = None) -> History:
+def take(
+    run: Run,
+    values: Mapping[str, float],
+    *,
+    span: float = 300.0,
+    before: Any = None,
+    at: float | None = None,
+    boot: str | None = None,
+) -> History:
     """Return the history that ends now.
 
     values  counters that only grow, by name
     span    seconds over which rates and rises are wanted
     before  what `History.keep` gave last time; `run.before` unless said
+    at      seconds since the target began to count, by its own clock (a database's Uptime); since this host's boot
+            unless said
+    boot    what changes when the target begins anew (its start time, its UUID): older samples then count no more
     """
-    now = Sample(boot_id(run), run.clock.boottime(), dict(values))
+    if boot is None:
+        boot = boot_id(run)
+    now = Sample(boot, run.clock.boottime() if at is None else at, dict(values))
     return History(now, tuple(_usable(now, run.before if before is None else before, span)), span)
 
 
