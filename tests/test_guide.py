@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^`([\w/.]+)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# Lets Python find the guide's modules beside the real ones, as if they had been written into the tree.
-PLUGIN = """
+# Python reads it at its start, in pytest and in its children: it finds the guide's modules beside the real ones, as if they had been written into the tree.
+SITE = """
 import sys
 from pathlib import Path
 import nephoscope.checks.node, nephoscope.probes
@@ -37,14 +37,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "checks/node/check_core_dump.py",
         "tests/checks/test_core_dump.py",
     ]
-    (folder / "guide.py").write_text(PLUGIN)
+    (folder / "sitecustomize.py").write_text(SITE)
     return folder
 
 
 def suite(written: Path, *argv: str) -> str:
     """Run pytest over the written check; return what it printed, after it has passed."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "CI"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "guide", "-p", "no:cacheprovider", *argv]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *argv]
     run = subprocess.run(
         command,
         cwd=ROOT,
@@ -64,7 +64,7 @@ def test_the_tests_of_the_guide_pass(written: Path) -> None:
 
 
 def test_the_check_of_the_guide_conforms(written: Path) -> None:
-    out = suite(written, "tests/conformance", "-k", "core_dump")
+    out = suite(written, "tests/test_conformance.py", "-k", "core_dump")
     passed = re.search(r"\b(\d+) passed\b", out)
     assert passed and int(passed[1]) >= 5, out
 
@@ -74,7 +74,7 @@ def test_the_code_of_the_guide_is_clean(written: Path) -> None:
     if not ruff.exists():
         return  # tests/test_lint.py says so
     for path in sorted(written.rglob("*.py")):
-        if path.name == "guide.py":
+        if path.name == "sitecustomize.py":
             continue
         for argv in (["check"], ["format", "--check"]):
             run = subprocess.run(
