@@ -72,17 +72,19 @@ def judge(survey, options):
         if "inode" in options.mode and system.inodes is not None:
             yield Metric("inodes", system.inodes, system.path, 0, 100)
         if "readonly" in options.mode:
-            yield from readonly(system)
+            yield readonly(system)
         if "forecast" in options.mode and system.used is not None:
             yield Metric("full_in", full_in(system), system.path)
     if "mounted" in options.mode:
         for path, nofail in survey.missing.items():
             yield Finding(WARNING if nofail else CRITICAL, path, "is listed in /etc/fstab and not mounted")
+        for path in survey.present:
+            yield Finding(OK, path, "is mounted, as /etc/fstab wants it")
     looked = sum(not isinstance(system, Failed) for system in survey.systems)
     if looked:
         text = f"{looked} looked at" + (f", fullest {fullest[1]} {fullest[0]:.3g}%" if fullest else "")
         if "mounted" in options.mode:
-            text += f", fstab lists {survey.listed or 'nothing'}"
+            text += f", fstab lists {len(survey.missing) + len(survey.present) or 'nothing'}"
         rest = ", ".join(f"{count} {kind}" for kind, count in sorted(survey.left_out.items()))
         yield Finding(OK, "", text + (f"; left out by type: {rest}" if rest else ""))
 
@@ -90,16 +92,16 @@ def judge(survey, options):
 def readonly(system):
     should = f"and should be writable ({system.why})"
     if system.access == "stopped" and system.why != "--read-only":
-        yield Finding(CRITICAL, system.path, "was stopped by the kernel after an error and takes no writes")
-    elif system.access == "read-only" and system.wanted == "writable":
-        yield Finding(CRITICAL, system.path, f"is read-only {should}")
-    elif system.access == "read-only" and not system.wanted:
-        yield Finding(WARNING, system.path, "is read-only, and neither /etc/fstab nor --read-only says so")
-    elif system.access == "read-only here" and system.wanted == "writable":
+        return Finding(CRITICAL, system.path, "was stopped by the kernel after an error and takes no writes")
+    if system.access == "read-only" and system.wanted == "writable":
+        return Finding(CRITICAL, system.path, f"is read-only {should}")
+    if system.access == "read-only" and not system.wanted:
+        return Finding(WARNING, system.path, "is read-only, and neither /etc/fstab nor --read-only says so")
+    if system.access == "read-only here" and system.wanted == "writable":
         state = CRITICAL if system.why.startswith("--writable") else WARNING
-        yield Finding(
-            state, system.path, f"is mounted read-only here {should}: a bind mount, or the scheduler's sandbox"
-        )
+        text = f"is mounted read-only here {should}: a bind mount, or the scheduler's sandbox"
+        return Finding(state, system.path, text)
+    return Finding(OK, system.path, "is writable" if system.access == "writable" else "is read-only, as it should be")
 
 
 def full_in(system):

@@ -13,8 +13,8 @@ GIB = 2**30
 ROOT = FileSystem("/", "ext4", 100 * GIB, 60 * GIB, 40.0, 5.0, "writable", "writable", "/etc/fstab", 0.0)
 
 
-def surveyed(*systems, missing=None, listed=1, fstab=None, left_out=None):
-    return Survey(systems, missing or {}, listed, fstab, left_out or {}, {})
+def surveyed(*systems, missing=None, present=("/",), fstab=None, left_out=None):
+    return Survey(systems, missing or {}, present, fstab, left_out or {}, {})
 
 
 def judged(*argv, systems=(ROOT,), **words):
@@ -26,7 +26,9 @@ def test_all_modes_of_a_good_one():
         Metric("used", 40.0, "/", 0, 100),
         Metric("free", 60 * GIB, "/", 0, 100 * GIB),
         Metric("inodes", 5.0, "/", 0, 100),
+        Finding(OK, "/", "is writable"),
         Metric("full_in", YEAR, "/"),
+        Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
         Finding(OK, "", "1 looked at, fullest / 40%, fstab lists 1"),
     ]
 
@@ -55,7 +57,10 @@ def test_what_was_left_out_is_said():
 
 def test_an_image_and_a_file_system_without_size_or_inodes_give_no_number():
     image = ROOT._replace(path="/snap", kind="squashfs", used=None, inodes=None, access="read-only", wanted="read-only")
-    assert judged(systems=[image]) == [Finding(OK, "", "1 looked at, fstab lists 1")]
+    assert judged(systems=[image], present=()) == [
+        Finding(OK, "/snap", "is read-only, as it should be"),
+        Finding(OK, "", "1 looked at, fstab lists nothing"),
+    ]
 
 
 def test_a_hung_one_stands_beside_the_others():
@@ -67,17 +72,17 @@ def test_a_hung_one_stands_beside_the_others():
 
 def test_nothing_but_failures_is_no_summary():
     failed = Failed(UNREACHABLE, "/", "ask the file system for its size", "no answer in 5 s")
-    assert judged(systems=[failed]) == [failed]
+    assert judged(systems=[failed], present=()) == [failed]
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, None),
-        ({"wanted": ""}, None),
-        ({"access": "read-only", "wanted": "read-only"}, None),
-        ({"access": "stopped", "why": "--read-only"}, None),
-        ({"access": "read-only here", "wanted": ""}, None),
+        ({}, Finding(OK, "/", "is writable")),
+        ({"wanted": ""}, Finding(OK, "/", "is writable")),
+        ({"access": "read-only", "wanted": "read-only"}, Finding(OK, "/", "is read-only, as it should be")),
+        ({"access": "stopped", "why": "--read-only"}, Finding(OK, "/", "is read-only, as it should be")),
+        ({"access": "read-only here", "wanted": ""}, Finding(OK, "/", "is read-only, as it should be")),
         (
             {"access": "read-only"},
             Finding(CRITICAL, "/", "is read-only and should be writable (/etc/fstab)"),
@@ -111,14 +116,15 @@ def test_nothing_but_failures_is_no_summary():
 )
 def test_read_only_by_surprise(change, expected):
     found = judged("--mode", "readonly", systems=[ROOT._replace(**change)])
-    assert found[:-1] == ([expected] if expected else [])
+    assert found[:-1] == [expected]
 
 
 def test_what_fstab_lists_and_is_not_mounted():
-    found = judged("--mode", "mounted", missing={"/data": False, "/backup": True}, listed=3)
+    found = judged("--mode", "mounted", missing={"/data": False, "/backup": True})
     assert found == [
         Finding(CRITICAL, "/data", "is listed in /etc/fstab and not mounted"),
         Finding(WARNING, "/backup", "is listed in /etc/fstab and not mounted"),
+        Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
         Finding(OK, "", "1 looked at, fstab lists 3"),
     ]
 

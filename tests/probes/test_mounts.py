@@ -53,7 +53,7 @@ def test_one_of_each_file_system_that_can_fill_and_the_rest_is_counted(tmp_path)
     assert root.free == pytest.approx(room.f_bavail * room.f_frsize, rel=0.05)
     assert root.used == pytest.approx(100 * (1 - root.free / root.size), abs=0.01)
     assert (root.access, root.wanted, root.why) == ("writable", "", "")
-    assert found.listed == 0 and found.fstab is None
+    assert found.present == () and found.fstab is None
 
 
 def test_a_bind_mount_counts_only_when_it_is_asked_for_by_name(tmp_path):
@@ -185,7 +185,7 @@ UUID=0a1b / ext4 errors=remount-ro 0 1
 def test_what_fstab_lists_and_is_not_mounted(tmp_path):
     found = survey(tree(tmp_path, fstab=FSTAB))
     assert found.missing == {"/var/lib/nova/instances": False, "/backup": True}
-    assert found.listed == 4
+    assert found.present == ("/", "/srv/my disk")
 
 
 def test_of_the_paths_asked_for_only_what_should_hold_them(tmp_path):

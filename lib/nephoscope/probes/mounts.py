@@ -89,7 +89,7 @@ class Survey(NamedTuple):
 
     systems   in the order of their paths; a Failed stands for one that could not be measured
     missing   mount points of fstab with nothing mounted -> whether it says nofail
-    listed    how many mount points fstab wants mounted, of those that matter here
+    present   mount points of fstab with something mounted
     fstab     why fstab could not be read, None when it was
     left_out  file system type -> how many mounts were left out for it; "kernel" for all of the kernel's own
     kept      plain JSON for the next run
@@ -97,7 +97,7 @@ class Survey(NamedTuple):
 
     systems: Sequence[FileSystem | Failed]
     missing: Mapping[str, bool]
-    listed: int
+    present: Sequence[str]
     fstab: Failed | None
     left_out: Mapping[str, int]
     kept: Mapping[str, Any]
@@ -227,9 +227,9 @@ def survey(
             continue
         size, free, inodes, inodes_free = answer
         samples = [sample for sample in samples if now - span * 1.1 <= sample[0] < now]
-        present = [now, float(size - free)]
+        newest = [now, float(size - free)]
         spaced = not samples or now - samples[-1][0] >= span / SAMPLES
-        histories[name] = [*samples, present] if spaced else samples
+        histories[name] = [*samples, newest] if spaced else samples
         image = mount.kind in IMAGES
         wanted, why = _wish(mount, wishes, held.get(mount, ""), read_only, earlier)
         system = FileSystem(
@@ -242,7 +242,7 @@ def survey(
             access=access,
             wanted=wanted,
             why=why,
-            growth=slope([*samples, present], span),
+            growth=slope([*samples, newest], span),
         )
         systems.append(system)
     # Of the paths asked for, only the file systems that should hold them matter.
@@ -252,8 +252,10 @@ def survey(
         if "noauto" not in wish.options and (not paths or any(_below(path, wish.path) for path in paths))
     ]
     missing = _missing(run, table, wishes, seconds)
+    names = {shown(wish.path) for wish in wishes}
+    present = sorted(name for name in names if name not in missing and run.wants(name))
     kept = {"writable": seen, "samples": histories}
-    return Survey(tuple(systems), missing, len(wishes), fstab, left_out, kept)
+    return Survey(tuple(systems), missing, tuple(present), fstab, left_out, kept)
 
 
 def slope(samples: Sequence[Sequence[float]], span: float) -> float | Collecting:
