@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base.failed import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
@@ -170,7 +170,7 @@ def each(
         else:
             run.hung.pop(of, None)
             queue.append((of, job))
-    live: dict[int, tuple[str, int, float, list[bytes]]] = {}  # pipe -> object, pid, end, parts
+    live: dict[int, tuple[str, int, float, float, list[bytes]]] = {}  # pipe -> object, pid, its share, end, parts
     poller = select.poll()
     if queue:
         run.stage(f"{tried}: {', '.join(of for of, _ in queue)}")
@@ -180,13 +180,14 @@ def each(
             while queue and len(live) < CHILDREN and run.left() > 0:
                 of, job = queue.pop()
                 pid, pipe = _fork(of, tried, job)
-                live[pipe] = (of, pid, time.monotonic() + min(seconds, run.left()), [])
+                share = min(seconds, run.left())
+                live[pipe] = (of, pid, share, time.monotonic() + share, [])
                 poller.register(pipe, select.POLLIN)
             if not live:
                 break
-            left = min(end for _, _, end, _ in live.values()) - time.monotonic()
+            left = min(end for _, _, _, end, _ in live.values()) - time.monotonic()
             for pipe, _ in poller.poll(max(0, int(left * 1000) + 1)):
-                of, pid, end, parts = live[pipe]
+                of, pid, _, _, parts = live[pipe]
                 data = os.read(pipe, 1 << 20)
                 if data:
                     parts.append(data)
@@ -195,17 +196,19 @@ def each(
                 _reap(pid)
                 results[of] = _result(of, tried, b"".join(parts))
             now = time.monotonic()
-            for pipe, (of, pid, end, _) in list(live.items()):
+            late = {}
+            for pipe, (of, pid, share, end, _) in list(live.items()):
                 if now >= end:
                     _forget(poller, pipe, live)
-                    started = start_time(pid)
-                    if not _kill(pid):
-                        run.hung[of] = [pid, started, int(run.clock.time())]
-                    results[of] = Failed(UNREACHABLE, of, tried, f"no answer in {min(seconds, run.seconds):.3g} s")
+                    late[pid] = of
+                    results[of] = Failed(UNREACHABLE, of, tried, f"no answer in {share:.2g} s")
+            _leave(run, late)
     finally:
-        for pipe, (_, pid, _, _) in list(live.items()):  # a signal cut us short
+        late = {}
+        for pipe, (of, pid, _, _, _) in list(live.items()):  # a signal cut us short
             _forget(poller, pipe, live)
-            _kill(pid)
+            late[pid] = of
+        _leave(run, late)
     for of, _ in queue:
         results[of] = Failed(LATE, of, tried, "not begun: the time was up")
     return {of: results[of] for of in jobs}
@@ -286,20 +289,37 @@ def _reap(pid: int) -> None:
         pass
 
 
+def _leave(run: Run, late: Mapping[int, str]) -> None:
+    """Kill late children (pid -> object), and remember those that can't be killed."""
+    started = {pid: start_time(pid) for pid in late}
+    for pid in _kill_all(late) if late else ():
+        if started[pid] is not None:
+            run.hung[late[pid]] = [pid, started[pid], int(run.clock.time())]
+
+
 def _kill(pid: int) -> bool:
     """Kill a child with its group; return whether it is gone. Never waits for one that stays."""
-    for kill in (os.killpg, os.kill):
-        try:
-            kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
+    return not _kill_all([pid])
+
+
+def _kill_all(pids: Iterable[int]) -> set[int]:
+    """Kill children with their groups; return those that are still there after one grace for all of them."""
+    staying = set(pids)
+    for pid in staying:
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
     end = time.monotonic() + GRACE
     while True:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return True
-        except ChildProcessError:
-            return start_time(pid) is None
-        if time.monotonic() >= end:
-            return False
+        for pid in list(staying):
+            try:
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    staying.discard(pid)
+            except ChildProcessError:
+                if start_time(pid) is None:
+                    staying.discard(pid)
+        if not staying or time.monotonic() >= end:
+            return staying
         time.sleep(0.005)
