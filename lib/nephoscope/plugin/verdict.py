@@ -103,7 +103,7 @@ def conclude(verdict: Verdict) -> None:
     for item in verdict.items:
         results.add(item.result or nagiosplugin.Result(STATES[item.state], item.text))
     verdict.state = int(results.most_significant_state) if verdict.items else UNKNOWN
-    verdict.items.sort(key=lambda item: (-RANK[item.state], not item.leads, item.of, item.text))
+    verdict.items.sort(key=lambda item: (-RANK[item.state], not item.leads, item.of))  # else as the judge has them
     verdict.reason = _reason(verdict)
 
 
