@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the agent of configuration management installed, running or scheduled, not disabled, and succeeding?
 
-Puppet, CFEngine, Chef, Salt and ansible-pull. Without --agent every one that is found here is looked at.
+Puppet, CFEngine, Chef, Salt and ansible-pull. Without --agent every one that is found here is looked at; ansible-pull, which
+comes with every Ansible, when it has left a result or something starts it.
 
 * Age of the last run, in `intervals`: WARNING beyond 2, CRITICAL beyond 12, which for Puppet's 30 minutes are 1 h and 6 h.
   The length of an interval comes from the agent's configuration, else from its documentation (CFEngine 5 min, Chef 30 min,

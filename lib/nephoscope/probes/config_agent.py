@@ -137,7 +137,8 @@ def look(
             continue
         run.stage(f"look for {name}")
         try:
-            if directories.get(name) or given[name] or _installed(run, name):
+            here = directories.get(name) or given[name] or _installed(run, name, bool(agents))
+            if here:
                 found.append(_agent(run, name, directories.get(name, ""), given[name], wrappers, schedules))
             elif agents:
                 raise Failed(ABSENT, name, f"look for {' or '.join(module(name).PROGRAMS)}", f"{name} is not installed")
@@ -168,10 +169,22 @@ def module(name: str) -> Any:
     return found
 
 
-def _installed(run: Run, name: str) -> bool:
-    """Return whether an agent's program or state is here. Raises Failed(NOT_ALLOWED) when that may not be seen."""
+def _installed(run: Run, name: str, named: bool) -> bool:
+    """Return whether an agent is here: its program, or what a run leaves. Raises Failed(NOT_ALLOWED) when that is hidden.
+
+    ansible-pull comes with every Ansible: unless it is `named`, the program counts only where something starts it.
+    """
     agent = module(name)
-    return any(exists(run, path) for path in (*agent.PROGRAMS, *agent.TRACES))
+    if any(exists(run, path) for path in agent.TRACES):
+        return True
+    if not any(exists(run, path) for path in agent.PROGRAMS):
+        return False
+    if name != "ansible-pull" or named:
+        return True
+    from nephoscope.probes import scheduled
+
+    schedule = scheduled.look(run, agent.is_daemon, agent.starts)
+    return bool(schedule.found or schedule.idle)
 
 
 def _agent(

@@ -171,13 +171,26 @@ def _with_report(run: Run, last: LastRun, at: float, path: str) -> LastRun:
     except Failed:
         return last
     if last.status in ("aborted", "failed"):
-        match = re.search(r"^- level: err\n  message: (?:\|-?\n\s+)?(.*(?:\n    .*)?)", text, re.MULTILINE)
-        if match:
-            said = " ".join(match[1].split()).strip("'\"")
-            last = last._replace(reason=f"{last.reason}: {said[:160]}" if last.reason else said[:160])
+        said = _error(text)
+        if said:
+            last = last._replace(reason=f"{last.reason}: {said}" if last.reason else said)
     if re.search(r"^cached_catalog_status: ['\"]?on_failure", text, re.MULTILINE):
         last = last._replace(note="it used the cached catalogue, because it got no new one")
     return last
+
+
+def _error(report: str) -> str:
+    """Return the first error of a report's log, on one line; Facter's are noise (what it may not read is no fault)."""
+    for entry in re.finditer(r"^- level: err\n  message: (.*\n(?:    .*\n|\n)*)  source: (.*)", report, re.MULTILINE):
+        if entry[2] == "Facter":
+            continue
+        said = " ".join(entry[1].split())
+        if said[:1] == "|":
+            said = said.partition(" ")[2]
+        elif said[:1] in ("'", '"') and said[-1:] == said[:1]:
+            said = said[1:-1].replace("''", "'")
+        return said.rpartition("trying next route: ")[2][:160]
+    return ""
 
 
 def _disabled(run: Run, vardir: str) -> Disabled | None:
@@ -218,6 +231,8 @@ def _lock(run: Run, path: str) -> Lock | None:
         if failed.kind == ABSENT:
             return None
         raise Failed(failed.kind, "puppet", failed.tried, failed.error, GROUP) from None
+    if not text and run.clock.time() - changed < 60:
+        return None  # made this moment, its pid not yet written
     pid = int(text) if text.isascii() and text.isdigit() else 0
     return Lock(path, pid, bool(pid) and config_agent.process_is(run, pid, "puppet"), config_agent.utc(changed))
 
