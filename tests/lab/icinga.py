@@ -86,10 +86,13 @@ class Node:
     """One icinga2: its folder, its certificate, its configuration.
 
     zones  objects of type Endpoint and Zone; by default this node alone is one of each
+    zone   the node's zone, where it is not named as the node
     """
 
-    def __init__(self, home: Path, name: str, authority: Authority, *, zones: str = "", port: int = 0) -> None:
-        self.home, self.name, self.authority = home, name, authority
+    def __init__(
+        self, home: Path, name: str, authority: Authority, *, zones: str = "", zone: str = "", port: int = 0
+    ) -> None:
+        self.home, self.name, self.zone, self.authority = home, name, zone or name, authority
         self.port = port or free_port()
         self.log = home / "stdout.log"
         zones = zones or f'object Endpoint "{name}" {{ }}\nobject Zone "{name}" {{ endpoints = [ "{name}" ] }}'
@@ -121,7 +124,7 @@ class Node:
         places = {
             "ConfigDir": home / "etc", "ZonesDir": home / "etc/zones.d", "DataDir": home / "data", "LogDir": home / "log",
             "CacheDir": home / "cache", "SpoolDir": home / "spool", "InitRunDir": home / "run",
-            "PidPath": home / "run/icinga2.pid", "NodeName": self.name, "ZoneName": self.name,
+            "PidPath": home / "run/icinga2.pid", "NodeName": self.name, "ZoneName": self.zone,
             "RunAsUser": who.pw_name, "RunAsGroup": grp.getgrgid(who.pw_gid).gr_name,
         }  # fmt: skip
         (icinga2,) = need("icinga2")

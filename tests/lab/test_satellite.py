@@ -18,7 +18,7 @@ from nephoscope import catalogue, export
 from nephoscope.export import words
 
 from tests.lab.icinga import Authority, Node
-from tests.lab.support import free_port, need, private_folder, wait_for
+from tests.lab.support import ROOT, free_port, need, private_folder, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -128,3 +128,27 @@ def test_state_is_kept_where_the_check_runs(pair: Pair) -> None:
     results_at_master(pair, "own-zone")
     assert list((pair.satellite.home / "state").rglob("*.json"))
     assert not list((pair.master.home / "state").rglob("*.json"))
+
+
+def test_the_examples_are_what_icinga_takes(folder: Path) -> None:
+    """contrib/icinga/*-example.conf on a master with our files in the global zone, and the services that come of them."""
+    need("icinga2")
+    contrib = ROOT / "contrib" / "icinga"
+    roles = export.load()
+    master = Node(
+        folder / "master",
+        "master.example.com",
+        Authority(folder / "authority"),
+        zones=(contrib / "zones-example.conf").read_text(),
+        zone="master",
+    )
+    for name in export.FORMATS["icinga"](list(CHECKS.values()), roles, export.PLUGIN_DIR):
+        master.write(f"zones.d/global-templates/{name}", (contrib / name).read_text())
+    master.write("zones.d/master/hosts.conf", (contrib / "hosts-example.conf").read_text())
+    checked = master.validate()
+    assert checked.returncode == 0, checked.stdout
+    warnings = [line for line in checked.stdout.splitlines() if "warning/" in line]
+    assert all("does not match anywhere" in line for line in warnings), warnings  # roles that the example has not
+    hosts = (roles.services("nova_compute"), roles.services("eucalyptus_nc"), roles.services("node"))
+    assert "Instantiated 3 Hosts" in checked.stdout
+    assert f"Instantiated {sum(map(len, hosts)) - 1} Services" in checked.stdout, checked.stdout

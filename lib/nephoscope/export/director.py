@@ -26,6 +26,7 @@ _TYPES = "Icinga\\Module\\Director\\DataType\\DataType"
 
 def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, str]:
     """Return nephoscope.json."""
+    words.bound(checks, roles)
     commands: dict[str, Any] = {}
     templates: dict[str, Any] = {}
     fields: dict[str, Any] = {}
@@ -112,7 +113,7 @@ def _field(check: Check, option: Option) -> dict[str, Any]:
         "datatype": _TYPES + kind,
         "description": words.describe(check, option),
         "format": None,
-        "settings": settings or {},
+        "settings": settings,
         "uuid": _id("field", words.variable(check, option)),
         "varname": words.variable(check, option),
     }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """sudoers: the exact command lines that checks need root for, and nothing else.
 
-Source: sudoers(5): a command is matched with its arguments when they are given; `,` `:` `=` and `\\` in them are
-escaped; `*`, `?` and `[` are patterns unless escaped; `""` is "no arguments at all".
+Source: sudoers(5): a command is matched with its arguments when they are given; `,` `:` and `=` in them are escaped; `*`, `?`
+and `[` are patterns unless escaped; `#` begins a comment even there; `""` is "no arguments at all".
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ def command(argv: Sequence[str]) -> str:
     """Return a command with exactly these arguments, in sudoers' spelling."""
     if not argv[0].startswith("/"):
         raise ValueError(f"sudo needs the whole path of {argv[0]}")
-    if any(
-        not word or not word.isprintable() or any(letter.isspace() or letter in "\"'" for letter in word)
-        for word in argv
-    ):
-        raise ValueError(f"sudoers cannot say {argv!r} without a pattern")
-    escaped = ["".join("\\" + letter if letter in ",:=\\*?[]!^" else letter for letter in word) for word in argv]
+    for word in argv:
+        # A backslash would have to pass two readers, the file's and fnmatch(3); white space cannot pass at all.
+        if not word or not word.isprintable() or any(letter.isspace() or letter in "\"'\\" for letter in word):
+            raise ValueError(f"sudoers cannot say {word!r} exactly")
+    escaped = ["".join("\\" + letter if letter in ",:=*?[]!^#" else letter for letter in word) for word in argv]
     return " ".join(escaped) if len(escaped) > 1 else f'{escaped[0]} ""'
