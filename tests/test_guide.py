@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^`([\w/.]+)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# Python reads it at its start, in pytest and in its children: it finds the guide's modules beside the real ones, as if they had been written into the tree.
+# Python reads it at its start, in pytest and in its children: it then finds the guide's modules beside the real ones, as
+# if they had been written into the tree.
 SITE = """
 import sys
 from pathlib import Path
