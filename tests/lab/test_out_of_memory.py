@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that the kernel really kills for want of memory: counted, named, and critical when it is vital."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nephoscope.base import Clock
+from nephoscope.checks.node.check_memory import CHECK
+from nephoscope.plugin import CRITICAL, OK, WARNING
+
+from tests.lab.support import missing, need_root
+
+pytestmark = pytest.mark.lab
+LIMIT = 24 << 20
+GREEDY = (
+    "import ctypes; ctypes.CDLL(None).prctl(15, b'greedy-lab', 0, 0, 0); a = [bytearray(1 << 20) for _ in range(256)]"
+)
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """Give a memory control group with a limit, version 2 or 1, whichever is mounted and may be made."""
+    need_root("a control group with a memory limit")
+    name = f"nephoscope-lab-{os.getpid()}"
+    for parent, limit, swap in (
+        ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+    ):
+        path = Path(parent, name)
+        with contextlib.suppress(OSError):
+            path.mkdir()
+        if not (path / limit).exists():
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            continue
+        (path / limit).write_text(str(LIMIT))
+        with contextlib.suppress(OSError):
+            (path / swap).write_text("0" if limit == "memory.max" else str(LIMIT))
+        try:
+            yield path
+        finally:
+            path.rmdir()
+        return
+    missing("no control group with a memory limit can be made here")
+
+
+def test_a_real_kill(group: Path, folder: Path) -> None:
+    argv = ["--mode", "oom", "--state-dir", str(folder)]
+    before = CHECK.run(argv)
+    assert (before.state, before.reason) == (OK, "rates collecting")
+
+    quiet = CHECK.run(argv, clock=Clock(shift=60))
+    greedy = subprocess.Popen([sys.executable, "-c", GREEDY], preexec_fn=lambda: join(group))
+    assert greedy.wait(60) == -signal.SIGKILL
+    time.sleep(0.1)
+
+    found = CHECK.run(argv, clock=Clock(shift=120))
+    assert quiet.perfdata == ["oom_kills=0;0"]
+    assert found.state == WARNING, found.text
+    assert "oom kills 1 is above 0" in found.reason
+    assert "greedy-lab was killed for want of memory (1 in the last hour)" in found.text
+
+    assert CHECK.run([*argv, "--vital", "greedy*"], clock=Clock(shift=180)).state == CRITICAL
+
+
+def join(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def test_a_container_with_a_limit_sees_its_own_room(group: Path, folder: Path) -> None:
+    """The control group files of a real group, laid where a container sees those of its own."""
+    version1 = (group / "memory.limit_in_bytes").exists()
+    own = folder / "root/sys/fs/cgroup" / ("memory" if version1 else "")
+    own.mkdir(parents=True)
+    for name in ("limit_in_bytes", "usage_in_bytes", "stat") if version1 else ("max", "current", "stat"):
+        (own / f"memory.{name}").write_bytes((group / f"memory.{name}").read_bytes())
+    (folder / "root/proc").mkdir()
+    (folder / "root/proc/meminfo").write_bytes(Path("/proc/meminfo").read_bytes())
+    outcome = CHECK.run(["--mode", "available", "--state-dir", str(folder)], root=str(folder / "root"))
+    assert outcome.perfdata[1].endswith(f";;;0;{LIMIT}"), outcome.text
