@@ -114,14 +114,15 @@ def test_run_shows_the_worst_first_and_ends_with_the_worst_state(house: Path) ->
     assert run.returncode == 2
     assert run.stderr == ""
     lines = run.stdout.splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "CRITICAL  check_red    it is [bold]down[/bold]",
         "WARNING   check_amber  it getting on",
+        "UNKNOWN   check_asks   check_asks: option --name is required: give it by the command line",
         "OK        check_green  all well",
     ]
-    assert lines[3] == "not here: gone"
-    assert re.fullmatch(r"3 checks in \d+\.\d s: 1 critical, 1 warning, 1 ok", lines[4])
-    assert len(lines) == 5
+    assert lines[4] == "not here: gone"
+    assert re.fullmatch(r"4 checks in \d+\.\d s: 1 critical, 1 warning, 1 unknown, 1 ok", lines[5])
+    assert len(lines) == 6
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,7 @@ def test_json_is_one_document(house: Path) -> None:
     assert [(check["name"], check["word"], check["absent"]) for check in document["checks"]] == [
         ("check_red", "CRITICAL", False),
         ("check_amber", "WARNING", False),
+        ("check_asks", "UNKNOWN", False),
         ("check_gone", "UNKNOWN", True),
         ("check_green", "OK", False),
     ]
@@ -220,10 +222,28 @@ def test_what_dies_hangs_or_cannot_be_loaded_takes_nothing_with_it(tmp_path: Pat
     run = nephoscope(house, "run")
     assert run.returncode == 3
     lines = run.stdout.splitlines()
+    assert lines[0].startswith("UNKNOWN   check_broken  ")
     assert "check_broken cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'" in lines[0]
     assert "by signal SIGABRT" in lines[1]
     assert "no answer 0.2 s after its deadline of 1 s: ended" in lines[2]
     assert lines[3] == "OK        check_green   all well"
+
+
+def test_what_must_be_told_what_to_look_at_says_so_unless_the_role_node_does(house: Path) -> None:
+    run = nephoscope(house, "run")
+    assert "UNKNOWN   check_asks   check_asks: option --name is required" in run.stdout
+
+
+def test_without_tomli_a_python_before_3_11_says_how_to_get_it(house: Path, tmp_path: Path) -> None:
+    (tmp_path / "roles.toml").write_text(ROLES)
+    starter = "import sys; sys.modules['tomllib'] = sys.modules['tomli'] = None\n" + STARTER
+    argv = [sys.executable, "-c", starter, house, "run"]
+    run = subprocess.run([*argv, "--file", str(tmp_path / "roles.toml")], capture_output=True, text=True, check=False)
+    assert run.returncode == 3
+    assert "pip install 'nephoscope[cli]'" in run.stderr
+    run = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "OK        check_green  all well" in run.stdout
+    assert re.search("^UNKNOWN +check_asks +.*needs tomli", run.stdout, re.MULTILINE)
 
 
 def test_an_interrupt_ends_it_with_what_is_known(tmp_path: Path) -> None:
@@ -276,7 +296,7 @@ def test_on_a_terminal_the_table_is_live_and_coloured(house: Path) -> None:
     pytest.importorskip("rich")
     status, output = on_terminal(house, "run")
     assert status == 2
-    assert re.search(r"[|/\\-] \d/4 check_", output), "no progress was shown"
+    assert re.search(r"[|/\\-] \d/5 check_", output), "no progress was shown"
     final = output.rpartition("what it found")[2]
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", final)
     assert plain.index("CRITICAL") < plain.index("WARNING") < plain.index("OK")
@@ -288,7 +308,7 @@ def test_on_a_terminal_the_table_is_live_and_coloured(house: Path) -> None:
 def test_on_a_terminal_without_rich_it_is_plain(house: Path) -> None:
     status, output = on_terminal(house, "run", rich=False)
     assert status == 2
-    assert re.search(r"\r\x1b\[K[|/\\-] \d/4 check_", output)
+    assert re.search(r"\r\x1b\[K[|/\\-] \d/5 check_", output)
     assert "\r\x1b[KCRITICAL  check_red    it is [bold]down[/bold]\r\n" in output
 
 

@@ -7,11 +7,12 @@ import argparse
 import difflib
 import shlex
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from nephoscope import catalogue
 from nephoscope.cli.running import Job
 from nephoscope.plugin import UNKNOWN, BadOption
+from nephoscope.plugin.check import Outcome
 from nephoscope.plugin.options import Show
 
 if TYPE_CHECKING:
@@ -99,16 +100,22 @@ def _here(terminal: bool) -> Iterable[Job]:
         try:
             check = load(name)
         except Refused as error:
-            yield Job(name, (), name, _raiser(error))
+            yield _refused(name, (), name, error)
             continue
         if "node" not in check.where:
             continue
         try:
             yield _job(name, [], name, name, terminal)
-        except Refused:  # it needs to be told what to look at
-            for service in roles(None).services("node"):
-                if service.check == name:
-                    yield _job(name, service.argv(), f"{service.name} ({name})", service.name, terminal)
+        except Refused as refused:  # it needs to be told what to look at
+            why, services = refused, []
+            try:
+                services = [service for service in roles(None).services("node") if service.check == name]
+            except Refused as more:
+                why = more
+            if not services:
+                yield _refused(name, (), name, why)
+            for service in services:
+                yield _job(name, service.argv(), f"{service.name} ({name})", service.name, terminal)
 
 
 def _job(name: str, argv: list[str], label: str, where: str, terminal: bool) -> Job:
@@ -116,7 +123,7 @@ def _job(name: str, argv: list[str], label: str, where: str, terminal: bool) -> 
     try:
         check = load(name)
     except Refused as error:
-        return Job(name, tuple(argv), label, _raiser(error))
+        return _refused(name, tuple(argv), label, error)
     seconds, state = check.deadline, None
     try:
         seconds, state = check.parse(*argv).timeout
@@ -128,8 +135,7 @@ def _job(name: str, argv: list[str], label: str, where: str, terminal: bool) -> 
     return Job(name, tuple(argv), label, lambda: check.run(argv, terminal=terminal), seconds, late)
 
 
-def _raiser(error: Exception) -> Any:
-    def look() -> NoReturn:
-        raise error
-
-    return look
+def _refused(name: str, argv: tuple[str, ...], label: str, error: Refused) -> Job:
+    """Return the job whose answer is that it cannot be done: the others are run all the same."""
+    text = f"{name} UNKNOWN - {error}".replace(" | ", " ")
+    return Job(name, argv, label, lambda: Outcome(UNKNOWN, text))

@@ -217,6 +217,7 @@ def _answer(job: Job, pipe: int, noise: int) -> None:
         os.dup2(noise, 2)
         outcome = job.look()
         answer = {field: getattr(outcome, field) for field in Result._fields[3:-1]}
+        answer["reason"] = answer["reason"] or answer["line"]  # a page, or another format, was asked for
         data = json.dumps(answer, default=str).encode() + b"\n"
         while data:
             data = data[os.write(pipe, data) :]
