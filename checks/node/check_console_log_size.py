@@ -10,14 +10,8 @@ one guest on one host.
 from __future__ import annotations
 
 from nephoscope.base import ABSENT, Failed
-from nephoscope.plugin import OK, Check, Finding, Group, Metric, Threshold
+from nephoscope.plugin import OK, Check, Finding, Group, Metric, Threshold, directory
 from nephoscope.probes import console_log
-
-
-def directory(text):
-    if not text.startswith("/"):
-        raise ValueError(f"'{text}' is not an absolute path")
-    return text.rstrip("/") or "/"
 
 
 def options(add):

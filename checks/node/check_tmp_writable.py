@@ -10,14 +10,8 @@ scheduler's private /tmp that is tried.
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, WARNING, Check, Finding, Metric, Threshold
+from nephoscope.plugin import CRITICAL, WARNING, Check, Finding, Metric, Threshold, directory
 from nephoscope.probes import filesystem
-
-
-def directory(text):
-    if not text.startswith("/"):
-        raise ValueError(f"'{text}' is not an absolute path")
-    return text
 
 
 def options(add):

@@ -5,12 +5,14 @@ import os
 
 import pytest
 from nephoscope.base import COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed
-from nephoscope.checks.node.check_filesystem import CHECK, YEAR, judge
+from nephoscope.checks.node.check_filesystem import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.mounts import FileSystem, Survey
 
 GIB = 2**30
-ROOT = FileSystem("/", "ext4", 100 * GIB, 60 * GIB, 40.0, 5.0, "writable", "writable", "/etc/fstab", 0.0)
+DAY = 86400.0
+YEAR = 365 * DAY
+ROOT = FileSystem("/", "ext4", 100 * GIB, 60 * GIB, 40.0, 5.0, "writable", "writable", "/etc/fstab", YEAR)
 
 
 def surveyed(*systems, missing=None, present=("/",), fstab=None, left_out=None):
@@ -26,10 +28,10 @@ def test_all_modes_of_a_good_one():
         Metric("used", 40.0, "/", 0, 100),
         Metric("free", 60 * GIB, "/", 0, 100 * GIB),
         Metric("inodes", 5.0, "/", 0, 100),
-        Finding(OK, "/", "is writable"),
         Metric("full_in", YEAR, "/"),
+        Finding(OK, "/", "is writable (/etc/fstab)"),
         Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
-        Finding(OK, "", "1 looked at, fullest / 40%, fstab lists 1"),
+        Finding(OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab"),
     ]
 
 
@@ -44,7 +46,9 @@ def test_all_modes_of_a_good_one():
     ],
 )
 def test_each_mode_asks_its_own_question(mode, names):
-    found = judged("--mode", mode, missing={"/data": False}, systems=[ROOT._replace(access="stopped")])
+    found = judged(
+        "--mode", mode, missing={"/data": False}, systems=[ROOT._replace(access="stopped", wanted="", why="")]
+    )
     assert [thing.name for thing in found if isinstance(thing, Metric)] == names
     bad = [thing.state for thing in found if isinstance(thing, Finding) and thing.state]
     assert bad == ([CRITICAL] if mode in ("readonly", "mounted") else [])
@@ -52,14 +56,18 @@ def test_each_mode_asks_its_own_question(mode, names):
 
 def test_what_was_left_out_is_said():
     found = judged("--mode", "space", left_out={"tmpfs": 3, "overlay": 2})
-    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40%; left out by type: 2 overlay, 3 tmpfs")
+    assert found[-1] == Finding(
+        OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab; left out by type: 2 overlay, 3 tmpfs"
+    )
 
 
 def test_an_image_and_a_file_system_without_size_or_inodes_give_no_number():
-    image = ROOT._replace(path="/snap", kind="squashfs", used=None, inodes=None, access="read-only", wanted="read-only")
+    image = ROOT._replace(
+        path="/snap", kind="squashfs", used=None, inodes=None, access="read-only", wanted="read-only", why="squashfs"
+    )
     assert judged(systems=[image], present=()) == [
-        Finding(OK, "/snap", "is read-only, as it should be"),
-        Finding(OK, "", "1 looked at, fstab lists nothing"),
+        Finding(OK, "/snap", "is read-only (squashfs)"),
+        Finding(OK, "", "1 looked at, none listed in /etc/fstab"),
     ]
 
 
@@ -67,7 +75,7 @@ def test_a_hung_one_stands_beside_the_others():
     failed = Failed(UNREACHABLE, "/mnt/nfs", "ask the file system for its size", "no answer in 5 s")
     found = judged("--mode", "space", systems=[failed, ROOT])
     assert found[0] == failed
-    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40%")
+    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab")
 
 
 def test_nothing_but_failures_is_no_summary():
@@ -76,46 +84,31 @@ def test_nothing_but_failures_is_no_summary():
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("access", "wanted", "why", "expected"),
     [
-        ({}, Finding(OK, "/", "is writable")),
-        ({"wanted": ""}, Finding(OK, "/", "is writable")),
-        ({"access": "read-only", "wanted": "read-only"}, Finding(OK, "/", "is read-only, as it should be")),
-        ({"access": "stopped", "why": "--read-only"}, Finding(OK, "/", "is read-only, as it should be")),
-        ({"access": "read-only here", "wanted": ""}, Finding(OK, "/", "is read-only, as it should be")),
+        ("writable", "writable", "/etc/fstab", Finding(OK, "/", "is writable (/etc/fstab)")),
+        ("writable", "", "", Finding(OK, "/", "is writable")),
+        ("writable", "read-only", "/etc/fstab", Finding(OK, "/", "is writable (/etc/fstab)")),
+        ("read-only", "read-only", "/etc/fstab", Finding(OK, "/", "is read-only (/etc/fstab)")),
+        ("read-only here", "", "", Finding(OK, "/", "is read-only here")),
         (
-            {"access": "read-only"},
-            Finding(CRITICAL, "/", "is read-only and should be writable (/etc/fstab)"),
+            "read-only",
+            "writable",
+            "it was on an earlier run",
+            Finding(CRITICAL, "/", "is read-only and should be writable (it was on an earlier run)"),
         ),
+        ("read-only", "", "", Finding(WARNING, "/", "is read-only, and neither /etc/fstab nor --read-only says so")),
         (
-            {"access": "read-only", "wanted": "", "why": ""},
-            Finding(WARNING, "/", "is read-only, and neither /etc/fstab nor --read-only says so"),
+            "read-only here",
+            "writable",
+            "/etc/fstab",
+            Finding(WARNING, "/", "is read-only here, by a bind mount or the scheduler's sandbox (/etc/fstab)"),
         ),
-        (
-            {"access": "stopped", "wanted": "read-only"},
-            Finding(CRITICAL, "/", "was stopped by the kernel after an error and takes no writes"),
-        ),
-        (
-            {"access": "read-only here"},
-            Finding(
-                WARNING,
-                "/",
-                "is mounted read-only here and should be writable (/etc/fstab): a bind mount, or the scheduler's sandbox",
-            ),
-        ),
-        (
-            {"access": "read-only here", "why": "--writable /srv"},
-            Finding(
-                CRITICAL,
-                "/",
-                "is mounted read-only here and should be writable (--writable /srv):"
-                " a bind mount, or the scheduler's sandbox",
-            ),
-        ),
+        ("stopped", "", "", Finding(CRITICAL, "/", "was stopped by the kernel after an error and takes no writes")),
     ],
 )
-def test_read_only_by_surprise(change, expected):
-    found = judged("--mode", "readonly", systems=[ROOT._replace(**change)])
+def test_read_only_by_surprise(access, wanted, why, expected):
+    found = judged("--mode", "readonly", systems=[ROOT._replace(access=access, wanted=wanted, why=why)])
     assert found[:-1] == [expected]
 
 
@@ -125,7 +118,7 @@ def test_what_fstab_lists_and_is_not_mounted():
         Finding(CRITICAL, "/data", "is listed in /etc/fstab and not mounted"),
         Finding(WARNING, "/backup", "is listed in /etc/fstab and not mounted"),
         Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
-        Finding(OK, "", "1 looked at, fstab lists 3"),
+        Finding(OK, "", "1 looked at, fullest / 40 %, 3 listed in /etc/fstab"),
     ]
 
 
@@ -137,15 +130,6 @@ def test_an_fstab_that_could_not_be_read_matters_where_it_is_asked():
 
 
 @pytest.mark.parametrize(
-    ("growth", "value"),
-    [(COLLECTING, COLLECTING), (0.0, YEAR), (-5.0, YEAR), (GIB / 3600, 60 * 3600.0), (1e-9, YEAR)],
-)
-def test_the_time_until_it_is_full(growth, value):
-    found = judged("--mode", "forecast", systems=[ROOT._replace(growth=growth)])
-    assert found[0] == Metric("full_in", value, "/")
-
-
-@pytest.mark.parametrize(
     ("change", "argv", "state"),
     [
         ({}, [], OK),
@@ -153,9 +137,10 @@ def test_the_time_until_it_is_full(growth, value):
         ({"used": 95.1}, [], CRITICAL),
         ({"inodes": 85.1}, [], WARNING),
         ({"inodes": 95.1}, [], CRITICAL),
-        ({"growth": GIB / 4 / 3600}, [], OK),  # 10 days
-        ({"growth": GIB / 2 / 3600}, [], WARNING),  # 5 days
-        ({"growth": 5 * GIB / 3600}, [], CRITICAL),  # half a day
+        ({"full_in": 8 * DAY}, [], OK),
+        ({"full_in": 6 * DAY}, [], WARNING),
+        ({"full_in": DAY / 2}, [], CRITICAL),
+        ({"full_in": COLLECTING}, [], OK),
         ({"used": 97.0, "free": 60 * GIB}, ["-w", "used//=98", "-c", "used//=99.5", "-c", f"free//={50 * GIB}:"], OK),
         (
             {"used": 97.0, "free": 40 * GIB},
@@ -165,7 +150,7 @@ def test_the_time_until_it_is_full(growth, value):
     ],
 )
 def test_the_limits(monkeypatch, tmp_path, change, argv, state):
-    monkeypatch.setattr("nephoscope.probes.mounts.survey", lambda run, **words: surveyed(ROOT._replace(**change)))
+    monkeypatch.setattr("nephoscope.probes.mounts.survey", lambda run, *words: surveyed(ROOT._replace(**change)))
     outcome = CHECK.run([*argv, "--state-dir", str(tmp_path / "state")])
     assert outcome.state == state, outcome.text
 

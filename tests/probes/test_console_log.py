@@ -49,9 +49,12 @@ def test_nova(nova):
 def test_eucalyptus_and_an_instance_without_a_log(tmp_path):
     log(tmp_path, f"{console_log.EUCALYPTUS}/AIDAEXAMPLE/i-0a1b2c3d", 70)
     (tmp_path / console_log.EUCALYPTUS[1:] / "AIDAEXAMPLE/i-silent").mkdir()
-    (store,) = survey(tmp_path).stores
-    assert (store.path, store.instances) == (console_log.EUCALYPTUS, 2)
-    assert store.logs == (console_log.Log("i-0a1b2c3d", 70, COLLECTING),)
+    above = console_log.EUCALYPTUS[: -len("/work")]
+    (tmp_path / above[1:] / "cache").mkdir()
+    for path, asked in ((console_log.EUCALYPTUS, ()), (above, (above,))):
+        (store,) = survey(tmp_path, *asked).stores
+        assert (store.path, store.instances) == (path, 2)
+        assert store.logs == (console_log.Log("i-0a1b2c3d", 70, COLLECTING),)
 
 
 def test_both_and_neither(nova):

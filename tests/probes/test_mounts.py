@@ -154,6 +154,13 @@ def test_who_wants_it_how(tmp_path, options, super_options, fstab, words, before
     assert (data.access, data.wanted, data.why) == expected
 
 
+def test_the_operators_word_is_about_the_very_place(tmp_path):
+    line = b"30 27 7:0 / /data ro - ext4 /dev/loop0 rw\n"
+    root = tree(tmp_path, line)
+    assert survey(root, writable=["/data"]).systems[0].access == "read-only"
+    assert survey(root).systems[0].access == "read-only here"
+
+
 def test_what_was_writable_once_is_remembered_while_it_is_mounted(tmp_path):
     first = survey(tree(tmp_path))
     assert first.keep()["writable"] == ["/", "/mnt/nfs", "/srv/my disk"]
@@ -243,6 +250,14 @@ def test_the_slope_of_a_straight_line_and_of_a_noisy_one():
     assert mounts.slope(noisy, 24 * hour) == pytest.approx(5, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("growth", "value"),
+    [(COLLECTING, COLLECTING), (0.0, mounts.YEAR), (-5.0, mounts.YEAR), (2.0, 50.0), (1e-9, mounts.YEAR)],
+)
+def test_the_time_until_it_is_full(growth, value):
+    assert mounts.full_in(100.0, growth) == value
+
+
 @pytest.mark.parametrize("samples", [[[0, 1]], [[0, 1], [9000, 2]], [[0, 1], [60, 2], [120, 3]]])
 def test_too_few_samples_or_too_short_a_time_say_nothing(samples):
     assert mounts.slope(samples, 86400) is COLLECTING
@@ -253,7 +268,7 @@ def test_samples_are_kept_spaced_and_bounded_and_growth_comes_of_them(tmp_path):
     for minutes in range(0, 30 * 60, 30):
         found = survey(root, kept, Clock(shift=minutes * 60))
         kept = found.keep()
-        growths.append(found.systems[0].growth)
+        growths.append(found.systems[0].full_in)
     assert growths[:4] == [COLLECTING] * 4
     assert isinstance(growths[4], float)  # two hours: a twelfth of the span
     history = kept["samples"]["/"]
@@ -265,12 +280,12 @@ def test_samples_are_kept_spaced_and_bounded_and_growth_comes_of_them(tmp_path):
     "before", ["x", {"samples": {"/": [1, "x", [None, 2], [1]]}}, {"samples": 5}, {"writable": None}]
 )
 def test_damaged_state_begins_anew(tmp_path, before):
-    assert survey(tree(tmp_path), before).systems[0].growth is COLLECTING
+    assert survey(tree(tmp_path), before).systems[0].full_in is COLLECTING
 
 
 def test_samples_from_the_future_do_not_count(tmp_path):
     now = Clock().time()
     before = {"samples": {"/": [[now + 90000, 1.0], [now + 99000, 2.0]]}}
     found = survey(tree(tmp_path), before)
-    assert found.systems[0].growth is COLLECTING
+    assert found.systems[0].full_in is COLLECTING
     assert len(found.keep()["samples"]["/"]) == 1

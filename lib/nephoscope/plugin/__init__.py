@@ -18,7 +18,7 @@ from nephoscope.plugin.model import (
     Threshold,
     worst,
 )
-from nephoscope.plugin.options import BadOption, count, duration, expect, size
+from nephoscope.plugin.options import BadOption, count, directory, duration, expect, size
 
 __all__ = [
     "CRITICAL",
@@ -37,6 +37,7 @@ __all__ = [
     "Sudo",
     "Threshold",
     "count",
+    "directory",
     "duration",
     "expect",
     "size",

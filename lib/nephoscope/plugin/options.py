@@ -46,6 +46,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def directory(text: str) -> str:
+    """Return an absolute path, without a slash at its end. Raises ValueError: a scheduler's working directory is not ours."""
+    if not text.startswith("/"):
+        raise ValueError(f"'{text}' is not an absolute path")
+    return text.rstrip("/") or "/"
+
+
 def expect(text: str) -> tuple[str, int]:
     """Return name and number from "NAME" or "NAME=N", what must exist, and how often. Raises ValueError."""
     name, equals, number = text.rpartition("=")

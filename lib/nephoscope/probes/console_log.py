@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, child
 
-# Nova: <instances_path>/<uuid>/console.log. Eucalyptus NC: <INSTANCE_PATH>/work/<account>/<instance>/console.log.
+# Nova: <instances_path>/<uuid>/console.log. Eucalyptus NC: <INSTANCE_PATH>/work/<account>/<instance>/console.log; either
+# INSTANCE_PATH or its work/ may be given.
 NOVA = "/var/lib/nova/instances"
 EUCALYPTUS = "/var/lib/eucalyptus/instances/work"
 NAME = "console.log"
@@ -116,9 +117,9 @@ def _scan(place: str, path: str) -> list[object]:
     found: dict[str, int] = {}
     denied: list[str] = []
     looked = silent = 0
-    layers = [place]
-    for directory in layers:
-        top = directory == place
+    layers = [(place, 0)]
+    for directory, depth in layers:
+        top = depth == 0
         try:
             with os.scandir(directory) as entries:
                 names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -145,8 +146,8 @@ def _scan(place: str, path: str) -> list[object]:
             except FileNotFoundError:
                 if _is_instance(name):
                     silent += 1
-                elif top:
-                    layers.append(f"{directory}/{name}")  # an account of Eucalyptus
+                elif depth < 2:
+                    layers.append((f"{directory}/{name}", depth + 1))  # work/, an account
             except PermissionError:
                 denied.append(f"{directory}/{name}")
     hidden = None

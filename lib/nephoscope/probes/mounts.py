@@ -18,6 +18,7 @@ MOUNTINFO = "/proc/self/mountinfo"
 FSTAB = "/etc/fstab"
 TRIED = "ask the file system for its size"
 LIMIT = 16 << 20  # bytes of mountinfo: 100 000 mounts
+YEAR = 31_536_000.0  # seconds
 SAMPLES = 24  # kept for one span of the forecast
 
 # fmt: off
@@ -69,7 +70,7 @@ class FileSystem(NamedTuple):
     access       "writable"; "read-only"; "read-only here": by this mount alone (bind mount, a service's sandbox);
                  "stopped": by the kernel after an error
     wanted, why  "writable", "read-only" or "" (nobody says), and who says so
-    growth       bytes per second over the span, negative when it empties
+    full_in      seconds until it is full, growing as over the last span; at most a year, which also stands for never
     """
 
     path: str
@@ -81,7 +82,7 @@ class FileSystem(NamedTuple):
     access: str
     wanted: str
     why: str
-    growth: float | Collecting
+    full_in: float | Collecting
 
 
 class Survey(NamedTuple):
@@ -105,6 +106,17 @@ class Survey(NamedTuple):
     def keep(self) -> Mapping[str, Any]:
         """Return what the next run wants to know: who was writable, and how full all were."""
         return self.kept
+
+    def summary(self) -> str:
+        """Return in one line how many were looked at, the fullest of them, and what was not looked at."""
+        sizes = [(system.used, system.path) for system in self.systems if isinstance(system, FileSystem)]
+        text = f"{len(sizes)} looked at"
+        used, path = max(((used, path) for used, path in sizes if used is not None), default=(None, ""))
+        if used is not None:
+            text += f", fullest {path} {used:.3g} %"
+        text += f", {len(self.present) + len(self.missing) or 'none'} listed in {FSTAB}"
+        left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+        return f"{text}; left out by type: {left_out}" if left_out else text
 
 
 def shown(path: str) -> str:
@@ -172,7 +184,6 @@ def listed(run: Run) -> list[Listed]:
 
 def survey(
     run: Run,
-    *,
     paths: Sequence[str] = (),
     types: Sequence[str] = (),
     writable: Sequence[str] = (),
@@ -232,6 +243,10 @@ def survey(
         histories[name] = [*samples, newest] if spaced else samples
         image = mount.kind in IMAGES
         wanted, why = _wish(mount, wishes, held.get(mount, ""), read_only, earlier)
+        if mount in held and access == "read-only here":
+            access = "read-only"  # the operator's word is about this very place
+        elif access == "stopped":
+            wanted = why = ""  # nobody wants that
         system = FileSystem(
             path=name,
             kind=mount.kind,
@@ -242,7 +257,7 @@ def survey(
             access=access,
             wanted=wanted,
             why=why,
-            growth=slope([*samples, newest], span),
+            full_in=full_in(free, slope([*samples, newest], span)),
         )
         systems.append(system)
     # Of the paths asked for, only the file systems that should hold them matter.
@@ -269,6 +284,13 @@ def slope(samples: Sequence[Sequence[float]], span: float) -> float | Collecting
     mean = sum(value for _, value in samples) / len(samples)
     spread = sum((at - middle) ** 2 for at, _ in samples)
     return sum((at - middle) * (value - mean) for at, value in samples) / spread
+
+
+def full_in(free: float, growth: float | Collecting) -> float | Collecting:
+    """Return the seconds in which growth (bytes per second) uses up what is free, at most a year."""
+    if isinstance(growth, Collecting):
+        return growth
+    return min(YEAR, free / growth) if growth > 0 else YEAR
 
 
 def _lines(run: Run, path: str) -> list[bytes]:
