@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import sys
+import textwrap
 from pathlib import Path
 
-from nephoscope import catalogue
+from nephoscope import catalogue, export
 from nephoscope.cli import table
 
 ROOT = Path(__file__).parents[1]
@@ -79,8 +81,18 @@ def test_the_output_of_run_has_the_shape_of_a_real_run() -> None:
 
 def test_the_output_of_test_ends_in_the_summary_of_pytest() -> None:
     lines = block("/test").rstrip("\n").split("\n")
-    assert lines[-2].startswith("labs that ran, with the tests that passed: ")
+    assert lines[0].startswith("labs that ran, with the tests that passed: ")
     assert re.fullmatch(r"=+ \d+ passed(, \d+ skipped)? in [\d.]+s( \(\d:\d\d:\d\d\))? =+", lines[-1])
+
+
+def test_the_commands_that_the_readme_names_are_real() -> None:
+    text = README.read_text()
+    exports = set(re.findall(r"nephoscope export (\w+)", text))
+    assert exports == set(export.FORMATS) - {"docs"}
+    checks = re.findall(r"`[./\w]*?(check_(?!nrpe|x)\w+) ([^`]*)`", text)
+    assert checks
+    for name, words in checks:
+        assert catalogue.load(name).parse(*shlex.split(words))
 
 
 def test_names_in_the_grey_line_lead_back_to_the_checks() -> None:
@@ -92,6 +104,7 @@ def test_names_in_the_grey_line_lead_back_to_the_checks() -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         ended = Path(sys.argv[1]).read_text().rstrip("\n").split("\n")
-        replace("/test", "".join(f"{line}\n" for line in ended[-2:]))
+        labs = [line for line in ended if line.startswith("labs that ran")]
+        replace("/test", "\n".join([*textwrap.wrap(labs[-1], WIDTH), ended[-1]]) + "\n")
     else:
         replace("/run", on_terminal(str(ROOT / "run")))
