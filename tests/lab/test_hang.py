@@ -234,14 +234,14 @@ def test_many_that_hang_cost_no_more_than_one(hanging):
 
 @pytest.fixture
 def disk(folder):
-    """Make and mount an ext4 on a loop device; afterwards thaw it and take it away."""
+    """Make and mount a file system on a loop device; afterwards thaw it and take it away."""
     places = []
 
-    def make(*options, size=16 << 20, mount="defaults", name="disk"):
+    def make(*options, size=16 << 20, mount="defaults", name="disk", mkfs=("mkfs.ext4", "-q", "-F")):
         image, place = folder / f"{len(places)}.img", folder / name
         with open(image, "wb") as file:
             file.truncate(size)
-        command("mkfs.ext4", "-q", "-F", *options, str(image))
+        command(*mkfs, *options, str(image))
         place.mkdir(parents=True, exist_ok=True)
         command("mount", "-o", f"loop,{mount}", str(image), str(place))
         places.append(place)
@@ -373,6 +373,36 @@ def test_a_disk_that_the_kernel_stopped_after_an_error(disk):
     outcome = write(place)
     assert outcome.state == CRITICAL
     assert "create failed: Read-only file system" in outcome.line
+
+
+def test_an_xfs_that_was_shut_down_tells_its_size_and_nothing_else(disk):
+    need("mkfs.xfs", "xfs_io")
+    place = disk(size=320 << 20, mkfs=("mkfs.xfs", "-q"))
+    assert look(place, "--mode", "space").state == OK
+    command("xfs_io", "-x", "-c", "shutdown -f", str(place))
+    assert os.statvfs(place).f_bavail > 0
+    outcome = look(place, "--mode", "space")
+    assert outcome.state == CRITICAL
+    assert f"{place}: Input/output error" in outcome.line
+
+
+def test_an_image_is_full_and_does_not_alarm(folder):
+    need("mksquashfs")
+    image = folder / "image"
+    image.mkdir()
+    command("mksquashfs", str(Path(__file__).parent), f"{folder}/image.squashfs", "-quiet", "-no-progress")
+    command("mount", "-o", "loop", f"{folder}/image.squashfs", str(image))
+    try:
+        room = os.statvfs(image)
+        assert (room.f_bavail, room.f_ffree) == (0, 0)
+        found = mounts.survey(Run())
+        assert str(image) not in [getattr(system, "path", "") for system in found.systems]
+        assert found.left_out["squashfs"] >= 1
+        outcome = check_filesystem.CHECK.run(["--path", str(image), "--state-dir", f"{folder}/state"])
+        assert outcome.state == OK, outcome.text
+        assert f"{image} is read-only (squashfs)" in outcome.text
+    finally:
+        command("umount", str(image))
 
 
 def test_the_kernels_own_spelling_of_odd_names_and_bind_mounts(disk, folder):
