@@ -135,6 +135,20 @@ def test_modes():
     assert "is none of space, speed" in check.run(["--mode", "spice"]).line
 
 
+def test_a_metric_of_a_mode_that_was_not_asked_for_is_dropped():
+    check = make(Metric("used", 95), Metric("wait", 0.5), Metric("answer", 0.1), thresholds=MODAL, modes=MODES)
+    assert check.run().perfdata == ["used=95%;80;90", "wait=0.5s;1;5", "answer=0.1s;2"]
+    assert check.run(["--mode", "speed"]).perfdata == ["wait=0.5s;1;5", "answer=0.1s;2"]
+    only = make(Metric("used", 95), thresholds=MODAL, modes=MODES)
+    assert only.run(["--mode", "speed"]).reason == "nothing was looked at"
+
+
+def test_a_pattern_must_compile():
+    assert pattern("a.*b") == "a.*b"
+    with pytest.raises(ValueError, match="is no regular expression"):
+        pattern("a(b")
+
+
 def test_a_bare_limit_with_no_main_is_refused():
     check = make(Metric("size", 1), thresholds=[Threshold("size", "B"), Threshold("wait", "s")])
     assert "could mean nothing by itself: write -w NAME=RANGE (names: size, wait)" in check.run(["-w", "5"]).line

@@ -40,6 +40,7 @@ __all__ = [
     "directory",
     "duration",
     "expect",
+    "pattern",
     "size",
     "worst",
 ]

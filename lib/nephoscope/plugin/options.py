@@ -53,6 +53,17 @@ def directory(text: str) -> str:
     return text.rstrip("/") or "/"
 
 
+def pattern(text: str) -> str:
+    """Return a regular expression that compiles, as text. Raises ValueError."""
+    import re
+
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"'{text}' is no regular expression: {error}") from None
+    return text
+
+
 def expect(text: str) -> tuple[str, int]:
     """Return name and number from "NAME" or "NAME=N", what must exist, and how often. Raises ValueError."""
     name, equals, number = text.rpartition("=")

@@ -59,7 +59,8 @@ def evaluate(
     Raises TypeError and KeyError where the judge breaks its contract: a bug, told as one.
     """
     verdict = Verdict()
-    found = list(found)
+    asleep = {threshold.name for threshold in thresholds} - set(contexts)  # of modes that were not asked for
+    found = [thing for thing in found if not (isinstance(thing, Metric) and thing.name in asleep)]
     excused = {thing.of for thing in found if isinstance(thing, Failed)}
     seen = bool(found)
     kept = kept_object = False
@@ -133,7 +134,7 @@ def _failed(failed: Failed, options: Any, needs: Sequence[Any]) -> Item:
 
 def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) -> Item | None:
     if metric.name not in contexts:
-        raise KeyError(f"metric '{metric.name}' is no declared threshold of a mode that was asked for")
+        raise KeyError(f"metric '{metric.name}' is no declared threshold")
     context = contexts[metric.name]
     words = context.name[:-5] if context.name.endswith("_rate") else context.name
     words = words.replace("_", " ")
