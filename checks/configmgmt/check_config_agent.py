@@ -14,6 +14,9 @@ comes with every Ansible, when it has left a result or something starts it.
 * Changes in 5 successive runs are WARNING: such a node never gets where it should be.
 * Neither daemon nor timer nor cron entry is CRITICAL: nothing will start the next run. --elsewhere: something else does.
 
+--agent-dir names Puppet's vardir, CFEngine's workdir, the directory of Chef's reports, Salt's configuration directory or that
+of ansible-pull's log; --result a file that lies elsewhere still.
+
 `puppet apply` of a manifest that does not compile leaves no trace: there only the age tells. Puppet's report is closed to
 others than root; where it may be read it gives the reason of a failure, and says when the cached catalogue was used.
 
@@ -41,95 +44,50 @@ For Chef, client.rb needs `Chef::Handler::JsonFile` among its report_handlers an
 
 from __future__ import annotations
 
-from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Group, Metric, Sudo, Threshold, duration
+from nephoscope.plugin import CRITICAL, OK, WARNING, Check, Finding, Group, Metric, Sudo, Threshold, duration
 from nephoscope.probes import config_agent
 
-SAID = {"ok": "had nothing to do", "changed": "made changes", "failed": "had failures", "skipped": "was kept"}
+STATES = {"ok": OK, "changed": OK, "skipped": OK, "failed": WARNING, "empty": WARNING, "aborted": CRITICAL}
+COUNTED = ("failed", "failed_share", "changed", "out_of_sync", "changed_runs", "run")
 
 
 def options(add):
-    add(
-        "--agent",
-        repeat=True,
-        choices=config_agent.NAMES,
-        metavar="NAME",
-        help="one of " + ", ".join(config_agent.NAMES),
-    )
-    add("--agent-dir", repeat=True, type=config_agent.place, metavar="NAME=DIR", help="Puppet's vardir, CFEngine's workdir, "
-        "Chef's reports, Salt's configuration, ansible-pull's log directory, where it is not the usual one")  # fmt: skip
-    add(
-        "--result",
-        repeat=True,
-        type=config_agent.place,
-        metavar="NAME=FILE",
-        help="a result that a run leaves elsewhere",
-    )
-    add(
-        "--wrapper", repeat=True, metavar="PROGRAM", help="program that starts an agent, to be found in timers and cron"
-    )
-    add(
-        "--interval",
-        type=duration,
-        metavar="DURATION",
-        looks=False,
-        help="time between runs, instead of the agent's own",
-    )
+    add("--agent", repeat=True, choices=config_agent.NAMES, metavar="NAME", help=", ".join(config_agent.NAMES))
+    add("--agent-dir", repeat=True, type=config_agent.place, metavar="NAME=DIR", help="its state, if in no usual place")
+    add("--result", repeat=True, type=config_agent.place, metavar="NAME=FILE", help="what a run leaves, likewise")
+    add("--wrapper", repeat=True, metavar="PROGRAM", help="program that starts an agent, as timers and cron name it")
+    add("--interval", type=duration, looks=False, help="time between runs, instead of the agent's own")
     add("--elsewhere", flag=True, help="runs are started from elsewhere: ask for no daemon, timer or cron entry")
 
 
 def probe(options, run):
-    directories = dict(options.agent_dir)
-    return config_agent.look(run, options.agent, directories, options.result, options.wrapper, not options.elsewhere)
+    places = (options.agent_dir, options.result)
+    return config_agent.look(run, options.agent, *places, options.wrapper, not options.elsewhere)
 
 
 def judge(agents, options):
     for agent in agents:
-        if isinstance(agent, Failed):
-            yield agent
-            continue
-        name, last, disabled, lock, schedule = agent.name, agent.last, agent.disabled, agent.lock, agent.schedule
-        yield from (part for part in (last, disabled, lock) if isinstance(part, Failed))
-        if isinstance(last, config_agent.LastRun):
-            yield from judge_run(agent, last, options.interval or agent.interval)
-        elif last is None:
-            yield Finding(UNKNOWN, name, "first run under way") if lock else Finding(CRITICAL, name, "has never run")
-        if isinstance(disabled, config_agent.Disabled):
+        name, last, disabled, lock = agent.name, agent.last, agent.disabled, agent.lock
+        yield from agent.failures
+        if last:
+            state = STATES[last.status]
+            yield Finding(state, name, last.words) if state else Finding(OK, "", agent.words)
+            if last.note:
+                yield Finding(WARNING, name, f"last run: {last.note}")
+            yield Metric("age", agent.since(last.at), name)
+            if not disabled:
+                yield Metric("intervals", round(agent.since(last.at) / (options.interval or agent.interval), 2), name)
+            values = (last.failed, last.share, last.changed, last.out_of_sync, agent.changed_runs, last.seconds)
+            yield from (Metric(*pair, name) for pair in zip(COUNTED, values) if pair[1] is not None)
+        elif not agent.failures:
+            yield Finding(CRITICAL, name, "has never run")
+        if disabled:
             yield Finding(WARNING, name, f"disabled since {disabled.since:%Y-%m-%d %H:%M} UTC: {disabled.reason}")
-            yield Metric("disabled", max(0.0, (agent.at - disabled.since).total_seconds()), name)
-        if isinstance(lock, config_agent.Lock) and lock.alive:
-            yield Metric("lock", max(0.0, (agent.at - lock.since).total_seconds()), name)
-        elif isinstance(lock, config_agent.Lock):
-            yield Finding(WARNING, name, f"has a stale lock: {lock.path} of process {lock.pid}, which no longer runs")
-        if not schedule.found and not options.elsewhere:
-            yield from schedule.unseen
-            if schedule.idle or not schedule.unseen:
-                text = "; ".join(schedule.idle) or "neither a daemon nor a timer nor a cron entry"
-                yield Finding(CRITICAL, name, f"started by nothing: {text}")
-
-
-def judge_run(agent, last, interval):
-    name, age, at = agent.name, (agent.at - last.at).total_seconds(), f"{last.at:%Y-%m-%d %H:%M} UTC"
-    if age < -300:
-        yield Finding(UNKNOWN, name, f"last run ended at {at}, which is yet to come")
-    if last.status == "aborted":
-        yield Finding(CRITICAL, name, f"last run did not do its work: {last.reason}")
-    elif last.status == "empty":
-        yield Finding(WARNING, name, f"last run did nothing: {last.reason}")
-    else:
-        by = f" ({', '.join(agent.schedule.found)})" if agent.schedule.found else ""
-        yield Finding(OK, "", f"{name} {SAID[last.status]} in the run of {at}{by}")
-    if last.status == "failed" and last.reason:
-        yield Finding(WARNING, name, f"last run: {last.reason}")
-    if last.note:
-        yield Finding(WARNING, name, f"last run: {last.note}")
-    yield Metric("age", max(0.0, age), name)
-    if agent.disabled is None:
-        yield Metric("intervals", round(max(0.0, age) / interval, 2), name)
-    values = (last.failed, last.share, last.changed, last.out_of_sync, agent.changed_runs, last.seconds)
-    for metric, value in zip(("failed", "failed_share", "changed", "out_of_sync", "changed_runs", "run"), values):
-        if value is not None:
-            yield Metric(metric, value, name)
+            yield Metric("disabled", agent.since(disabled.since), name)
+        if lock:
+            yield Metric("lock", agent.since(lock.since), name) if lock.alive else Finding(WARNING, name, lock.words)
+        if agent.unstarted:
+            yield Finding(CRITICAL, name, f"started by nothing: {agent.unstarted}")
 
 
 CHECK = Check(
@@ -137,10 +95,7 @@ CHECK = Check(
     probe,
     judge,
     keep=config_agent.keep,
-    needs=(
-        Group("puppet"),
-        *(Sudo("/usr/bin/tail", "-c", str(config_agent.TAIL), path) for path in config_agent.CLOSED),
-    ),
+    needs=(Group("puppet"), *(Sudo(*config_agent.READ, path) for path in config_agent.CLOSED)),
     thresholds=[
         Threshold("age", "s", main=True, help="time since the end of the last run"),
         Threshold("intervals", "", "2", "12", help="the same, in times between two runs"),

@@ -5,19 +5,17 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, Clock, Failed
+from nephoscope.base import NOT_ALLOWED, Clock, Failed
 from nephoscope.checks.configmgmt.check_config_agent import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.config_agent import Agent, Disabled, LastRun, Lock, keep
-from nephoscope.probes.scheduled import Schedule
 
 from tests.probes.test_puppet import FAILED, NO_CATALOGUE, UNCHANGED
 from tests.probes.unprivileged import as_nobody
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
-DAEMON = Schedule(("daemon, pid 812",))
 RUN = LastRun(NOW - timedelta(minutes=15), "ok", 0, 0, 0, 0.0, 12.5)
-AGENT = Agent("puppet", NOW, 1800.0, RUN, None, None, DAEMON, 0, 1.0)
+AGENT = Agent("puppet", NOW, 1800.0, RUN, None, None, ("daemon, pid 812",))
 DENIED = Failed(NOT_ALLOWED, "puppet", "read x", "Permission denied", "group puppet")
 
 
@@ -54,32 +52,29 @@ def test_what_an_agent_does_not_count_is_not_told_as_0() -> None:
     assert sorted(told) == ["age", "changed_runs", "failed_share", "intervals"]
 
 
+IN = "in the run of 2026-11-21 11:45 UTC"
+
+
 @pytest.mark.parametrize(
     ("last", "expected"),
     [
         (None, [Finding(CRITICAL, "puppet", "has never run")]),
-        (DENIED, [DENIED]),
         (
             RUN._replace(status="aborted", reason="it got no catalogue"),
-            [Finding(CRITICAL, "puppet", "last run did not do its work: it got no catalogue")],
+            [Finding(CRITICAL, "puppet", f"did not do its work {IN}: it got no catalogue")],
         ),
-        (
-            RUN._replace(status="failed", reason="Exec[x]"),
-            [Finding(WARNING, "puppet", "last run: Exec[x]")],
-        ),
-        (
-            RUN._replace(status="empty", reason="no promise was looked at"),
-            [Finding(WARNING, "puppet", "last run did nothing: no promise was looked at")],
-        ),
+        (RUN._replace(status="failed", reason="Exec[x]"), [Finding(WARNING, "puppet", f"had failures {IN}: Exec[x]")]),
+        (RUN._replace(status="empty", reason="no state"), [Finding(WARNING, "puppet", f"did nothing {IN}: no state")]),
         (RUN._replace(note="cached catalogue"), [Finding(WARNING, "puppet", "last run: cached catalogue")]),
-        (
-            RUN._replace(at=NOW + timedelta(hours=1)),
-            [Finding(UNKNOWN, "puppet", "last run ended at 2026-11-21 13:00 UTC, which is yet to come")],
-        ),
     ],
 )
-def test_the_last_run(last: object, expected: list[object]) -> None:
+def test_the_last_run(last: LastRun | None, expected: list[object]) -> None:
     assert findings(AGENT._replace(last=last)) == expected
+
+
+def test_what_could_not_be_told_is_neither_well_nor_never() -> None:
+    assert judged(AGENT._replace(last=None, failures=(DENIED,))) == [DENIED]
+    assert findings(AGENT._replace(failures=(DENIED,))) == [DENIED]
 
 
 def test_a_disabled_agent_says_why_and_its_age_is_no_fault() -> None:
@@ -87,41 +82,20 @@ def test_a_disabled_agent_says_why_and_its_age_is_no_fault() -> None:
     assert findings(disabled) == [Finding(WARNING, "puppet", "disabled since 2026-11-21 05:00 UTC: change 4711")]
     assert metrics(disabled)["disabled"] == 25200.0
     assert "intervals" not in metrics(disabled)
-    assert findings(AGENT._replace(disabled=DENIED)) == [DENIED]
 
 
 def test_a_lock_is_a_run_under_way_or_stale() -> None:
     lock = Lock("/state/agent_catalog_run.lock", 813, True, NOW - timedelta(hours=2))
     assert metrics(AGENT._replace(lock=lock))["lock"] == 7200.0
     assert findings(AGENT._replace(lock=lock)) == []
-    text = "has a stale lock: /state/agent_catalog_run.lock of process 813, which no longer runs"
+    text = "has a stale lock /state/agent_catalog_run.lock: process 813 is no run of it any more"
     assert findings(AGENT._replace(lock=lock._replace(alive=False))) == [Finding(WARNING, "puppet", text)]
-    assert findings(AGENT._replace(lock=DENIED)) == [DENIED]
-    assert findings(AGENT._replace(lock=lock, last=None)) == [Finding(UNKNOWN, "puppet", "first run under way")]
 
 
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        (
-            Schedule(),
-            [Finding(CRITICAL, "puppet", "started by nothing: neither a daemon nor a timer nor a cron entry")],
-        ),
-        (
-            Schedule((), ("x.timer is inactive",)),
-            [Finding(CRITICAL, "puppet", "started by nothing: x.timer is inactive")],
-        ),
-        (Schedule((), (), (DENIED,)), [DENIED]),
-        (
-            Schedule((), ("x.timer is inactive",), (DENIED,)),
-            [DENIED, Finding(CRITICAL, "puppet", "started by nothing: x.timer is inactive")],
-        ),
-        (Schedule(("timer y",), ("x.timer is inactive",), (DENIED,)), []),
-    ],
-)
-def test_what_starts_it(schedule: Schedule, expected: list[object]) -> None:
-    assert findings(AGENT._replace(schedule=schedule)) == expected
-    assert findings(AGENT._replace(schedule=schedule), "--elsewhere") == []
+def test_what_nothing_starts() -> None:
+    agent = AGENT._replace(started=(), unstarted="x.timer is inactive")
+    assert findings(agent) == [Finding(CRITICAL, "puppet", "started by nothing: x.timer is inactive")]
+    assert findings(AGENT._replace(started=())) == []
 
 
 def test_the_interval_of_the_agent_or_the_one_given() -> None:
@@ -129,14 +103,8 @@ def test_the_interval_of_the_agent_or_the_one_given() -> None:
     assert metrics(AGENT, "--interval", "5m")["intervals"] == 3.0
 
 
-def test_an_agent_that_could_not_be_looked_at() -> None:
-    assert judged(Failed(ABSENT, "chef", "", "chef is not installed")) == [
-        Failed(ABSENT, "chef", "", "chef is not installed")
-    ]
-
-
 def test_what_is_kept_for_the_next_run() -> None:
-    assert keep([AGENT._replace(changed_runs=3, counted=7.5), DENIED]) == {"puppet": [7.5, 3]}
+    assert keep([AGENT._replace(changed_runs=3, counted=7.5)]) == {"puppet": [7.5, 3]}
 
 
 # Through the frame, in a tree of files.

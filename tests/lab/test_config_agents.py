@@ -121,7 +121,8 @@ def test_puppet_that_gets_no_catalogue_and_then_one_from_its_cache(puppet: Puppe
     puppet("agent", *refused, "--no-usecacheonfailure")
     outcome = puppet.check()
     assert outcome.state == CRITICAL
-    assert "puppet last run did not do its work: it got no catalogue: " in outcome.line
+    assert "puppet did not do its work in the run of " in outcome.line
+    assert "it got no catalogue: " in outcome.line
     assert "Connection refused" in outcome.line
 
     puppet.write("conf/code/environments/production/manifests/site.pp", "notify { 'x': }")
@@ -162,7 +163,8 @@ def test_puppet_s_state_is_closed_to_others(puppet: Puppet) -> None:
 
 def test_a_puppet_daemon_is_found(puppet: Puppet) -> None:
     argv = ["puppet", "agent", *puppet.options, "--no-daemonize", "--server", "127.0.0.1", "--serverport", "9"]
-    with Daemon(argv, env={**SYSTEM, "HOME": str(puppet.folder)}, log=puppet.folder / "out") as daemon:
+    ready = (puppet.folder / "run/agent.pid").exists
+    with Daemon(argv, env={**SYSTEM, "HOME": str(puppet.folder)}, log=puppet.folder / "out", ready=ready) as daemon:
         outcome = puppet.check(elsewhere=False)
         assert outcome.state == CRITICAL
         assert outcome.reason == "puppet has never run"
@@ -216,7 +218,7 @@ def test_cfengine_that_repairs_keeps_and_fails(cfengine: CFEngine) -> None:
     cfengine.apply(cfengine.policy('commands: "/bin/false";'))
     outcome = cfengine.check()
     assert outcome.state == CRITICAL
-    assert "cfengine last run: 100 % of the promises were not repaired" in outcome.text
+    assert "UTC: 100 % of the promises were not repaired" in outcome.text
     cfengine.apply(cfengine.policy('vars: "x" string => "y";', version="lab, Promises observed to be kept 0.00%"))
     assert cfengine.check().state != UNKNOWN  # a version that looks like a result is none
 
@@ -227,7 +229,7 @@ def test_a_policy_that_does_not_parse_is_the_failsafe_policy(cfengine: CFEngine)
     cfengine.apply("bundle agent main { broken")
     outcome = cfengine.check()
     assert outcome.state == CRITICAL
-    assert "did not do its work: it ran a policy without a version: the built-in failsafe policy?" in outcome.line
+    assert "UTC: it ran a policy without a version: the built-in failsafe policy?" in outcome.line
 
 
 def test_what_cf_execd_kept_tells_of_the_failsafe_policy(cfengine: CFEngine) -> None:
@@ -235,7 +237,7 @@ def test_what_cf_execd_kept_tells_of_the_failsafe_policy(cfengine: CFEngine) -> 
     cfengine.run("cf-execd", "--no-fork", "--once")  # its own command runs update.cf first, which is not there
     outcome = cfengine.check()
     assert outcome.state == CRITICAL
-    assert "cfengine last run did not do its work: it ran the built-in failsafe policy, not its own" in outcome.line
+    assert "UTC: it ran the built-in failsafe policy, not its own" in outcome.line
 
 
 def test_cfengine_that_never_gets_there(cfengine: CFEngine) -> None:
@@ -253,7 +255,8 @@ def test_cfengine_that_never_gets_there(cfengine: CFEngine) -> None:
 def test_a_running_cf_execd_is_found(cfengine: CFEngine) -> None:
     cfengine.write("w/inputs/promises.cf", cfengine.policy('reports: "x";'))
     cfengine.apply(cfengine.policy('reports: "x";'))
-    with Daemon(["cf-execd", "--no-fork"], env=cfengine.env, log=cfengine.folder / "out") as daemon:
+    ready = (cfengine.folder / "w/cf-execd.pid").exists
+    with Daemon(["cf-execd", "--no-fork"], env=cfengine.env, log=cfengine.folder / "out", ready=ready) as daemon:
         outcome = cfengine.check(elsewhere=False)
         assert f"daemon, pid {daemon.pid}" in outcome.text
 
@@ -311,11 +314,11 @@ def test_salt_without_a_master(folder: Path) -> None:
     assert salt("state.apply", "bad") == 2
     outcome = salt.check()
     assert (outcome.state, salt.metrics(outcome)["failed"]) == (CRITICAL, "1")
-    assert "salt last run: fails: Command" in outcome.text
+    assert "salt had failures in the run of " in outcome.text
     assert salt("state.apply", "syntax") == 1
     outcome = salt.check()
     assert outcome.state == CRITICAL
-    assert "did not do its work: Rendering SLS 'base:syntax' failed" in outcome.line
+    assert "UTC: Rendering SLS 'base:syntax' failed" in outcome.line
 
 
 def test_salt_whose_runs_are_disabled_ends_with_0_and_is_no_success(folder: Path) -> None:

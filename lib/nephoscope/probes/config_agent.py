@@ -7,11 +7,10 @@ What all agents share stands here; each has a module of its own, named after it,
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
-from nephoscope.probes.scheduled import Schedule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
 NAMES = ("puppet", "cfengine", "chef", "salt", "ansible-pull")
 TAIL = 262144  # bytes read of a file's end; a fixed number, because sudoers lines name it
-# State files that their agents close to all but root. They may be read by exactly `tail -c 262144 FILE`.
+READ = ("/usr/bin/tail", "-c", str(TAIL))
+# State files that their agents close to all but root. They may be read by READ and their path, exactly.
 CLOSED = (
     "/var/cache/puppet/public/last_run_summary.yaml",
     "/var/cache/puppet/state/last_run_report.yaml",
@@ -55,6 +55,19 @@ class LastRun(NamedTuple):
     reason: str = ""
     note: str = ""
 
+    @property
+    def words(self) -> str:
+        """What the run came to, with its time and the reason, to be read after the agent's name."""
+        said = {
+            "ok": "had nothing to do",
+            "changed": "made changes",
+            "failed": "had failures",
+            "aborted": "did not do its work",
+            "empty": "did nothing",
+            "skipped": "was kept from its work",
+        }[self.status]
+        return f"{said} in the run of {self.at:%Y-%m-%d %H:%M} UTC" + (f": {self.reason}" if self.reason else "")
+
 
 class Disabled(NamedTuple):
     """The agent is told not to run: since when (UTC), and why in the words of who did it, or ""."""
@@ -71,15 +84,23 @@ class Lock(NamedTuple):
     alive: bool
     since: datetime
 
+    @property
+    def words(self) -> str:
+        """What a lock that nobody holds is, to be read after the agent's name."""
+        return f"has a stale lock {self.path}: process {self.pid} is no run of it any more"
+
 
 class Agent(NamedTuple):
     """One agent.
 
     at            the time of the observation, UTC
     interval      seconds between runs, as its configuration or its documentation has it
-    last          None: it has never run; Failed: it could not be told
-    disabled      None: it is not; Failed: it could not be told
-    lock          None: no run is under way; Failed: it could not be told
+    last          None: it has never run, or `failures` say why that could not be told
+    disabled      None: it is not
+    lock          None: no run is under way
+    started       what starts it, in words: a daemon, a timer, a cron entry
+    unstarted     why nothing starts it, in words; "" when something does, or when that could not be told
+    failures      what could not be told
     changed_runs  successive runs seen that changed something, this one included
     counted       end of the newest run in that count, seconds since 1970; 0: none yet
     """
@@ -87,16 +108,29 @@ class Agent(NamedTuple):
     name: str
     at: datetime
     interval: float
-    last: LastRun | Failed | None
-    disabled: Disabled | Failed | None
-    lock: Lock | Failed | None
-    schedule: Schedule
+    last: LastRun | None = None
+    disabled: Disabled | None = None
+    lock: Lock | None = None
+    started: tuple[str, ...] = ()
+    unstarted: str = ""
+    failures: tuple[Failed, ...] = ()
     changed_runs: int = 0
     counted: float = 0.0
 
+    @property
+    def words(self) -> str:
+        """What the last run came to, and what starts the next."""
+        if self.last is None:
+            return f"{self.name} has never run"
+        return f"{self.name} {self.last.words}" + (f" ({', '.join(self.started)})" if self.started else "")
+
+    def since(self, at: datetime) -> float:
+        """Return the seconds between a time and the observation, not negative."""
+        return max(0.0, (self.at - at).total_seconds())
+
 
 class Found(NamedTuple):
-    """What an agent's own module tells: see Agent."""
+    """What an agent's own module tells: see Agent. A Failed where it could not be told."""
 
     last: LastRun | Failed | None
     disabled: Disabled | Failed | None = None
@@ -115,43 +149,44 @@ def place(text: str) -> tuple[str, str]:
 def look(
     run: Run,
     agents: Sequence[str] = (),
-    directories: Mapping[str, str] | None = None,
+    directories: Sequence[tuple[str, str]] = (),
     results: Sequence[tuple[str, str]] = (),
     wrappers: Sequence[str] = (),
     schedules: bool = True,
-) -> list[Agent | Failed]:
-    """Return the agents of this host, each an Agent or a Failed.
+) -> list[Agent]:
+    """Return the agents of this host.
 
     agents       names; empty: all that are installed
-    directories  agent -> the directory where its state lies, instead of the usual ones
+    directories  (agent, directory) where its state lies, instead of the usual ones
     results      (agent, file) that a run leaves and where the operator has put it
     wrappers     names of programs that start an agent, looked for in timers and cron
     schedules    False: do not look for what starts it
     Raises Failed(ABSENT) when no agent is named and none is installed.
     """
-    directories = directories or {}
-    given = {name: tuple(path for of, path in results if of == name) for name in NAMES}
-    found: list[Agent | Failed] = []
+    found = []
     for name in agents or NAMES:
         if not run.wants(name):
             continue
         run.stage(f"look for {name}")
+        directory = "".join([path for of, path in directories if of == name][-1:])
+        given = tuple(path for of, path in results if of == name)
         try:
-            here = directories.get(name) or given[name] or _installed(run, name, bool(agents))
-            if here:
-                found.append(_agent(run, name, directories.get(name, ""), given[name], wrappers, schedules))
+            if directory or given or _installed(run, name, bool(agents)):
+                found.append(_agent(run, name, directory, given, wrappers, schedules))
             elif agents:
                 raise Failed(ABSENT, name, f"look for {' or '.join(module(name).PROGRAMS)}", f"{name} is not installed")
         except Failed as failed:
-            found.append(failed if failed.of == name else Failed(failed.kind, name, *failed.args[2:]))
+            count, at = _changed_runs(run, name, None)
+            of_it = Failed(failed.kind, name, failed.tried, failed.error, failed.cure)
+            found.append(Agent(name, run.now(), 0.0, failures=(of_it,), changed_runs=count, counted=at))
     if not found and not run.left_out:
         raise Failed(ABSENT, "", f"look for {', '.join(NAMES)}", "no agent of configuration management is installed")
     return found
 
 
-def keep(agents: Sequence[Agent | Failed]) -> dict[str, Any]:
-    """Return what the next run needs to tell runs apart: agent -> [end of the newest run, successive runs with changes]."""
-    return {agent.name: [agent.counted, agent.changed_runs] for agent in agents if isinstance(agent, Agent)}
+def keep(agents: Sequence[Agent]) -> dict[str, Any]:
+    """Return what tells runs apart next time: agent -> [end of the newest run, successive runs with changes]."""
+    return {agent.name: [agent.counted, agent.changed_runs] for agent in agents}
 
 
 def module(name: str) -> Any:
@@ -192,7 +227,21 @@ def _agent(
 ) -> Agent:
     agent = module(name)
     told: Found = agent.look(run, directory, results)
-    schedule = Schedule()
+    failures = [part for part in (told.last, told.disabled, told.lock) if isinstance(part, Failed)]
+    last = told.last if isinstance(told.last, LastRun) else None
+    disabled = told.disabled if isinstance(told.disabled, Disabled) else None
+    lock = told.lock if isinstance(told.lock, Lock) else None
+    now = run.now()
+    if last and (last.at - now).total_seconds() > 300:
+        failures.append(
+            Failed(
+                UNREADABLE, name, "tell its age", f"the last run ended at {last.at:%Y-%m-%d %H:%M} UTC, later than now"
+            )
+        )
+    if told.last is None and lock and lock.alive:
+        failures.append(Failed(UNREADABLE, name, "look at the last run", "its first run is under way"))
+    started: tuple[str, ...] = ()
+    unstarted = ""
     if schedules:
         from nephoscope.probes import scheduled
 
@@ -200,18 +249,23 @@ def _agent(
             return agent.starts(words) or any(word in wrappers for word in words)
 
         schedule = scheduled.look(run, agent.is_daemon, starts)
-    count, at = _changed_runs(run, name, told.last)
-    return Agent(name, run.now(), told.interval, told.last, told.disabled, told.lock, schedule, count, at)
+        started = schedule.found
+        if not started:
+            failures += schedule.unseen
+            if schedule.idle or not schedule.unseen:
+                unstarted = "; ".join(schedule.idle) or "neither a daemon nor a timer nor a cron entry"
+    count, at = _changed_runs(run, name, last)
+    return Agent(name, now, told.interval, last, disabled, lock, started, unstarted, tuple(failures), count, at)
 
 
-def _changed_runs(run: Run, name: str, last: LastRun | Failed | None) -> tuple[int, float]:
+def _changed_runs(run: Run, name: str, last: LastRun | None) -> tuple[int, float]:
     """Return how many successive runs changed something, and the newest's end; a run that is seen again counts once."""
     before = run.before.get(name) if isinstance(run.before, dict) else None
     try:
         at, count = float(before[0]), int(before[1])  # type: ignore[index]
     except (TypeError, ValueError, IndexError, KeyError):
         at, count = 0.0, 0
-    if not isinstance(last, LastRun) or abs(last.at.timestamp() - at) < 1:
+    if last is None or abs(last.at.timestamp() - at) < 1:
         return count, at
     return (count + 1 if last.status == "changed" or last.changed else 0), last.at.timestamp()
 
@@ -269,7 +323,7 @@ def tail(run: Run, path: str, of: str, cure: str = "") -> str:
     from nephoscope.base import child
 
     try:
-        answer = child.command(["/usr/bin/tail", "-c", str(TAIL), path], run, of=of, sudo=True)
+        answer = child.command([*READ, path], run, of=of, sudo=True)
     except Failed as refused:
         raise (failed if refused.kind == NOT_ALLOWED else refused) from None
     if answer.status:
