@@ -102,12 +102,22 @@ def test_what_is_hidden_under_a_later_mount_is_not_there(tmp_path):
 31 30 7:1 / /data rw - ext4 /dev/loop1 rw
 32 27 7:2 / /mnt/a rw - ext4 /dev/loop2 rw
 33 32 7:3 / /mnt/a/deep rw - ext4 /dev/loop3 rw
+37 32 7:7 / /mnt/a rw - ext4 /dev/loop7 rw
 34 27 7:4 / /mnt rw - ext4 /dev/loop4 rw
 35 34 7:5 / /mnt/b rw - ext4 /dev/loop5 rw
 36 27 7:6 / /run/gone//deleted rw - ext4 /dev/loop6 rw
 """
     reachable = [(mount.path, mount.source) for mount in mounts.mounted(Run(root=tree(tmp_path, table)))]
     assert reachable == [("/", "/dev/vda"), ("/data", "/dev/loop1"), ("/mnt", "/dev/loop4"), ("/mnt/b", "/dev/loop5")]
+
+
+def test_a_host_of_containers_has_thousands_of_mounts(tmp_path):
+    lines = [b"27 1 254:0 / / rw - ext4 /dev/vda rw"]
+    lines += [b"%d 27 0:%d / /var/lib/pods/%d/volumes/tmp rw - tmpfs tmpfs rw" % (n, n, n) for n in range(100, 5100)]
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_bytes(b"\n".join(lines))
+    found = mounts.survey(Run(root=str(tmp_path)))
+    assert (paths(found), found.left_out) == (["/"], {"tmpfs": 5000})
 
 
 @pytest.mark.parametrize("line", [b"garbage", b"27 1 254:0 / / rw", b"x 1 254:0 / / rw - ext4 /dev/vda rw"])

@@ -50,7 +50,7 @@ def _become(user: str, path: str) -> None:
     """Turn this process, a child, into `user` for good."""
     if not user and os.geteuid() != 0:
         return
-    user = user or "nobody"
+    asked, user = bool(user), user or "nobody"
     import pwd
 
     try:
@@ -63,7 +63,10 @@ def _become(user: str, path: str) -> None:
         cure = f"start the whole check as {user} (sudo -n -u {user} check_tmp_writable …, allowed with exactly these arguments)"
         raise Failed(NOT_ALLOWED, path, f"become {user}", "only root may", cure)
     try:
-        os.initgroups(user, account.pw_gid)
+        if asked:
+            os.initgroups(user, account.pw_gid)
+        else:
+            os.setgroups([])  # nobody is in no group, and a silent directory server need not be asked for it
         os.setgid(account.pw_gid)
         os.setuid(account.pw_uid)
     except OSError as error:

@@ -140,19 +140,27 @@ def mounted(run: Run) -> list[Mount]:
             )
         except ValueError:
             raise Failed(UNREADABLE, "", f"read {MOUNTINFO}", f"a line is not understood: {line[:80]!r}") from None
-    siblings: dict[int, list[Mount]] = {}
+    standing: dict[int, set[str]] = {}  # number of a mount -> paths of the mounts that stand on it
     for mount in found.values():
-        siblings.setdefault(mount.parent, []).append(mount)
+        if mount.number != mount.parent:
+            standing.setdefault(mount.parent, set()).add(mount.path)
 
     def hidden(mount: Mount) -> bool:
-        # Something is mounted on it, or beside it on a directory above it, or the same is true of what it stands on.
-        if any(upper.path == mount.path and upper.number != mount.number for upper in siblings.get(mount.number, ())):
+        # Something is mounted right on it, or on a directory between it and what it stands on; and so on downwards.
+        if mount.path in standing.get(mount.number, ()):
             return True
-        parent = found.get(mount.parent)
-        if parent is None or parent.number == mount.number:
-            return False
-        over = any(_below(mount.path, other.path) and other.path != mount.path for other in siblings[mount.parent])
-        return over or (parent.path != mount.path and hidden(parent))
+        while True:
+            parent = found.get(mount.parent)
+            if parent is None or parent.number == mount.number:
+                return False
+            above = mount.path.rpartition("/")[0]
+            while len(above) > len(parent.path.rstrip("/")):
+                if above in standing[parent.number]:
+                    return True
+                above = above.rpartition("/")[0]
+            if parent.path != mount.path and parent.path in standing[parent.number]:
+                return True
+            mount = parent
 
     return [mount for mount in found.values() if not mount.path.endswith("//deleted") and not hidden(mount)]
 
