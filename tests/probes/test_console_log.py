@@ -50,7 +50,7 @@ def test_eucalyptus_and_an_instance_without_a_log(tmp_path):
     log(tmp_path, f"{console_log.EUCALYPTUS}/AIDAEXAMPLE/i-0a1b2c3d", 70)
     (tmp_path / console_log.EUCALYPTUS[1:] / "AIDAEXAMPLE/i-silent").mkdir()
     above = console_log.EUCALYPTUS[: -len("/work")]
-    (tmp_path / above[1:] / "cache").mkdir()
+    log(tmp_path, f"{above}/cache/i-is-an-image", 7)
     for path, asked in ((console_log.EUCALYPTUS, ()), (above, (above,))):
         (store,) = survey(tmp_path, *asked).stores
         assert (store.path, store.instances) == (path, 2)

@@ -15,8 +15,8 @@ from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Collect
 NOVA = "/var/lib/nova/instances"
 EUCALYPTUS = "/var/lib/eucalyptus/instances/work"
 NAME = "console.log"
-# Not instances: Nova's image cache, locks, what a file system and a filer put beside them.
-ASIDE = ("_", ".", "locks", "lost+found", "compute_nodes")
+# Not instances: image caches, locks, what a file system and a filer put beside them.
+ASIDE = ("_", ".", "locks", "lost+found", "compute_nodes", "cache")
 LIMIT = 20_000  # directories that are looked into
 LEAST = 30.0  # seconds between two samples: a forced re-check a moment later must not make a rate of noise
 TRIED = "look for console logs"
