@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run, child
 from nephoscope.probes import config_agent, scheduled
 from nephoscope.probes.config_agent import Agent, LastRun
 from nephoscope.probes.scheduled import Schedule
@@ -125,6 +125,46 @@ def test_the_end_of_a_large_file_is_read_and_no_more(tmp_path: Path) -> None:
     text = config_agent.tail(Run(root=str(tmp_path)), "/log", "x")
     assert len(text) == config_agent.TAIL
     assert text.endswith("the end\n")
+
+
+def test_a_closed_file_is_asked_for_by_the_one_command_of_sudoers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    answer = child.Answer(0, "---\n", "")
+
+    def closed(path: str, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    def command(argv: list[str], run: Run, **words: object) -> child.Answer:
+        asked.append((argv, words))
+        return answer
+
+    monkeypatch.setattr(config_agent.os, "open", closed)
+    monkeypatch.setattr(child, "command", command)
+    path = "/var/lib/cfengine3/promise_summary.log"
+    assert config_agent.tail(Run(), path, "cfengine") == "---\n"
+    assert asked == [(["/usr/bin/tail", "-c", "262144", path], {"of": "cfengine", "sudo": True})]
+    answer = child.Answer(1, "", "/usr/bin/tail: cannot open '…' for reading: No such file or directory\n")
+    with pytest.raises(Failed) as caught:
+        config_agent.tail(Run(), path, "cfengine")
+    assert caught.value.kind == ABSENT
+    asked.clear()
+    with pytest.raises(Failed) as caught:
+        config_agent.tail(Run(), "/etc/shadow", "cfengine", "a cure")
+    assert (caught.value.kind, caught.value.cure, asked) == (NOT_ALLOWED, "a cure", [])
+
+
+def test_a_refused_sudo_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: str, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    def refused(argv: list[str], run: Run, **words: object) -> child.Answer:
+        raise Failed(NOT_ALLOWED, "cfengine", "run tail", "sudo: a password is required")
+
+    monkeypatch.setattr(config_agent.os, "open", closed)
+    monkeypatch.setattr(child, "command", refused)
+    with pytest.raises(Failed) as caught:
+        config_agent.tail(Run(), config_agent.CLOSED[0], "puppet", "a sudoers line")
+    assert (caught.value.kind, caught.value.cure) == (NOT_ALLOWED, "a sudoers line")
 
 
 @pytest.mark.parametrize("text", ["puppet", "puppet=", "puppet=relative", "cfengin=/var"])

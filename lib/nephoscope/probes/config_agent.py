@@ -177,8 +177,7 @@ def look(
                 raise Failed(ABSENT, name, f"look for {' or '.join(module(name).PROGRAMS)}", f"{name} is not installed")
         except Failed as failed:
             count, at = _changed_runs(run, name, None)
-            of_it = Failed(failed.kind, name, failed.tried, failed.error, failed.cure)
-            found.append(Agent(name, run.now(), 0.0, failures=(of_it,), changed_runs=count, counted=at))
+            found.append(Agent(name, run.now(), 0.0, failures=(_told(name, failed),), changed_runs=count, counted=at))
     if not found and not run.left_out:
         raise Failed(ABSENT, "", f"look for {', '.join(NAMES)}", "no agent of configuration management is installed")
     return found
@@ -227,7 +226,7 @@ def _agent(
 ) -> Agent:
     agent = module(name)
     told: Found = agent.look(run, directory, results)
-    failures = [part for part in (told.last, told.disabled, told.lock) if isinstance(part, Failed)]
+    failures = [_told(name, part) for part in (told.last, told.disabled, told.lock) if isinstance(part, Failed)]
     last = told.last if isinstance(told.last, LastRun) else None
     disabled = told.disabled if isinstance(told.disabled, Disabled) else None
     lock = told.lock if isinstance(told.lock, Lock) else None
@@ -256,6 +255,14 @@ def _agent(
                 unstarted = "; ".join(schedule.idle) or "neither a daemon nor a timer nor a cron entry"
     count, at = _changed_runs(run, name, last)
     return Agent(name, now, told.interval, last, disabled, lock, started, unstarted, tuple(failures), count, at)
+
+
+def _told(name: str, failed: Failed) -> Failed:
+    """Return a failure as the agent's own, and with a cure where a right is missing."""
+    cure = failed.cure
+    if failed.kind == NOT_ALLOWED and not cure:
+        cure = f"the group of that directory, or another place for it (--result {name}=FILE, --agent-dir {name}=DIR)"
+    return Failed(failed.kind, name, failed.tried, failed.error, cure)
 
 
 def _changed_runs(run: Run, name: str, last: LastRun | None) -> tuple[int, float]:
