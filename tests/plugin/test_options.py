@@ -4,7 +4,7 @@
 import os
 
 import pytest
-from nephoscope.plugin import Metric, Preset, Threshold, count, duration, expect, size
+from nephoscope.plugin import Metric, Preset, Threshold, count, duration, expect, pattern, size
 from nephoscope.plugin.options import seconds_state, state, window
 
 from tests.plugin.sample import THRESHOLDS, make

@@ -220,7 +220,7 @@ def test_database(tmp_path):
     outcome = database(1000, slow=0, aborted=0, connects=0).run(argv)
     assert outcome.line == "TEST_PAPER_CHECKS OK - connections 40 %, rates collecting | connections=40%;80;90"
     outcome = database(1300, slow=600, aborted=10, connects=100).run(argv)
-    assert outcome.reason == "aborted 10 % is above 5 %, slow queries 2/s is above 1/s"
+    assert outcome.reason == "slow queries 2/s is above 1/s, aborted 10 % is above 5 %"
     assert outcome.perfdata == ["connections=40%;80;90", "aborted=10%;5;20", "slow_queries_rate=2;1;10"]
     outcome = database(1600, slow=5, aborted=0, connects=1).run(
         argv, clock=Clock(300)

@@ -157,18 +157,16 @@ def each(
     """
     results: dict[str, Any | Failed] = {}
     queue = []
+    for of, held in list(run.hung.items()):
+        if start_time(held[0]) != held[1]:
+            del run.hung[of]  # gone at last, whether it is asked for again or not
     for of, job in jobs.items():
         held = run.hung.get(of)
-        if held and start_time(held[0]) == held[1]:
+        if held:
             minutes = max(0.0, run.clock.time() - held[2]) / 60
-            results[of] = Failed(
-                UNREACHABLE,
-                of,
-                tried,
-                f"hung for {minutes:.0f} min: process {held[0]} still waits in the kernel for it",
-            )
+            waits = f"process {held[0]} still waits in the kernel for it"
+            results[of] = Failed(UNREACHABLE, of, tried, f"hung for {minutes:.0f} min: {waits}")
         else:
-            run.hung.pop(of, None)
             queue.append((of, job))
     live: dict[int, tuple[str, int, float, float, list[bytes]]] = {}  # pipe -> object, pid, its share, end, parts
     poller = select.poll()

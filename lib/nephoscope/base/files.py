@@ -9,8 +9,8 @@ from nephoscope.base.failed import UNREADABLE, Failed
 from nephoscope.base.run import Run
 
 
-def text(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) -> str:
-    """Return a file's content as text, undecodable bytes replaced.
+def data(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) -> bytes:
+    """Return a file's content.
 
     Raises Failed: absent, not-allowed, or unreadable when the file is larger than `limit` bytes.
     """
@@ -33,7 +33,12 @@ def text(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) ->
         raise Failed.of_os_error(of, f"read {path}", error) from None
     if size > limit:
         raise Failed(UNREADABLE, of, f"read {path}", f"larger than {limit} bytes")
-    return b"".join(parts).decode("utf-8", "replace")
+    return b"".join(parts)
+
+
+def text(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) -> str:
+    """Return a file's content as text, undecodable bytes replaced. Raises Failed as `data` does."""
+    return data(run, path, of=of, limit=limit).decode("utf-8", "replace")
 
 
 def number(run: Run, path: str, *, of: str | None = None) -> int:

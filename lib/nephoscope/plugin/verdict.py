@@ -109,7 +109,7 @@ def conclude(verdict: Verdict) -> None:
 
 
 def _of(of: str, text: str) -> str:
-    return clean(f"{of} {text}" if of else text)
+    return clean(f"{of} {text}" if of else text) or "(no words for it)"
 
 
 def _failed(failed: Failed, options: Any, needs: Sequence[Any]) -> Item:
@@ -129,7 +129,7 @@ def _failed(failed: Failed, options: Any, needs: Sequence[Any]) -> Item:
         text = f"{text}: needs {cure}"
     elif cure:
         text = f"{text}: {cure}"
-    return Item(state, failed.of, clean(text))
+    return Item(state, failed.of, _of("", text))
 
 
 def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) -> Item | None:
