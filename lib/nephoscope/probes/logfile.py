@@ -1,0 +1,582 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New bytes of log files since the last run, through rotation, each byte once.
+
+A renamed file is followed until an hour after it last grew, as its writer may not have reopened it yet. Lines are never kept:
+of those to be shown again the place is remembered.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.probes import log_lines, log_window
+from nephoscope.probes.log_rotation import (
+    BLOCK,
+    NAME,
+    PACKED,
+    Mark,
+    Piece,
+    Plan,
+    Source,
+    archives,
+    mark,
+    plan,
+    written,
+)
+
+LONG = 1 << 20  # bytes: a longer line is counted by its beginning, and the rest is skipped
+FIRST = 64 << 20  # bytes that the first run looks at, at most
+HOLD = 3600.0  # seconds for which a renamed file that does not grow is still looked at
+FILES = 200  # logs in one check
+
+
+class Log(NamedTuple):
+    """What is known of one log.
+
+    path      the log, or the journal, as the operator named it
+    counts    lines of each level (log_format's words) seen within the period
+    lines     lines read since the first run
+    bytes     bytes read since the first run
+    age       seconds since it was last written, None: not known
+    size      bytes of the current file, None: not a file
+    growth    bytes per second that it grew by, or COLLECTING; None: not asked
+    behind    bytes that this run did not get to
+    levelled  its lines carry levels; None: no line has been seen yet
+    traced    its lines may carry request ids
+    gap       what could not be followed, "" when nothing is missing
+    notes     what was looked at, where that is not all of it
+    samples   lines that counted, masked and cut
+    since     seconds since the last run, None: this is the first
+    missing   the file is not there; what its rotated one held was read
+    """
+
+    path: str
+    counts: Mapping[str, int]
+    lines: int = 0
+    bytes: int = 0
+    age: float | None = None
+    size: int | None = None
+    growth: Any = None
+    behind: int = 0
+    levelled: bool | None = None
+    traced: bool = False
+    gap: str = ""
+    notes: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    since: float | None = None
+    missing: bool = False
+
+
+class Unmatched(NamedTuple):
+    """A glob that names no file while others do."""
+
+    of: str
+
+
+class Logs(NamedTuple):
+    """All that one run learnt.
+
+    logs      one entry for each log, a Failed where one could not be read
+    requests  ids of users' requests with errors within the period -> the logs that tell of them
+    state     plain JSON for the next run
+    """
+
+    logs: tuple[Log | Unmatched | Failed, ...]
+    requests: Mapping[str, Sequence[str]] = {}
+    state: Mapping[str, Any] = {}
+
+
+class Asked(NamedTuple):
+    """What is to be learnt.
+
+    wanted    what to count, or None to count nothing and only look at sizes and times
+    period    seconds for which counts are kept, and that the first run looks back
+    most      bytes read in one run, at most
+    archives  directories beside the log's own in which rotated files are looked for (logrotate's olddir)
+    growth    whether the rate of growth is asked
+    """
+
+    wanted: log_lines.Wanted | None
+    period: float = 600.0
+    most: int = 256 << 20
+    archives: tuple[str, ...] = ()
+    growth: bool = True
+
+
+class Read(NamedTuple):
+    """How far a piece was read: the offset, whether in an over-long line, bytes left, and whether all was read."""
+
+    offset: int
+    middle: bool
+    left: int
+    done: bool
+
+
+def read(piece: Piece, counter: log_lines.Counter, most: int, final: bool, run: Run) -> Read:
+    """Feed a piece's lines to a counter, at most `most` bytes, in blocks.
+
+    final  nothing will be added to the file: a last line without its end is counted; otherwise it waits for its end
+    Raises OSError and Failed.
+    """
+    source, offset, middle = piece.source, piece.offset, piece.middle
+    size = None if source.packed else source.status.st_size
+    end = offset + most if size is None else min(size, offset + most)
+    carry = b""
+    ended = size is not None and end == size
+    while True:
+        at = offset + len(carry)
+        if at >= end or (run.left() <= 0 and at > piece.offset):
+            break
+        data = source.read(at, min(BLOCK, end - at), run)
+        if not data:
+            ended = True  # an archive's end, or a log cut while it is read: the next run sees to that
+            break
+        if middle:
+            cut = data.find(b"\n") + 1
+            if not cut:
+                offset += len(data)
+                continue
+            offset, data, middle = offset + cut, data[cut:], False
+        if carry:
+            data = carry + data
+        elif data[:1] == b"\0":
+            # The zeros before what a writer without O_APPEND wrote after a truncation.
+            offset, data = offset + len(data) - len(data.lstrip(b"\0")), data.lstrip(b"\0")
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            counter.feed(data if cut == len(data) else data[:cut], offset)
+            offset += cut
+            carry = data[cut:]
+        elif len(data) >= LONG:
+            counter.feed(_first(data), offset)
+            offset += len(data)
+            carry, middle = b"", True
+        else:
+            carry = data
+    at = offset + len(carry)
+    done = ended and (size is None or at >= size)
+    if done and final and carry:
+        counter.feed(carry + b"\n", offset)
+        offset, carry = at, b""
+    elif carry and at >= end and not done and len(carry) >= most:
+        # The whole allowance went into one line: go on behind it, or it would be read again for ever.
+        counter.feed(_first(carry), offset)
+        offset, carry, middle = at, b"", True
+    left = 0
+    if not done:  # of an archive that is compressed nobody knows how much is in it
+        left = max(1, size - at if size is not None else source.status.st_size)
+    return Read(offset, middle, left, done)
+
+
+def _first(line: bytes) -> bytes:
+    return line[: log_lines.LINE].lstrip(b"\0") + b"\n"
+
+
+def begin(source: Source, since: float, now: float, most: int, run: Run) -> tuple[int, str]:
+    """Return from which offset a first run reads, and in words what that is.
+
+    The first line not older than `since` (seconds since 1970) is found by bisection over the lines' times. Where lines
+    carry no time, or more than `most` bytes are younger, the last `most` bytes are taken.
+    """
+    from nephoscope.probes import log_format
+
+    size = source.status.st_size
+    floor = low = max(0, size - most)
+    high = size
+    if not size:
+        return 0, "is empty"
+    names: tuple[str, ...] = log_format.NAMES
+
+    def first(at: int, least: float | None) -> tuple[int | None, float | None]:
+        """Return offset and time of the first line behind `at` with a time, and one not older than `least`."""
+        place = at
+        while place < min(size, at + 2 * BLOCK):
+            data = source.read(place, BLOCK, run)
+            start = 0 if place == 0 else data.find(b"\n") + 1
+            if place and not start:
+                place += BLOCK
+                continue
+            while True:
+                end = data.find(b"\n", start)
+                if end < 0:
+                    break
+                when = log_format.stamp(data[start : min(end, start + 200)], now, names)
+                if when is not None and (least is None or when >= least):
+                    return place + start, when
+                start = end + 1
+            place += max(start, 1)
+            if len(data) < BLOCK:
+                break
+        return None, None
+
+    sample = first(low, None)[1]
+    if sample is None:
+        return low, "the whole file, its lines carry no time" if not low else _only(most)
+    if sample >= since:
+        return low, "" if not low else _only(most)
+    while high - low > BLOCK:
+        middle = (low + high) // 2
+        when = first(middle, None)[1]
+        if when is None or when >= since:
+            high = middle
+        else:
+            low = middle
+    place = first(low, since)[0]
+    if place is None:
+        # No complete line is young enough; the last one may not be complete.
+        data = source.read(max(floor, size - BLOCK), BLOCK, run)
+        place = size - (len(data) - data.rfind(b"\n") - 1) if b"\n" in data else max(floor, size - BLOCK)
+    return place, ""
+
+
+def _only(most: int) -> str:
+    return f"only the last {most >> 20} MiB" if most >= 1 << 20 else f"only the last {most} bytes"
+
+
+def refused(path: str, error: OSError) -> Failed:
+    """Return the Failed of a file that could not be opened; a missing right names the group that has it."""
+    if not isinstance(error, PermissionError):
+        return Failed.of_os_error(path, f"read {path}", error)
+    import grp
+
+    thing = path
+    while True:
+        try:
+            status = os.stat(thing)
+            break
+        except OSError:
+            thing = os.path.dirname(thing) or "/"
+    try:
+        group = grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        group = str(status.st_gid)
+    directory = stat.S_ISDIR(status.st_mode)
+    needed = stat.S_IXGRP if directory else stat.S_IRGRP
+    right = "rx" if directory else "r"
+    cure = f"an ACL: setfacl -m u:nagios:{right} {thing}"
+    if status.st_mode & needed and group != "root":
+        cure = f"membership of group {group} (usermod -aG {group} nagios), or {cure}"
+    return Failed(NOT_ALLOWED, path, f"read {path}", error.strerror or "Permission denied", cure)
+
+
+def expand(run: Run, pattern: str) -> list[str]:
+    """Return the files that a path with *, ? and [ ] in it names, sorted; archives of them are left out.
+
+    Raises Failed: not-allowed when a directory on the way can't be listed (glob would be silent), absent for none.
+    """
+    if not any(char in pattern for char in "*?["):
+        return [pattern]
+    found = [""]
+    for part in pattern.strip("/").split("/"):
+        if not any(char in part for char in "*?["):
+            found = [f"{base}/{part}" for base in found]
+            continue
+        longer: list[str] = []
+        for base in found:
+            try:
+                names = os.listdir(run.path(base or "/"))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise refused(base, error) from None
+            hidden = part.startswith(".")
+            longer += [f"{base}/{name}" for name in names if fnmatchcase(name, part) and (hidden or name[0] != ".")]
+        found = longer
+    files = []
+    kept = set(found)
+    for path in sorted(found):
+        base = NAME.sub("", path)
+        if base != path and (base in kept or any(path.endswith(ending) for ending in PACKED)):
+            continue
+        try:
+            if not stat.S_ISDIR(os.stat(run.path(path)).st_mode):
+                files.append(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            files.append(path)  # reading it says why not
+    if not files:
+        raise Failed(ABSENT, pattern, f"look for {pattern}", "no such file")
+    if len(files) > FILES:
+        raise Failed(UNREADABLE, pattern, f"look for {pattern}", f"{len(files)} files, more than {FILES}")
+    return files
+
+
+def look(
+    run: Run, patterns: Sequence[str], asked: Asked, before: Any
+) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """Read what is new in all the logs that `patterns` name.
+
+    before  what this function returned last as state
+    Returns facts (Log or Failed), the state {path: …}, and {request id: [path, …]} of this run.
+    """
+    known = before if isinstance(before, dict) else {}
+    results: list[Any] = []
+    nothing: list[Any] = []
+    paths: dict[str, None] = {}
+    for pattern in patterns:
+        try:
+            for path in expand(run, pattern):
+                paths[path] = None
+        except Failed as failed:
+            (nothing if failed.kind == ABSENT else results).append(failed)
+        if any(char in pattern for char in "*?["):
+            # A log that a glob named within the last period and names no more is missing, not forgotten.
+            for path, kept in known.items():
+                recent = isinstance(kept, dict) and run.clock.time() - number(kept.get("seen")) <= asked.period
+                if recent and fnmatchcase(path, pattern):
+                    paths[path] = None
+    # Of several globs some may match nothing, which is said; that none matches anything is a finding.
+    results += [Unmatched(failed.of) for failed in nothing] if paths else nothing
+    state: dict[str, Any] = {}
+    requests: dict[str, list[str]] = {}
+    left = asked.most
+    wanted = [path for path in paths if run.wants(path)]
+    for index, path in enumerate(wanted):
+        kept = known.get(path) if isinstance(known.get(path), dict) else None
+        share = max(BLOCK, left // (len(wanted) - index))
+        follower = Follower(run, path, asked, kept or {})
+        run.stage(f"read what is new in {path}")
+        try:
+            results.append(follower.result(share))
+        except Failed as failed:
+            results.append(Failed(failed.kind, path, failed.tried, failed.error, failed.cure))
+        except OSError as error:
+            results.append(refused(path, error))
+        left = max(0, left - follower.used)
+        state[path] = follower.state
+        for request in follower.requests:
+            requests.setdefault(request, []).append(path)
+    return results, state, requests
+
+
+def survey(options: Any, run: Run) -> Logs:
+    """Read all that the options of check_log name: files, units of the journal, the kernel's messages.
+
+    Raises Failed when they name nothing.
+    """
+    from nephoscope.probes.log_format import CRITICAL, DEBUG, ERROR, WARNING
+
+    units = (*(("kernel",) if options.kernel else ()), *options.journal)
+    if options.journal_file and not units:
+        units = ("all",)
+    if not options.file and not units:
+        raise Failed(UNREADABLE, "", "", "nothing to look at: give --file, --journal, --kernel or --preset")
+    counting = {"errors", "debug", "correlate"} & set(options.mode)
+    levels: tuple[str, ...] = ()
+    if not options.only_patterns:
+        levels = (CRITICAL, ERROR, WARNING) if {"errors", "correlate"} & set(options.mode) else ()
+        levels += (DEBUG,) if "debug" in options.mode else ()
+    patterns = [(text, CRITICAL) for text in options.critical_pattern] + [(text, ERROR) for text in options.pattern]
+    wanted = log_lines.Wanted(
+        levels,
+        tuple(patterns),
+        tuple(options.ignore),
+        "correlate" in options.mode,
+        "" if options.line_format == "auto" else options.line_format,
+    )
+    asked = Asked(
+        wanted if counting else None, options.period, options.max_read, options.archive_dir, "growth" in options.mode
+    )
+    before = run.before if isinstance(run.before, dict) else {}
+    logs, files, seen = look(run, options.file, asked, before.get("files"))
+    state: dict[str, Any] = {"files": files}
+    if units:
+        from nephoscope.probes import journal
+
+        more, state["journal"], ids = journal.look(run, units, options.journal_file, asked, before.get("journal"))
+        logs += more
+        for request, where in ids.items():
+            seen.setdefault(request, []).extend(where)
+    if "correlate" in options.mode:
+        state["requests"] = log_window.remember(before.get("requests"), run.clock.time(), seen, options.period)
+    requests = {name: entry[1] for name, entry in state.get("requests", {}).items()}
+    return Logs(tuple(logs), requests, state)
+
+
+def number(value: Any) -> float:
+    """Return a kept value as a number, 0 for what is none."""
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+class Follower:
+    """One log in one run. `state` is what to keep, also when it could not be read; `used` the bytes that were read."""
+
+    def __init__(self, run: Run, path: str, asked: Asked, before: dict[str, Any]) -> None:
+        self.run, self.path, self.asked, self.before = run, path, asked, before
+        self.state = dict(before)
+        self.used = 0
+        self.requests: set[str] = set()
+        self.broken = ""
+        self.now = run.clock.time()
+        kept = before.get("marks")
+        self.marks = [known for known in map(Mark.of, kept if isinstance(kept, list) else ()) if known]
+
+    def result(self, share: int) -> Log:
+        """Return the facts, having read at most `share` bytes. Raises Failed and OSError."""
+        seen = number(self.before.get("seen"))
+        others = [self.run.path(name) for name in self.asked.archives]
+        made = plan(self.run.path(self.path), self.marks, seen, others, self.run)
+        try:
+            return self._read(made, share, seen)
+        finally:
+            for piece in made.pieces:
+                piece.source.close()
+
+    def _read(self, made: Plan, share: int, seen: float) -> Log:
+        wanted = self.asked.wanted
+        formats = self.before.get("formats")
+        counter = log_lines.Counter(wanted or log_lines.Wanted(levels=()), formats if isinstance(formats, list) else ())
+        notes: list[str] = []
+        pieces = made.pieces
+        first = not self.marks
+        if first:
+            source = pieces[0].source
+            most = min(FIRST, self.asked.most)
+            text = ""
+            if wanted:
+                offset, text = begin(source, self.now - self.asked.period, self.now, most, self.run)
+                text = text or f"the lines of the last {span(self.asked.period)}"
+                notes.append(f"first look: {text}")
+            else:
+                offset = source.status.st_size
+            pieces = [Piece(source, offset, self._within(source, offset), None)]
+        marks, behind, grew = self._pieces(pieces, made.current, counter, share, bool(wanted))
+        fresh = [(offset, line) for offset, line in counter.samples]
+        age, last = self._age(made, grew)
+        size = made.current.status.st_size if made.current else None
+        count = int(number(self.before.get("bytes"))) + self.used
+        total = int(number(self.before.get("total"))) + grew
+        growth: Any = None
+        rates = self.before.get("growth")
+        if self.asked.growth:
+            from nephoscope.base import samples
+
+            history = samples.take(
+                self.run, {"total": float(total)}, span=max(60.0, self.asked.period / 2), before=rates or []
+            )
+            growth, rates = history.rate("total"), history.keep()
+        gap = self.broken or made.gap
+        counts = {**counter.counts, "gap": int(bool(gap))}
+        window = log_window.add(self.before.get("window"), self.now, counts, self.asked.period)
+        if not gap and log_window.total(window, "gap"):
+            gap = "within the period a file was gone before it had been read"
+        lines = int(number(self.before.get("lines"))) + counter.lines
+        looked = lines > 0 and wanted is not None
+        kept = [list(mark_) for mark_ in marks]
+        self.requests = counter.requests
+        texts, quoted = self._quotes(fresh, made)
+        self.state = {
+            "marks": kept, "seen": self.now, "lines": lines, "bytes": count, "total": total, "window": window,
+            "formats": counter.formats, "growth": rates, "written": last, "quotes": quoted,
+        }  # fmt: skip
+        return Log(
+            self.path,
+            {level: log_window.total(window, level) for level in counter.counts},
+            lines, count, age, size, growth, behind,
+            counter.levelled if looked else None,
+            counter.traced, gap, tuple(notes), texts,
+            None if first else max(0.0, self.now - seen),
+            made.current is None,
+        )  # fmt: skip
+
+    def _within(self, source: Source, offset: int) -> bool:
+        """Return whether an offset lies within a line."""
+        return offset > 0 and source.read(offset - 1, 1, self.run) != b"\n"
+
+    def _pieces(
+        self, pieces: Sequence[Piece], current: Source | None, counter: log_lines.Counter, share: int, counts: bool
+    ) -> tuple[list[Mark], int, int]:
+        """Read the pieces in order; return the new marks, the bytes not reached, and the bytes that were new."""
+        marks: list[tuple[Mark, bool]] = []
+        behind = grew = 0
+        for index, piece in enumerate(pieces):
+            source = piece.source
+            if index and counts and (behind or self.used >= share):
+                # The allowance is used up. Marks stay as they are; what has none is found as newer than those.
+                behind += max(0, source.status.st_size - piece.offset)
+                if piece.known:
+                    marks.append((piece.known, True))
+                continue
+            grown = piece.known.grown if piece.known else self.now
+            stale = source is not current and self.now - grown > HOLD
+            final = source is not current and (bool(source.packed) or stale)
+            if counts:
+                part = piece if piece.offset else piece._replace(offset=source.data(0))
+                try:
+                    done = read(part, counter, max(0, share - self.used), final, self.run)
+                except Failed as failed:
+                    if not source.packed or failed.kind != UNREADABLE:
+                        raise
+                    self.broken = f"{source.path} can't be unpacked: {failed.error}"
+                    continue
+                got = done.offset - part.offset
+                self.used += got
+            else:
+                end = piece.offset if source.packed else source.status.st_size
+                done, got = Read(end, False, 0, True), max(0, end - piece.offset)
+            grew += got + done.left
+            behind += done.left
+            grown = self.now if got else grown
+            marks.append((mark(source, done.offset, done.middle, grown, self.run), not (done.done and final)))
+        if not marks:
+            return self.marks, behind, grew
+        kept = [known for known, keep in marks[:-1] if keep]
+        return [*kept[-5:], marks[-1][0]], behind, grew
+
+    def _age(self, made: Plan, grew: int) -> tuple[float | None, float]:
+        """Return the seconds since the log was last written, and when that was.
+
+        A file that rotation has just made or cut has a new time though nothing was written: then the time at which the log
+        last had content counts, from the last run or from its newest archive.
+        """
+        last = number(self.before.get("written"))
+        if made.current and made.current.status.st_size:
+            last = made.current.status.st_mtime
+        elif grew or not last:
+            rotated = archives(self.run.path(self.path), ())
+            times = [written(name) for name in rotated[-1:]]
+            if not times and made.current:
+                times = [made.current.status.st_mtime]
+            last = max([last, *times])
+        return (self.now - last if last else None), last
+
+    def _quotes(self, fresh: Sequence[tuple[int, bytes]], made: Plan) -> tuple[tuple[str, ...], list[Any]]:
+        """Return lines to show and where they stand. Lines are not kept: those of earlier runs are read again."""
+        import zlib
+
+        texts = [log_lines.masked(line) for _, line in fresh]
+        where: list[Any] = []
+        for offset, line in fresh:
+            for piece in made.pieces:
+                if not piece.source.packed and piece.source.read(offset, min(64, len(line)), self.run) == line[:64]:
+                    where.append([*piece.source.same, offset, zlib.crc32(line[:64]), self.now])
+                    break
+        quotes = self.before.get("quotes")
+        for entry in quotes if isinstance(quotes, list) else ():
+            try:
+                device, inode, offset, check, at = entry
+                if self.now - float(at) > self.asked.period or len(texts) >= log_lines.SAMPLES:
+                    continue
+                for piece in made.pieces:
+                    if piece.source.same == (device, inode):
+                        line = piece.source.read(int(offset), 1000, self.run).partition(b"\n")[0]
+                        if zlib.crc32(line[:64]) == check:
+                            texts.append(log_lines.masked(line))
+                            where.append(list(entry))
+            except (TypeError, ValueError, OSError, Failed):
+                continue
+        return tuple(texts), where
+
+
+def span(seconds: float) -> str:
+    """Return a duration in words."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
