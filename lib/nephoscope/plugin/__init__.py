@@ -18,7 +18,7 @@ from nephoscope.plugin.model import (
     Threshold,
     worst,
 )
-from nephoscope.plugin.options import BadOption, count, directory, duration, expect, size
+from nephoscope.plugin.options import BadOption, count, directory, duration, expect, pattern, size
 
 __all__ = [
     "CRITICAL",
