@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a management controller says by Redfish about power, temperature, fans, memory, processors and drives.
+
+Source: DMTF DSP0266 1.15 (sessions, collections, $expand) and the schemas of DSP8010 2021.4: ServiceRoot 1.11,
+ComputerSystem 1.16, Chassis 1.18, Thermal 1.7, Power 1.7, ThermalSubsystem 1.0, PowerSubsystem 1.1, Storage 1.11, Drive 1.14,
+Memory 1.13, Manager 1.13, Resource 1.13 (Status, Health, State). Only GET, but for the log-in (POST) and log-out (DELETE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.probes.parts import Part, distinct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.base.http import Session
+
+ROOT = "/redfish/v1/"
+LOGOUT = (
+    1.0  # seconds held back for the log-out: a BMC has five to sixteen sessions, and keeps a lost one for half an hour
+)
+MEMBERS = 512  # of one collection, at most
+HEALTH = {"OK": "ok", "Warning": "degraded", "Critical": "failed"}
+# Resource.State: what is there and serves, or rests on purpose; all others need a word.
+SERVING = (
+    "Enabled", "StandbyOffline", "StandbySpare", "InTest", "Starting", "Updating", "Quiesced", "Qualified", "Deferring",
+    "Disabled",
+)  # fmt: skip
+POOR_STATES = ("UnavailableOffline", "Degraded", "NotQualified")
+POWER = {"On": "ok", "PoweringOn": "ok", "Off": "degraded", "PoweringOff": "degraded", "Paused": "degraded"}
+
+
+class Bmc(NamedTuple):
+    """Where to ask, as whom (no user: without log-in), and how far to trust."""
+
+    base: str
+    user: str = ""
+    password: str = ""
+    ca_file: str | None = None
+    fingerprint: str | None = None
+    insecure: bool = False
+    cert: str | None = None
+    key: str | None = None
+
+
+class _Early:
+    """The run, with a second less: what is left when the reading must end is for the log-out."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.stage = run.stage
+
+    def left(self) -> float:
+        return max(0.0, self._run.left() - LOGOUT)
+
+
+def parts(run: Run, bmc: Bmc) -> list[Part | Failed]:
+    """Return every part of every system, chassis and manager; a Failed where something could not be read.
+
+    Raises Failed when nothing could: unreachable, not-allowed (log-in refused, certificate), unreadable (not Redfish),
+    absent (nothing is offered).
+    """
+    from nephoscope.base.http import Session
+
+    early: Any = _Early(run)
+    with Session(
+        early, bmc.base, of="redfish", ca_file=bmc.ca_file, fingerprint=bmc.fingerprint, insecure=bmc.insecure,
+        cert=bmc.cert, key=bmc.key,
+    ) as session:  # fmt: skip
+        reader = _Reader(session)
+        root = reader.get(ROOT)
+        if not isinstance(root.get("RedfishVersion"), str):
+            raise Failed(UNREADABLE, "redfish", f"GET {ROOT}", "no RedfishVersion: this is not a Redfish service")
+        expand = _dict(_dict(root.get("ProtocolFeaturesSupported")).get("ExpandQuery"))
+        reader.expand = bool(expand.get("Levels")) and expand.get("MaxLevels") != 0
+        place = reader.log_in(root, bmc) if bmc.user else ""
+        try:
+            found = list(_everything(reader, root))
+        finally:
+            session.run = run
+            if place:
+                reader.log_out(place)
+    read = [thing for thing in found if isinstance(thing, Part)]
+    lost = [thing for thing in found if isinstance(thing, Failed)]
+    if not read:
+        raise lost[0] if lost else Failed(ABSENT, "redfish", f"GET {ROOT}", "it offers no system, chassis or manager")
+    return [*distinct(read), *dict.fromkeys(lost)]
+
+
+class _Reader:
+    """GETs of JSON objects with the token; after one silence it asks no more."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.headers: dict[str, str] = {"OData-Version": "4.0", "Accept": "application/json"}
+        self.expand = False
+        self.dead: Failed | None = None
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the object at a path. Raises Failed."""
+        if self.dead:
+            raise self.dead
+        if not path.startswith("/") or any(sign <= " " for sign in path):
+            raise Failed(UNREADABLE, "redfish", f"GET {path!r}", "the link is not a path")
+        try:
+            content = self.session.json(path, self.headers)
+        except Failed as failed:
+            of = "redfish" if path == ROOT else f"redfish {path}"
+            cure = failed.cure
+            if failed.kind == NOT_ALLOWED and not cure:
+                cure = "a user with the role ReadOnly on the BMC (--user, and its password by --extra-opts)"
+            failed = Failed(failed.kind, of, f"GET {path}", failed.error, cure)
+            if "HTTP " not in failed.error and failed.kind in (UNREACHABLE, LATE):
+                self.dead = failed
+            raise failed from None
+        if not isinstance(content, dict):
+            raise Failed(UNREADABLE, f"redfish {path}", f"GET {path}", "not a JSON object")
+        return content
+
+    def log_in(self, root: dict[str, Any], bmc: Bmc) -> str:
+        """Make a session, or fall back to HTTP Basic where there is no session service; return its place, or ""."""
+        import base64
+        import json
+
+        path = _link(_dict(root.get("Links")).get("Sessions")) or f"{ROOT}SessionService/Sessions"
+        body = json.dumps({"UserName": bmc.user, "Password": bmc.password}).encode()
+        headers = {**self.headers, "Content-Type": "application/json"}
+        try:
+            answer = self.session.request("POST", path, body, headers)
+        except Failed as failed:
+            raise Failed(failed.kind, "redfish", f"log in at {path}", failed.error, failed.cure) from None
+        token = answer.headers.get("x-auth-token", "")
+        if answer.status in (200, 201) and token:
+            self.headers["X-Auth-Token"] = token
+            from urllib.parse import urlsplit
+
+            place = urlsplit(answer.headers.get("location", "")).path
+            if not place:
+                try:
+                    place = _link(json.loads(answer.body))
+                except ValueError:
+                    place = ""
+            return place
+        tried = f"log in at {path} as {bmc.user}"
+        if answer.status in (404, 405, 501):
+            pair = base64.b64encode(f"{bmc.user}:{bmc.password}".encode()).decode()
+            self.headers["Authorization"] = f"Basic {pair}"
+            return ""
+        if b"SessionLimitExceeded" in answer.body:
+            raise Failed(UNREACHABLE, "redfish", tried, "the BMC has no free session")
+        if answer.status in (400, 401, 403):
+            cure = "the right password, and the role ReadOnly for this user on the BMC"
+            raise Failed(NOT_ALLOWED, "redfish", tried, f"refused: HTTP {answer.status}", cure)
+        kind = UNREACHABLE if answer.status >= 500 else UNREADABLE
+        raise Failed(kind, "redfish", tried, f"HTTP {answer.status}{'' if token else ', no token'}")
+
+    def log_out(self, place: str) -> None:
+        """Give the session back; one that is not taken ages out on the BMC by itself."""
+        try:
+            self.session.request("DELETE", place, headers=self.headers)
+        except Failed as failed:
+            self.session.run.stage(f"log out: {failed.error}")
+
+    def members(self, link: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
+        """Yield the members of a collection, all pages; what can't be read goes to `found`."""
+        path = _link(link)
+        seen = 0
+        while path and seen < MEMBERS:
+            try:
+                page = self.get(f"{path}?$expand=.($levels=1)" if self.expand and "?" not in path else path)
+            except Failed as failed:
+                found.append(failed)
+                return
+            entries = page.get("Members")
+            if not isinstance(entries, list):
+                found.append(Failed(UNREADABLE, f"redfish {path}", f"GET {path}", "a collection without Members"))
+                return
+            for entry in entries:
+                seen += 1
+                yield from self.one(entry, found)
+            path = str(page.get("Members@odata.nextLink") or "")
+
+    def one(self, entry: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
+        """Yield the object that an entry is (expanded) or links to."""
+        if isinstance(entry, dict) and len([key for key in entry if not key.startswith("@")]) > 0:
+            yield entry
+            return
+        path = _link(entry)
+        if not path:
+            found.append(Failed(UNREADABLE, "redfish", "follow a link", f"no @odata.id in {str(entry)[:60]}"))
+            return
+        try:
+            yield self.get(path)
+        except Failed as failed:
+            found.append(failed)
+
+
+def _everything(reader: _Reader, root: dict[str, Any]) -> list[Part | Failed]:
+    found: list[Part | Failed] = []
+    for system in reader.members(root.get("Systems"), found):
+        name = _name(system)
+        found.append(_part(system, f"system {name}", "system", rollup=True))
+        power = system.get("PowerState")
+        if power is not None:
+            found.append(Part("redfish", f"system {name} power", "system", POWER.get(power, "unknown"), f"is {power}"))
+        for summary in ("MemorySummary", "ProcessorSummary"):
+            if isinstance(system.get(summary), dict) and _dict(system[summary]).get("Status"):
+                found.append(
+                    _part(_dict(system[summary]), f"system {name} {summary[:-7].lower()}", "summary", rollup=True)
+                )
+        for collection in ("Memory", "Processors"):
+            kind = "memory" if collection == "Memory" else "processor"
+            for member in reader.members(system.get(collection), found):
+                found.append(_part(member, _name(member), kind))
+        for storage in reader.members(system.get("Storage"), found):
+            _storage(reader, storage, found)
+    for chassis in reader.members(root.get("Chassis"), found):
+        found.append(_part(chassis, f"chassis {_name(chassis)}", "chassis", rollup=True))
+        _thermal(reader, chassis, found)
+        _power(reader, chassis, found)
+    for manager in reader.members(root.get("Managers"), found):
+        found.append(_part(manager, f"manager {_name(manager)}", "manager"))
+    return found
+
+
+def _storage(reader: _Reader, storage: dict[str, Any], found: list[Part | Failed]) -> None:
+    name = _name(storage)
+    if storage.get("Status"):
+        found.append(_part(storage, f"storage {name}", "storage", rollup=True))
+    for controller in _list(storage.get("StorageControllers")):
+        found.append(_part(controller, f"storage {name} {_name(controller)}", "controller"))
+    for controller in reader.members(storage.get("Controllers"), found):
+        found.append(_part(controller, f"storage {name} {_name(controller)}", "controller"))
+    for entry in _list(storage.get("Drives")):
+        for drive in reader.one(entry, found):
+            part = _part(drive, f"drive {_name(drive)}", "drive")
+            if drive.get("FailurePredicted") is True and part.health in ("ok", ""):
+                part = part._replace(health="degraded", text="a failure is predicted")
+            left = _number(drive.get("PredictedMediaLifeLeftPercent"))
+            found.append(part._replace(value=left, unit="life%" if left is not None else ""))
+    for volume in reader.members(storage.get("Volumes"), found):
+        found.append(_part(volume, f"volume {_name(volume)}", "volume"))
+
+
+def _thermal(reader: _Reader, chassis: dict[str, Any], found: list[Part | Failed]) -> None:
+    if chassis.get("Thermal"):
+        for thermal in reader.one(chassis["Thermal"], found):
+            for sensor in _list(thermal.get("Temperatures")):
+                found.append(_reading(sensor, "temperature", "ReadingCelsius", "C"))
+            for fan in _list(thermal.get("Fans")):
+                unit = {"RPM": "RPM", "Percent": "%"}.get(str(fan.get("ReadingUnits")), "")
+                found.append(_reading(fan, "fan", "Reading", unit))
+            for group in _list(thermal.get("Redundancy")):
+                found.append(_redundancy(group, "fans"))
+    elif chassis.get("ThermalSubsystem"):
+        for thermal in reader.one(chassis["ThermalSubsystem"], found):
+            for fan in reader.members(thermal.get("Fans"), found):
+                speed = _dict(fan.get("SpeedPercent"))
+                rpm = _number(speed.get("SpeedRPM"))
+                value, unit = (rpm, "RPM") if rpm is not None else (_number(speed.get("Reading")), "%")
+                found.append(
+                    _part(fan, _name(fan), "fan")._replace(value=value, unit=unit if value is not None else "")
+                )
+            for group in _list(thermal.get("FanRedundancy")):
+                found.append(_redundancy(group, "fans"))
+            for metrics in reader.one(thermal["ThermalMetrics"], found) if thermal.get("ThermalMetrics") else ():
+                for sensor in _list(metrics.get("TemperatureReadingsCelsius")):
+                    value = _number(sensor.get("Reading"))
+                    name = str(sensor.get("DeviceName") or sensor.get("PhysicalContext") or "temperature")
+                    health = "" if value is not None else "absent"
+                    found.append(
+                        Part("redfish", name, "temperature", health, "", value, "C" if value is not None else "")
+                    )
+
+
+def _power(reader: _Reader, chassis: dict[str, Any], found: list[Part | Failed]) -> None:
+    if chassis.get("Power"):
+        for power in reader.one(chassis["Power"], found):
+            for supply in _list(power.get("PowerSupplies")):
+                part = _part(supply, _name(supply), "power supply")
+                watts = _number(supply.get("PowerOutputWatts"))
+                if watts is None:
+                    watts = _number(supply.get("LastPowerOutputWatts"))
+                found.append(part._replace(value=watts, unit="W" if watts is not None else ""))
+            for control in _list(power.get("PowerControl")):
+                watts = _number(control.get("PowerConsumedWatts"))
+                if watts is not None:
+                    part = _part(control, _name(control), "power")
+                    found.append(part._replace(value=watts, unit="W"))
+            for sensor in _list(power.get("Voltages")):
+                found.append(_reading(sensor, "voltage", "ReadingVolts", "V"))
+            for group in _list(power.get("Redundancy")):
+                found.append(_redundancy(group, "power supplies"))
+    elif chassis.get("PowerSubsystem"):
+        for power in reader.one(chassis["PowerSubsystem"], found):
+            for supply in reader.members(power.get("PowerSupplies"), found):
+                found.append(_part(supply, _name(supply), "power supply"))
+            for group in _list(power.get("PowerSupplyRedundancy")):
+                found.append(_redundancy(group, "power supplies"))
+
+
+def _part(thing: dict[str, Any], name: str, kind: str, *, rollup: bool = False) -> Part:
+    """Return a part from its Status; with `rollup` the health of what is below it counts too."""
+    status = thing.get("Status")
+    if not isinstance(status, dict):
+        return Part("redfish", name, kind, "", "tells no status")
+    state = status.get("State")
+    words = [status.get("Health")]
+    if rollup:  # sushy-tools writes HealthRollUp, the schema HealthRollup
+        words += [status.get("HealthRollup"), status.get("HealthRollUp")]
+    if state == "Absent":
+        return Part("redfish", name, kind, "absent", "absent")
+    healths = [
+        HEALTH.get(word, "unknown") if isinstance(word, str) else "unknown" for word in words if word is not None
+    ]
+    for health in ("failed", "degraded", "unknown"):
+        if health in healths:
+            word = next(word for word in words if word is not None and HEALTH.get(str(word), "unknown") == health)
+            text = f"health {word}" + (f", {state}" if state not in (None, "Enabled") else "")
+            return Part("redfish", name, kind, health, text)
+    if state in POOR_STATES:
+        return Part("redfish", name, kind, "degraded", f"state {state}")
+    if state is not None and state not in SERVING:
+        return Part("redfish", name, kind, "unknown", f"state '{state}'")
+    return Part("redfish", name, kind, "ok" if healths else "", "" if state in (None, "Enabled") else f"state {state}")
+
+
+def _reading(sensor: dict[str, Any], kind: str, field: str, unit: str) -> Part:
+    value = _number(sensor.get(field))
+    part = _part(sensor, _name(sensor), kind)
+    if value is None and part.health in ("ok", ""):
+        part = part._replace(health="absent", text="gives no reading")
+    names = (
+        "LowerThresholdCritical",
+        "LowerThresholdNonCritical",
+        "UpperThresholdNonCritical",
+        "UpperThresholdCritical",
+    )
+    lc, ln, un, uc = (_number(sensor.get(name)) for name in names)
+    unit = unit if value is not None else ""
+    return part._replace(value=value, unit=unit, low_critical=lc, low_warning=ln, high_warning=un, high_critical=uc)
+
+
+def _redundancy(group: dict[str, Any], what: str) -> Part:
+    """Return a group of parts that stand in for each other: one that is not whole is degraded at least."""
+    part = _part(
+        group, f"redundancy of {what} {group.get('Name') or group.get('GroupName') or ''}".strip(), "redundancy"
+    )
+    members = group.get("RedundancySet", group.get("RedundancyGroup"))
+    needed = group.get("MinNumNeeded", group.get("MinNeededInGroup"))
+    if part.health in ("ok", "") and isinstance(members, list) and isinstance(needed, int) and len(members) < needed:
+        part = part._replace(health="degraded", text=f"{len(members)} of the {needed} members that it needs")
+    return part
+
+
+def _name(thing: dict[str, Any]) -> str:
+    return str(thing.get("Name") or thing.get("Id") or thing.get("MemberId") or "(no name)")
+
+
+def _link(thing: Any) -> str:
+    link = thing.get("@odata.id") if isinstance(thing, dict) else None
+    return link if isinstance(link, str) else ""
+
+
+def _dict(thing: Any) -> dict[str, Any]:
+    return thing if isinstance(thing, dict) else {}
+
+
+def _list(thing: Any) -> list[dict[str, Any]]:
+    return [entry for entry in thing if isinstance(entry, dict)] if isinstance(thing, list) else []
+
+
+def _number(thing: Any) -> float | None:
+    return float(thing) if isinstance(thing, (int, float)) and not isinstance(thing, bool) else None
