@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 from nephoscope.export import director, docs, icinga, nagios, nrpe, sudoers, words
-from nephoscope.export.roles import BadRoles
+from nephoscope.export.roles import BadRoles, Role
 
 from tests.export import sample
 
@@ -95,7 +95,7 @@ def test_icinga_services_carry_the_roles_options() -> None:
         '  display_name = "sample_one"\n'
         "  check_interval = 300s\n"
         "  retry_interval = 60s\n"
-        '  if (host.vars.nephoscope_via == "nrpe") {\n'
+        '  if (nephoscope_via(host) == "nrpe") {\n'
         '    check_command = "nrpe"\n'
         '    vars.nrpe_command = "nephoscope_sample_one"\n'
         "    vars.nrpe_timeout = 10\n"
@@ -112,10 +112,22 @@ def test_icinga_services_carry_the_roles_options() -> None:
         '  if (host.vars.nephoscope_options && host.vars.nephoscope_options["sample_one"]) {\n'
         '    vars += host.vars.nephoscope_options["sample_one"]\n'
         "  }\n"
-        '  assign where "sampled" in host.vars.cloud_roles\n'
+        '  assign where nephoscope_role(host, "sampled")\n'
         '  ignore where "sample_one" in host.vars.nephoscope_without\n'
         "}\n"
     )
+
+
+def test_a_service_that_a_role_is_without_is_ignored_there() -> None:
+    roles = sample.roles()
+    bare = Role("bare", "", ("sampled",), (), ("sample_one",))
+    roles = roles._replace(roles=(*roles.roles, bare, Role("barer", "", ("bare",), ())))
+    services = icinga.render([sample.check()], roles, "/opt/x")["services.conf"]
+    assert '  "sampled" = [ "sampled", "bare", "barer" ]\n  "bare" = [ "bare", "barer" ]\n' in services
+    assert '  assign where nephoscope_role(host, "sampled")\n  ignore where nephoscope_role(host, "bare")\n' in services
+    groups = "nephoscope_sampled,nephoscope_bare,nephoscope_barer,!nephoscope_bare,!nephoscope_barer"
+    written = nagios.render([sample.check()], roles, "/opt/x")["services-sampled.cfg"]
+    assert f"    hostgroup_name          {groups}\n" in written
 
 
 def test_a_check_of_a_whole_cloud_is_not_sent_to_a_node() -> None:
@@ -170,8 +182,9 @@ def test_nagios_runs_a_role_of_a_cloud_with_its_options() -> None:
 
 def test_nagios_services_belong_to_the_hostgroup_of_the_role() -> None:
     rendered = nagios.render([sample.check()], sample.roles(), "/opt/x")
-    assert sorted(rendered) == ["commands.cfg", "services-sampled.cfg", "templates.cfg"]
-    assert "    hostgroup_name    nephoscope_sampled\n" in rendered["services-sampled.cfg"]
+    assert sorted(rendered) == ["commands.cfg", "hostgroups.cfg", "services-sampled.cfg", "templates.cfg"]
+    assert "    hostgroup_name    nephoscope_sampled\n" in rendered["hostgroups.cfg"]
+    assert "    hostgroup_name          nephoscope_sampled\n" in rendered["services-sampled.cfg"]
     assert "    check_command           nephoscope_nrpe_sample_one\n" in rendered["services-sampled.cfg"]
     assert "    check_interval          5\n" in rendered["services-sampled.cfg"]
 

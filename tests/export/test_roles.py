@@ -26,6 +26,7 @@ interval = 30
 retry = "10s"
 [gpu]
 includes = ["compute"]
+without = ["disks"]
 """
 
 
@@ -48,7 +49,15 @@ def test_a_role_brings_those_that_it_includes_once() -> None:
     roles = parse(GOOD, "a.toml")
     assert roles.implied("gpu") == ["node", "compute", "gpu"]
     assert roles.implying("node") == ["node", "compute", "gpu"]
-    assert [service.name for service in roles.services("gpu", "node")] == ["load", "disks", "libvirt"]
+    assert [service.name for service in roles.services("compute", "node")] == ["load", "disks", "libvirt"]
+
+
+def test_a_role_may_leave_out_what_an_included_one_has() -> None:
+    roles = parse(GOOD, "a.toml")
+    assert [service.name for service in roles.services("gpu")] == ["load", "libvirt"]
+    assert [service.name for service in roles.services("gpu", "node")] == ["load", "libvirt"]
+    assert roles.sparing("disks") == ["gpu"]
+    assert roles.sparing("load") == []
 
 
 @pytest.mark.parametrize(
@@ -59,8 +68,10 @@ def test_a_role_brings_those_that_it_includes_once() -> None:
         ("\udcff", "not TOML"),
         ("node = 1", "node stands outside any role"),
         ("[Node]", "[Node]: the name of a role is lower-case"),
-        ("[node]\nservice = 1", "[node]: does not know service: there are about, includes, services"),
+        ("[node]\nservice = 1", "[node]: does not know service: there are about, includes, services, without"),
         ("[node]\nincludes = 'x'", "[node]: includes is a list"),
+        ("[node]\nwithout = 'x'", "[node]: without is a list"),
+        ("[node]\nwithout = ['x']", "[node] is without x, which none"),
         ("[node]\nincludes = ['x']", "[node] includes x, which is no role"),
         ("[a]\nincludes=['b']\n[b]\nincludes=['a']", "includes itself: a -> b -> a"),
         ("[node.services.load]\nevery = '5m'", "[node.services.load]: does not know every"),

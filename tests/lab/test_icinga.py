@@ -70,6 +70,10 @@ object Host "far" {{
   vars.nephoscope_via = "nrpe"
   vars.nrpe_port = {nrpe_port}
 }}
+object Host "compute" {{
+  import "lab-host"
+  vars.cloud_roles = [ "nova_compute" ]
+}}
 object Host "plain" {{ check_command = "dummy" }}
 """
 
@@ -170,6 +174,9 @@ def test_a_host_gets_the_services_of_its_roles(node: Node) -> None:
         by_host.setdefault(host, set()).add(service.removeprefix(words.PREFIX))
     node_role = {service.name for service in ROLES.services("node")}
     assert by_host["everything"] == {service.name for service in ROLES.services(*ROLES.names())}
+    compute = {service.name for service in ROLES.services("nova_compute")}
+    assert by_host["compute"] == compute
+    assert "memory" in node_role and "memory" not in compute  # which a share says little about where guests own it
     assert by_host["far"] == by_host["everything"]
     assert by_host["tuned"] == node_role - {"filesystem"}
     assert by_host["own"] == node_role
@@ -191,6 +198,25 @@ def test_a_host_may_be_asked_by_nrpe_instead(results: dict[str, dict[str, Any]])
             assert command[0].endswith("/check_nrpe")
             assert command[command.index("-c") + 1] == name.partition("!")[2]
             assert int(command[command.index("-t") + 1]) > words.seconds(check, service)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('vars.nephoscope_via = "NRPE"', "vars.nephoscope_via is agent or nrpe, not NRPE"),
+        ('vars.agent_endpoint = "elsewhere"', "Object 'elsewhere' of type 'Endpoint' does not exist"),
+        ('vars.cloud_roles = "node"', "Invalid type in for expression: String"),
+    ],
+)
+def test_a_host_that_would_be_measured_wrongly_is_refused(line: str, said: str, node: Node) -> None:
+    """Not another machine's health in its name, not another transport, and not no services at all."""
+    node.write(
+        "conf.d/wrong.conf", f'object Host "wrong" {{\n import "lab-host"\n vars.cloud_roles = ["node"]\n {line}\n}}'
+    )
+    checked = node.validate()
+    node.write("conf.d/wrong.conf", "")
+    assert checked.returncode == 1
+    assert said in checked.stdout
 
 
 def test_a_mistyped_role_is_told(results: dict[str, dict[str, Any]]) -> None:

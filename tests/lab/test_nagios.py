@@ -24,6 +24,11 @@ pytestmark = pytest.mark.lab
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 CHECKS = {check.name: check for check in catalogue.all_checks()}
 ROLES = export.load()
+# Two hosts with all roles between them: on a hypervisor, services are left out that others have.
+HOST_ROLES = {
+    "lab": [name for name in ROLES.names() if "hypervisor" not in ROLES.implied(name)],
+    "hv": [name for name in ROLES.names() if "hypervisor" in ROLES.implied(name)],
+}
 DEBIAN_OBJECTS = Path("/etc/nagios4/objects")
 DEBIAN_COMMANDS = Path("/etc/nagios-plugins/config")
 
@@ -68,9 +73,9 @@ illegal_macro_output_chars=`~$&|'"<>
 # What an operator may put into an argument; the shell that runs the command line must see none of it.
 AWKWARD = 'a&b`id -u`$$(id -u)|c>d<e "f" g\\;h*'
 
-HOSTS = """\
+HOST = """\
 define host {{
-    host_name                lab
+    host_name                {name}
     use                      generic-host
     address                  127.0.0.1
     check_command            check_dummy_up
@@ -79,6 +84,8 @@ define host {{
     contact_groups           admins
     hostgroups               {groups}
 }}
+"""
+OBJECTS = """\
 define command {{
     command_name             check_dummy_up
     command_line             /bin/true
@@ -128,13 +135,13 @@ class Lab:
         )  # fmt: skip
 
     def status(self) -> dict[str, dict[str, str]]:
-        """Return service -> its fields in status.dat."""
+        """Return "host!service" -> its fields in status.dat."""
         found: dict[str, dict[str, str]] = {}
         for block in (self.home / "status.dat").read_text(errors="replace").split("servicestatus {")[1:]:
             fields = dict(
                 line.strip().partition("=")[::2] for line in block.partition("\n\t}")[0].splitlines() if "=" in line
             )
-            found[fields["service_description"]] = fields
+            found[f"{fields['host_name']}!{fields['service_description']}"] = fields
         return found
 
 
@@ -155,8 +162,10 @@ def nagios(installed_plugins: Path) -> Iterator[Lab]:
         (home / "resource.cfg").write_text(f"$USER1$={home}/plugins\n")
         for name, text in export.FORMATS["nagios"](list(CHECKS.values()), ROLES, str(installed_plugins)).items():
             (home / "objects" / name).write_text(text)
-        groups = ",".join(f"{words.PREFIX}{role.name}" for role in ROLES.roles if role.services)
-        (home / "objects" / "lab.cfg").write_text(HOSTS.format(groups=groups, awkward=AWKWARD))
+        objects = OBJECTS.format(awkward=AWKWARD)
+        for name, roles in HOST_ROLES.items():
+            objects += HOST.format(name=name, groups=",".join(words.PREFIX + role for role in roles))
+        (home / "objects" / "lab.cfg").write_text(objects)
         (home / "nagios.cfg").write_text(
             MAIN.format(
                 home=home, user=who.pw_name, group=grp.getgrgid(who.pw_gid).gr_name,
@@ -185,34 +194,54 @@ def test_nagios_takes_our_files_beside_debians(nagios: Lab) -> None:
     assert "Total Warnings: 0" in checked.stdout, checked.stdout
     count = re.search(r"Checked (\d+) services", checked.stdout)
     assert count
-    assert int(count[1]) == len(ROLES.services(*ROLES.names())) + 4
+    assert int(count[1]) == sum(len(ROLES.services(*roles)) for roles in HOST_ROLES.values()) + 4
+
+
+def test_a_site_takes_only_the_roles_that_it_has(nagios: Lab, folder: Path) -> None:
+    """Groups without hosts are no fault, as long as the services of those roles are not copied."""
+    main = (nagios.home / "nagios.cfg").read_text()
+    (folder / "objects").mkdir()
+    for name in ("commands.cfg", "templates.cfg", "hostgroups.cfg", "services-node.cfg"):
+        (folder / "objects" / name).write_text((nagios.home / "objects" / name).read_text())
+    objects = OBJECTS.format(awkward="x") + HOST.format(name="lab", groups="nephoscope_node")
+    (folder / "objects" / "lab.cfg").write_text(objects)
+    (folder / "nagios.cfg").write_text(main.replace(f"cfg_dir={nagios.home}/", f"cfg_dir={folder}/"))
+    give(folder)
+    checked = Lab(folder).validate()
+    assert checked.returncode == 0, checked.stdout
+    assert f"Checked {len(ROLES.services('node')) + 4} services" in checked.stdout
 
 
 def test_every_service_of_the_roles_tells_its_state(nagios: Lab) -> None:
     status = nagios.status()
-    for _, service in ROLES.all_services():
-        check, fields = CHECKS[service.check], status[words.PREFIX + service.name]
-        state = WORDS[int(fields["current_state"])]
-        assert fields["plugin_output"].startswith(f"{check.title} {state} - "), fields["plugin_output"]
-        assert "bug in" not in fields["plugin_output"]
+    for host, roles in HOST_ROLES.items():
+        services = ROLES.services(*roles)
+        assert {name for name in status if name.startswith(f"{host}!{words.PREFIX}")} == {
+            f"{host}!{words.PREFIX}{service.name}" for service in services
+        }
+        for service in services:
+            check, fields = CHECKS[service.check], status[f"{host}!{words.PREFIX}{service.name}"]
+            state = WORDS[int(fields["current_state"])]
+            assert fields["plugin_output"].startswith(f"{check.title} {state} - "), fields["plugin_output"]
+            assert "bug in" not in fields["plugin_output"]
 
 
 def test_arguments_that_are_left_out_mean_the_defaults(nagios: Lab) -> None:
-    fields = nagios.status()["defaults"]
+    fields = nagios.status()["lab!defaults"]
     assert fields["plugin_output"].startswith("TMP_WRITABLE "), fields
     (free,) = (item for item in fields["performance_data"].split() if item.startswith("tmp_free="))
     assert free.split(";")[1:3] == ["10:", "2:"]
 
 
 def test_arguments_are_limits(nagios: Lab) -> None:
-    fields = nagios.status()["limits"]
+    fields = nagios.status()["lab!limits"]
     assert fields["current_state"] == "1", fields
     (free,) = (item for item in fields["performance_data"].split() if item.startswith("tmp_free="))
     assert free.split(";")[1:3] == ["101:", "@~:-1"]
 
 
 def test_the_shell_sees_nothing_of_an_argument(nagios: Lab) -> None:
-    fields = nagios.status()["awkward"]
+    fields = nagios.status()["lab!awkward"]
     assert fields["current_state"] == "3"
     said = fields["plugin_output"]
     assert said.startswith("TMP_WRITABLE UNKNOWN - option -w: "), said
@@ -221,5 +250,5 @@ def test_the_shell_sees_nothing_of_an_argument(nagios: Lab) -> None:
 
 
 def test_debians_own_command_is_still_debians(nagios: Lab) -> None:
-    fields = nagios.status()["debian"]
+    fields = nagios.status()["lab!debian"]
     assert "load average" in fields["plugin_output"]

@@ -86,8 +86,10 @@ def _modes(check: Check) -> list[str]:
 def _presets(check: Check) -> list[str]:
     rows = []
     for name, preset in check.presets.items():
-        sets = [f"--{key.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-                for key, value in preset.options.items()]  # fmt: skip
+        sets = []
+        for key, value in preset.options.items():
+            values = ["is given"] if value is True else words.shown(value)
+            sets.append(f"--{key.replace('_', '-')} {' '.join(values)}")
         sets += [f"{key} {warning or '-'} / {critical or '-'}" for key, (warning, critical) in preset.limits.items()]
         rows.append((code(name), cell(preset.help), cell("; ".join(sets))))
     table = _table(("preset", "for", "sets"), rows)
@@ -131,6 +133,8 @@ def _index(checks: Sequence[Check], roles: Roles) -> str:
     for role in roles.roles:
         services = ", ".join(f"`{service.name}`" for service in role.services) or "nothing of its own yet"
         besides = f", and those of {', '.join(f'`{name}`' for name in role.includes)}" if role.includes else ""
+        if role.without:
+            besides += f" without {', '.join(f'`{name}`' for name in role.without)}"
         lines.append(f"- **{role.name}**: {role.about}. Services: {services}{besides}.")
     lines += ["", "## Options of every check", ""]
     seen: dict[str, tuple[str, str]] = {}

@@ -83,7 +83,10 @@ def _command(check: Check, plugin_dir: str) -> str:
             lines.append("      required = true")
         if option.repeat:
             lines.append("      repeat_key = true")
-        lines += [f"      description = {text(words.describe(check, option))}", "    }"]
+        help = words.describe(check, option)
+        if option.flag == "--timeout":
+            help += f". Icinga ends the check after {limit(check)} s: for more, give the service a check_timeout too"
+        lines += [f"      description = {text(help)}", "    }"]
     for level in (1, 2, 3):
         flag, macro = "-" + "v" * level, text(f"${name}_verbose$")
         lines += [f"    {text(flag)} = {{", f"      set_if = {{{{ macro({macro}) == {level} }}}}"]
@@ -106,18 +109,41 @@ def _command(check: Check, plugin_dir: str) -> str:
 
 def _unknown_roles(roles: Roles) -> str:
     """Return a service that tells of a mistyped role, which would otherwise just give no services."""
-    known = ", ".join(text(name) for name in roles.names())
+    brought = "\n".join(
+        f"  {text(name)} = [ {', '.join(text(other) for other in roles.implying(name))} ]" for name in roles.names()
+    )
     return f"""\
-// The roles that give services. A site's own roles: globals.NephoscopeSiteRoles = [ "…" ] in a file read before this one.
-globals.NephoscopeRoles = [ {known} ]
+// Each role, with those that bring it: itself, and the ones that include it.
+globals.NephoscopeRoles = {{
+{brought}
+}}
+// A site's own roles, which give none of these services: globals.NephoscopeSiteRoles = [ "…" ] in a file read before this.
 if (!globals.contains("NephoscopeSiteRoles")) {{
   globals.NephoscopeSiteRoles = []
+}}
+
+// A transport that is mistyped must not fall back to another one in silence.
+globals.nephoscope_via = function(host) {{
+  var via = host.vars.nephoscope_via || "agent"
+  if (via != "agent" && via != "nrpe") {{
+    throw "host " + host.name + ": vars.nephoscope_via is agent or nrpe, not " + via
+  }}
+  return via
+}}
+
+globals.nephoscope_role = function(host, role) {{
+  for (given in host.vars.cloud_roles || []) {{
+    if (given in NephoscopeRoles[role]) {{
+      return true
+    }}
+  }}
+  return false
 }}
 
 globals.nephoscope_unknown_roles = function(given) {{
   var unknown = []
   for (role in given) {{
-    if (!(role in NephoscopeRoles) && !(role in NephoscopeSiteRoles)) {{
+    if (!NephoscopeRoles.contains(role) && !(role in NephoscopeSiteRoles)) {{
       unknown.add(role)
     }}
   }}
@@ -159,7 +185,7 @@ def _service(role: Role, service: Service, check: Check, roles: Roles) -> str:
         agent.append("if (host.zone || agent != NodeName) {")
         agent += ["  command_endpoint = agent", "}"]
         lines += [
-            '  if (host.vars.nephoscope_via == "nrpe") {',
+            '  if (nephoscope_via(host) == "nrpe") {',
             '    check_command = "nrpe"',
             f"    vars.nrpe_command = {text(name)}",
         ]
@@ -170,11 +196,7 @@ def _service(role: Role, service: Service, check: Check, roles: Roles) -> str:
         lines += [f"  {word}" for word in agent]
     own_vars = f"host.vars.nephoscope_options[{text(service.name)}]"
     lines += [f"  if (host.vars.nephoscope_options && {own_vars}) {{", f"    vars += {own_vars}", "  }"]
-    given = " || ".join(f"{text(other)} in host.vars.cloud_roles" for other in roles.implying(role.name))
-    lines += [
-        f"  assign where {given}",
-        f"  ignore where {text(service.name)} in host.vars.nephoscope_without",
-        "}",
-        "",
-    ]
-    return "\n".join(lines)
+    lines.append(f"  assign where nephoscope_role(host, {text(role.name)})")
+    lines += [f"  ignore where nephoscope_role(host, {text(other)})" for other in roles.sparing(service.name)]
+    lines.append(f"  ignore where {text(service.name)} in host.vars.nephoscope_without")
+    return "\n".join([*lines, "}", ""])

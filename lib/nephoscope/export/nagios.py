@@ -30,11 +30,11 @@ define service {
 
 
 def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, str]:
-    """Return commands.cfg, templates.cfg, and services-<role>.cfg for the hosts of hostgroup nephoscope_<role>."""
+    """Return commands.cfg, templates.cfg, hostgroups.cfg, and services-<role>.cfg for each role that has services."""
     known = words.bound(checks, roles)
     head = f"# {words.MARK.format('nagios')}\n\n"
     commands = [_command(check, plugin_dir) for check in checks]
-    files = {"templates.cfg": head + TEMPLATES}
+    files = {"templates.cfg": head + TEMPLATES, "hostgroups.cfg": head + "\n".join(map(_hostgroup, roles.roles))}
     for role in roles.roles:
         if not role.services:
             continue
@@ -45,8 +45,8 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
             elif service.options:
                 line = escape(words.line(plugin_dir, check, service))
                 commands.append(_define(_name(service, check), line, check.question))
-        body = [_hostgroup(role)] + [_service(role, service, known[service.check]) for service in role.services]
-        files[f"services-{role.name}.cfg"] = head + "\n".join(body)
+        body = [_service(roles, role, service, known[service.check]) for service in role.services]
+        files[f"services-{role.name}.cfg"] = head + f"# Role {role.name}: {role.about}\n\n" + "\n".join(body)
     files["commands.cfg"] = head + "\n".join(commands)
     return files
 
@@ -99,12 +99,15 @@ def _hostgroup(role: Role) -> str:
     return f"define hostgroup {{\n    hostgroup_name    {words.PREFIX}{role.name}\n    alias             {role.about}\n}}\n"
 
 
-def _service(role: Role, service: Service, check: Check) -> str:
+def _service(roles: Roles, role: Role, service: Service, check: Check) -> str:
     minutes = f"{max(1, round(service.interval / 60))}"
+    groups = [words.PREFIX + name for name in roles.implying(role.name)]
+    without = dict.fromkeys(name for other in roles.sparing(service.name) for name in roles.implying(other))
+    groups += [f"!{words.PREFIX}{name}" for name in without]
     return f"""\
 define service {{
     use                     nephoscope-service
-    hostgroup_name          {words.PREFIX}{role.name}
+    hostgroup_name          {",".join(groups)}
     service_description     {words.PREFIX}{service.name}
     check_command           {_name(service, check)}
     check_interval          {minutes}

@@ -6,6 +6,7 @@
     [ROLE]
     about = "what machines of this role do"
     includes = ["OTHER ROLE"]                # optional: what it gets besides
+    without = ["SERVICE"]                    # optional: what of this it does not get
 
     [ROLE.services.NAME]                     # NAME is unique over all roles: a machine may have several
     check = "check_process"                  # default: check_NAME
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Value = Union[bool, str, "tuple[str, ...]"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_SUBJECT = {"about", "includes", "services"}
+_SUBJECT = {"about", "includes", "services", "without"}
 _SERVICE = {"check", "interval", "retry", "options"}
 
 
@@ -59,12 +60,17 @@ class Service(NamedTuple):
 
 
 class Role(NamedTuple):
-    """A kind of machine, or of cloud, and the services that are its own (`includes` names the roles it has besides)."""
+    """A kind of machine, or of cloud, and the services that are its own.
+
+    includes  the roles that it has besides
+    without   services of those that it does not get
+    """
 
     name: str
     about: str
     includes: tuple[str, ...]
     services: tuple[Service, ...]
+    without: tuple[str, ...] = ()
 
 
 class Roles(NamedTuple):
@@ -94,10 +100,15 @@ class Roles(NamedTuple):
         """Return the roles that a machine may be given to get the services of `name`, itself first."""
         return [name, *(role.name for role in self.roles if role.name != name and name in self.implied(role.name))]
 
+    def sparing(self, service: str) -> list[str]:
+        """Return the roles that leave that service out."""
+        return [role.name for role in self.roles if service in role.without]
+
     def services(self, *names: str) -> list[Service]:
         """Return the services that a machine with these roles gets, each once."""
         wanted = dict.fromkeys(role for name in names for role in self.implied(name))
-        return [service for role in wanted for service in self.role(role).services]
+        without = {service for role in wanted for service in self.role(role).without}
+        return [service for role in wanted for service in self.role(role).services if service.name not in without]
 
     def all_services(self) -> Iterator[tuple[Role, Service]]:
         """Give every service with the role it belongs to."""
@@ -197,12 +208,17 @@ def _toml() -> Any:
 
 
 def _walk(source: str, roles: Roles, role: Role, above: tuple[str, ...]) -> None:
+    """Refuse what is included or left out and is not there, and roles that include themselves."""
     for name in role.includes:
         if name not in roles.names():
             raise BadRoles(f"{source}: [{role.name}] includes {name}, which is no role of this file")
         if name in (*above, role.name):
             raise BadRoles(f"{source}: [{name}] includes itself: {' -> '.join((*above, role.name, name))}")
         _walk(source, roles, roles.role(name), (*above, role.name))
+    others = [service.name for name in roles.implied(role.name)[:-1] for service in roles.role(name).services]
+    for service in role.without:
+        if service not in others:
+            raise BadRoles(f"{source}: [{role.name}] is without {service}, which none of its included roles has")
 
 
 def _role(source: str, name: str, table: Any) -> Role:
@@ -211,14 +227,17 @@ def _role(source: str, name: str, table: Any) -> Role:
     if not isinstance(table, dict):
         raise BadRoles(f"{source}: {name} stands outside any role: begin with [node]")
     _known(where, table, _SUBJECT)
-    about, includes, services = table.get("about", ""), table.get("includes", []), table.get("services", {})
+    about, services = table.get("about", ""), table.get("services", {})
     if not isinstance(about, str) or not isinstance(services, dict):
         raise BadRoles(f"{where}: about is a text, services a table [{name}.services.NAME]")
-    if not isinstance(includes, list) or not all(isinstance(item, str) for item in includes):
-        raise BadRoles(f"{where}: includes is a list of roles")
-    return Role(
-        name, about, tuple(includes), tuple(_service(source, name, key, value) for key, value in services.items())
-    )
+    lists = []
+    for key in ("includes", "without"):
+        items = table.get(key, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise BadRoles(f"{where}: {key} is a list of names")
+        lists.append(tuple(items))
+    own = tuple(_service(source, name, key, value) for key, value in services.items())
+    return Role(name, about, lists[0], own, lists[1])
 
 
 def _service(source: str, role: str, name: str, table: Any) -> Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nephoscope.export.roles import BadRoles, Roles, Service
 
@@ -43,16 +43,26 @@ def describe(check: Check, option: Option) -> str:
     elif option.choices and option.flag not in ("--mode", "--preset"):  # the help of these names them
         notes.append(f"one of {', '.join(option.choices)}")
     if not option.common:
-        default = option.default
-        shown = ", ".join(map(str, default)) if isinstance(default, (tuple, list)) else default
-        if shown not in (None, "", False) and "default" not in text:
-            notes.append(f"default {shown}")
+        default = ", ".join(shown(option.default))
+        if default and "default" not in text:
+            notes.append(f"default {default}")
     if option.required:
         notes.append("required")
     if option.repeat:
         notes.append("may be a list")
     notes = [note for note in notes if note]
     return text + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def shown(value: Any) -> list[str]:
+    """Return an option's value, as it would be written, in a list with one text for each of several."""
+    if value in (None, "", False):
+        return []
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+        return [value[0] if value[1] == 1 else f"{value[0]}={value[1]}"]  # NAME=N
+    if isinstance(value, (tuple, list)):
+        return [text for item in value for text in shown(item)]
+    return [f"{value:g}" if isinstance(value, float) else str(value)]
 
 
 def limits(check: Check, warning: bool) -> str:
