@@ -13,23 +13,30 @@ from nephoscope.base import Failed
 from nephoscope.plugin import OK, UNKNOWN, WARNING, BadOption, Check, Finding, Metric, Preset, Threshold
 from nephoscope.probes import ntp
 
-TIGHT = {
-    "offset": ("0.05", "0.5"),
-    "peer_offset": ("0.05", "0.5"),
-    "spread": ("0.1", "0.5"),
-    "error": ("0.5", "5"),
-    "sources": ("2:", None),
+PRESETS = {
+    "eucalyptus": Preset(
+        "Eucalyptus, which refuses messages whose time is 20 s off",
+        limits={"offset": ("5", "15"), "peer_offset": ("5", "15"), "spread": ("5", "15")},
+    ),
+    # 50 ms: where Ceph's monitors complain (mon_clock_drift_allowed); replication and tokens suffer later.
+    "openstack": Preset(
+        "OpenStack, Galera and Ceph, whose monitors complain from 50 ms on",
+        limits={
+            "offset": ("0.05", "0.5"),
+            "peer_offset": ("0.05", "0.5"),
+            "spread": ("0.1", "0.5"),
+            "error": ("0.5", "5"),
+            "sources": ("2:", None),
+        },
+    ),
 }
-WIDE = dict.fromkeys(("offset", "peer_offset", "spread"), ("5", "15"))
+PRESETS["ceph"] = PRESETS["openstack"]
 
 
 def options(add):
     add("--daemon", default="auto", choices=("auto", "chronyd", "ntpd", "kernel"), help="who is asked (default auto)")
     add(
-        "--control",
-        default="",
-        metavar="ADDRESS",
-        help="where chronyc or ntpq asks: HOST, HOST:PORT or a socket's path",
+        "--control", default="", metavar="ADDRESS", help="where the daemon is asked: HOST, HOST:PORT or a socket's path"
     )
     add("--allow-alone", flag=True, help="a clock that follows only itself counts as synchronised (closed networks)")
     add("--peer", repeat=True, metavar="HOST[:PORT]", help="NTP server of another host, to be compared with this clock")
@@ -45,74 +52,50 @@ def probe(options, run):
 
 
 def judge(facts, options):
-    if isinstance(facts.clock, Failed):
-        yield facts.clock
-    elif facts.clock:
+    yield from (one for one in (facts.clock, *facts.peers) if isinstance(one, Failed))
+    if facts.clock and not isinstance(facts.clock, Failed):
         yield from _own(facts.clock, facts.at, facts.unsynchronised)
-    seen = [peer for peer in facts.peers if not isinstance(peer, Failed)]
-    for peer in facts.peers:
-        if isinstance(peer, Failed):
-            yield peer
-            continue
+    peers = [peer for peer in facts.peers if not isinstance(peer, Failed)]
+    for peer in peers:
         if not peer.synchronised:
             yield Finding(WARNING, peer.host, "is not synchronised, by its own account")
         yield Metric("peer_offset", abs(peer.offset), of=peer.host)
-    if len(seen) > 1:
-        yield Metric("spread", max(peer.offset for peer in seen) - min(peer.offset for peer in seen))
+    if len(peers) > 1:
+        yield Metric("spread", max(peer.offset for peer in peers) - min(peer.offset for peer in peers))
 
 
 def _own(clock, at, unsynchronised):
+    yield Finding(OK if unsynchronised is None else UNKNOWN, "", clock.said)
     yield Metric("unsynchronised", unsynchronised or 0.0)
-    if unsynchronised is not None:
-        why = "follows only itself" if clock.alone else "is not synchronised"
-        yield Finding(UNKNOWN, "", f"{clock.daemon} {why}: how far the clock is off is not known")
-    elif clock.offset is not None:
-        side = "behind" if clock.offset > 0 else "ahead"
-        whom = clock.source or "a source"
-        yield Finding(OK, "", f"{clock.daemon} follows {whom}, the clock is {abs(clock.offset):.3g} s {side}")
-        yield Metric("offset", abs(clock.offset))
-    else:
-        yield Finding(OK, "", f"{clock.daemon} says synchronised, the offset it does not tell")
-    if unsynchronised is None and clock.error is not None:
-        yield Metric("error", clock.error)
-    if unsynchronised is None and clock.stratum is not None:
-        yield Metric("stratum", clock.stratum)
-    if clock.synced_at is not None:
-        yield Metric("last_sync", max(0.0, at - clock.synced_at))
-    if clock.sources:
-        yield Metric("sources", clock.reachable, most=clock.sources)
-
-
-def keep(facts):
-    return facts.kept
+    values = {
+        "offset": None if clock.offset is None else abs(clock.offset),
+        "error": clock.error,
+        "stratum": clock.stratum,
+        "last_sync": None if clock.synced_at is None else max(0.0, at - clock.synced_at),
+        "sources": clock.reachable if clock.sources else None,
+    }
+    # What this daemon does not tell was not asked for: without a source, the finding says so.
+    yield from (Metric(name, value) for name, value in values.items() if value is not None)
 
 
 CHECK = Check(
     options,
     probe,
     judge,
-    keep=keep,
+    keep=lambda facts: facts.kept,
     where=("node", "remote"),
     modes={"daemon": "what this host's time daemon says", "peers": "the clocks of other hosts, by SNTP"},
     thresholds=[
-        Threshold(
-            "offset", "s", "1", "5", mode="daemon", main=True, help="how far the clock is off, in either direction"
-        ),
+        Threshold("offset", "s", "1", "5", mode="daemon", main=True, help="how far the clock is off, either way"),
         Threshold("unsynchronised", "s", "600", "3600", mode="daemon", help="how long the clock has followed nobody"),
-        Threshold(
-            "error", "s", "4", "16", mode="daemon", help="how far it may be off at most, by the daemon's account"
-        ),
+        Threshold("error", "s", "4", "16", mode="daemon", help="how far it may be off, by the daemon's account"),
         Threshold("stratum", "", "9", mode="daemon", help="steps to a reference clock"),
         Threshold("last_sync", "s", mode="daemon", help="age of the last update from a source"),
         Threshold("sources", "", "1:", mode="daemon", help="sources that answered one of the last eight times"),
         Threshold("spread", "s", "1", "5", mode="peers", help="between the peers that differ most"),
         Threshold("peer_offset", "s", "1", "5", mode="peers", help="between a peer's clock and this one"),
     ],
-    presets={
-        "eucalyptus": Preset("Eucalyptus, which refuses messages whose time is 20 s off", limits=WIDE),
-        "openstack": Preset("OpenStack and Galera: tokens and replication", limits=TIGHT),
-        "ceph": Preset("Ceph, whose monitors complain from 50 ms on", limits=TIGHT),
-    },
+    presets=PRESETS,
     runbook="""
 See it by hand: `chronyc tracking` and `chronyc -n sources -v`; ntpd: `ntpq -pn`; systemd-timesyncd: `timedatectl
 timesync-status`.

@@ -14,9 +14,6 @@ from nephoscope.base import Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, Check, Finding, Metric, Threshold
 from nephoscope.probes import dbus, libvirt
 
-PASSING = ("migration", "save", "dump", "from-snapshot", "shutting-down", "snapshot", "starting", "postcopy")
-OFF = "switched off in the firmware, or not passed on to this virtual machine"
-
 
 def options(add):
     add("--uri", default="qemu:///system", help="libvirt's connection URI (default qemu:///system)")
@@ -32,53 +29,24 @@ def judge(chain, options):
     if isinstance(chain.bus, float):
         yield Finding(OK, "bus", "answers")
     if isinstance(chain.kvm, libvirt.Kvm):
-        yield _kvm(chain.kvm)
+        yield Finding(CRITICAL if chain.kvm.lacks else OK, "kvm", chain.kvm.lacks or "ready")
     if isinstance(chain.guests, libvirt.Guests):
         if "libvirt" in options.mode:
             yield Metric("answer", chain.guests.seconds)
         if "guests" in options.mode:
-            yield from _guests(chain.guests.guests)
-
-
-def _kvm(kvm):
-    if not kvm.device and kvm.flag and not kvm.module.startswith("kvm_"):
-        return Finding(CRITICAL, "kvm", f"no /dev/kvm: the CPU has {kvm.flag}, its module is not loaded")
-    if kvm.flag == "":
-        return Finding(CRITICAL, "kvm", f"the CPU shows neither vmx nor svm: {OFF}")
-    if not kvm.device:
-        return Finding(CRITICAL, "kvm", "no /dev/kvm")
-    return Finding(OK, "kvm", "ready")
+            yield from _guests(chain.guests)
 
 
 def _guests(guests):
-    count = dict.fromkeys(("running", "paused", "io_error", "passing", "shutoff", "crashed"), 0)
-    stuck = []
-    for guest in guests:
-        name = _kind(guest)
-        if name is None:
-            yield Finding(UNKNOWN, guest.name, f"is in a state that is not understood: {guest.state}")
-            continue
-        count[name] += 1
-        if name == "io_error":
-            stuck.append(guest.name)
-        elif name in ("paused", "crashed"):
-            yield Finding(OK, guest.name, f"{guest.state} ({guest.reason or 'no reason'})")
+    for guest in guests.of(None):
+        yield Finding(UNKNOWN, guest.name, f"is in a state that is not understood: {guest.state}")
+    for guest in guests.of("paused") + guests.of("crashed"):
+        yield Finding(OK, guest.name, f"{guest.state} ({guest.reason or 'no reason'})")
+    stuck = guests.of("io_error")
     if stuck:
         more = f" and {len(stuck) - 5} more" if len(stuck) > 5 else ""
-        yield Finding(CRITICAL, "", f"paused on an I/O error: {', '.join(sorted(stuck)[:5])}{more}")
-    for name, number in count.items():
-        yield Metric(name, number)
-
-
-def _kind(guest):
-    """Return what a guest is counted as, None for a state that nobody knows."""
-    if guest.state == "paused":
-        if guest.reason in PASSING:
-            return "passing"
-        return {"io-error": "io_error", "crashed": "crashed"}.get(guest.reason, "paused")
-    if guest.state == "shutoff":
-        return "crashed" if guest.reason == "crashed" else "shutoff"
-    return {"running": "running", "asleep": "paused", "shutting down": "passing", "crashed": "crashed"}.get(guest.state)
+        yield Finding(CRITICAL, "", f"paused on an I/O error: {', '.join(guest.name for guest in stuck[:5])}{more}")
+    yield from (Metric(kind, len(guests.of(kind))) for kind in libvirt.KINDS)
 
 
 CHECK = Check(

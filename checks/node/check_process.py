@@ -12,20 +12,8 @@ collected.
 
 from __future__ import annotations
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, Failed
-from nephoscope.plugin import (
-    CRITICAL,
-    OK,
-    WARNING,
-    BadOption,
-    Check,
-    Finding,
-    Metric,
-    Preset,
-    Threshold,
-    duration,
-    expect,
-)
+from nephoscope.base import ABSENT, Failed
+from nephoscope.plugin import CRITICAL, OK, WARNING, Check, Finding, Metric, Preset, Threshold, duration, expect
 from nephoscope.probes import daemons, process
 
 STUCK = 60.0  # seconds: a process that waits for a disk is in state D for a moment, and a child is dead for one
@@ -34,122 +22,55 @@ STUCK = 60.0  # seconds: a process that waits for a disk is in state D for a mom
 def options(add):
     add("--expect", repeat=True, type=expect, metavar="NAME[=N]", help="what must run, at least N times (default 1)")
     add("--user", default="", help="count only processes of this effective user, by name or number")
-    add(
-        "--cmdline",
-        default="",
-        metavar="REGEX",
-        type=_pattern,
-        help="count only processes whose command line has a match",
-    )
+    add("--cmdline", default="", metavar="REGEX", type=process.regex, help="count only command lines that match")
     add("--cgroup", default="", metavar="GLOB", help="count only processes of this control group, like */httpd.service")
-    add(
-        "--period",
-        type=duration,
-        default=3600.0,
-        metavar="DURATION",
-        help="time over which growth is reckoned (default 1h)",
-    )
-
-
-def _pattern(text):
-    import re
-
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"'{text}' is no regular expression: {error}") from None
-    return text
+    add("--period", type=duration, default=3600.0, help="time over which growth is reckoned (default 1h)")
 
 
 def probe(options, run):
-    if not options.expect and options.mode_given and options.mode != ("state",):
-        raise BadOption("without --expect or --preset there is only --mode state to look at")
     narrow = process.Narrow(options.user, options.cmdline, options.cgroup)
     return process.scan(run, options.expect, narrow, period=options.period, ourselves=CHECK.name)
 
 
 def judge(table, options):
-    seen = [group for group in table.groups if not isinstance(group, Failed)]
-    if "count" in options.mode and seen:
-        yield Finding(OK, "", f"running: {', '.join(f'{_alive(group)} {group.name}' for group in seen)}")
+    groups = [group for group in table.groups if not isinstance(group, Failed)]
+    if "count" in options.mode and groups:
+        yield Finding(OK, "", "running: " + ", ".join(f"{len(group.alive)} {group.name}" for group in groups))
     for group in table.groups:
-        yield from [group] if isinstance(group, Failed) else _group(group, options)
+        yield from [group] if isinstance(group, Failed) else _group(group, options.mode)
     if "state" in options.mode:
         yield from [table.stuck] if isinstance(table.stuck, Failed) else _stuck(table)
 
 
-def _alive(group):
-    return sum(one.alive for one in group.processes)
-
-
 def _stuck(table):
-    long = [item for item in table.stuck if item.seconds >= STUCK]
+    long = [one for one in table.stuck if one.seconds >= STUCK]
     yield Finding(OK, "", f"{table.total} processes, {len(long)} of them stuck")
-    for item in long:
-        yield Finding(
-            OK, f"{item.name}[{item.pid}]", f"in state {item.state} for {item.seconds:.0f} s {item.detail}".rstrip()
-        )
-    yield Metric("blocked", sum(item.state == "D" for item in long))
-    yield Metric("zombies", sum(item.state == "Z" for item in long))
+    yield from (Finding(OK, f"{one.name}[{one.pid}]", one.words) for one in long)
+    yield Metric("blocked", sum(one.state == "D" for one in long))
+    yield Metric("zombies", sum(one.state == "Z" for one in long))
 
 
-def _group(group, options):
-    alive = [one for one in group.processes if one.alive]
-    if "count" in options.mode:
-        yield Metric("count", len(alive), of=group.name)
-        yield from _missing(group, len(alive), options)
-    elif not alive:
+def _group(group, modes):
+    if "count" in modes:
+        yield Metric("count", len(group.alive), of=group.name)
+        if len(group.alive) < group.need:
+            yield Finding(CRITICAL, group.name, f"{len(group.alive)} running, {group.need} expected{group.idle}")
+        elif group.stopped:
+            yield Finding(WARNING, group.name, f"{group.stopped} of {len(group.processes)} stopped by a signal")
+    elif not group.alive:
         yield Failed(ABSENT, group.name, "look for its processes", "none runs")
-    if not alive or group.guests:
-        return
-    if "rss" in options.mode:
-        yield Metric("rss", max(one.rss for one in alive), of=group.name)
-    if "growth" in options.mode:
-        yield Metric("growth_rate", group.growth, of=group.name)
-    if "threads" in options.mode:
-        yield Metric("threads", max(one.threads for one in alive), of=group.name)
-    if "age" in options.mode:
-        yield Metric("age", max(one.age for one in alive), of=group.name)
-    if "fds" in options.mode:
-        yield from _descriptors(group.name, alive)
-
-
-def _missing(group, alive, options):
-    stopped = sum(one.state in "Tt" for one in group.processes)
-    dead = len(group.processes) - alive - stopped
-    if alive < group.need:
-        also = [(stopped, "stopped by a signal"), (dead, "dead and not collected"), (group.others, "not as asked for")]
-        more = "".join(f", {number} {what}" for number, what in also if number)
-        yield Finding(CRITICAL, group.name, f"{alive} running, {group.need} expected{more}")
-    elif stopped:
-        yield Finding(WARNING, group.name, f"{stopped} of {stopped + alive} stopped by a signal")
-
-
-def _descriptors(name, alive):
-    shares = [100 * one.fds / one.fds_limit for one in alive if one.fds is not None and one.fds_limit]
-    if shares:
-        yield Metric("fds", max(shares), of=name)
-    uncounted = [one for one in alive if one.fds is None]
-    # The size of the table is a bound: at most half of the limit is no news whatever the number.
-    if any(one.fds_most is None or (one.fds_limit and 2 * one.fds_most > one.fds_limit) for one in uncounted):
-        yield Failed(
-            NOT_ALLOWED, name, "count open descriptors", "another user's", f"root or {name}'s user, or Linux 6.2"
-        )
-    elif uncounted:
-        yield Finding(
-            OK, name, f"has at most {max(one.fds_most for one in uncounted)} descriptors open, less than half"
-        )
-
-
-def keep(table):
-    return table.kept
+    for name, value in group.values.items():
+        if name.partition("_")[0] in modes:
+            yield Metric(name, value, of=group.name)
+    if "fds" in modes and group.uncounted:
+        yield group.uncounted if isinstance(group.uncounted, Failed) else Finding(OK, group.name, group.uncounted)
 
 
 CHECK = Check(
     options,
     probe,
     judge,
-    keep=keep,
+    keep=lambda table: table.kept,
     modes={
         "count": "what must run does",
         "rss": "memory",

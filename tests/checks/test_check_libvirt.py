@@ -7,9 +7,9 @@ import os
 
 import pytest
 from nephoscope.base import UNREACHABLE, Failed
-from nephoscope.checks.node.check_libvirt import CHECK, OFF, judge
+from nephoscope.checks.node.check_libvirt import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
-from nephoscope.probes.libvirt import Chain, Guest, Guests, Kvm
+from nephoscope.probes.libvirt import OFF, Chain, Guest, Guests, Kvm
 
 
 def found(chain, *argv):

@@ -58,7 +58,7 @@ def test_a_running_guest(check):
 
 def test_every_state_that_the_test_driver_knows(check, node):
     outcome = check(*GUESTS, "--uri", f"test://{node(1, 3, 5, 6, 7)}")
-    assert (outcome.state, outcome.reason) == (WARNING, "crashed 1 is above 0, paused 2 is above 0")
+    assert (outcome.state, outcome.reason) == (WARNING, "paused 2 is above 0, crashed 1 is above 0")
     for item in ("running=1", "paused=2;0", "io_error=0", "passing=0", "shutoff=1", "crashed=1;0"):
         assert item in outcome.perfdata
 

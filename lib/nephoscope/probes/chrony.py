@@ -45,6 +45,18 @@ class Clock(NamedTuple):
     reachable: int | None
     sources: int | None
 
+    @property
+    def said(self) -> str:
+        """Who follows whom, and how far the clock is off, in words."""
+        if self.alone and self.offset is None and self.error is None:
+            return f"{self.daemon} follows only itself: how far the clock is off is not known"
+        if not self.synchronised:
+            return f"{self.daemon} is not synchronised: how far the clock is off is not known"
+        if self.offset is None:
+            return f"{self.daemon} says synchronised, the offset it does not tell"
+        side = "behind" if self.offset > 0 else "ahead"
+        return f"{self.daemon} follows {self.source or 'a source'}, the clock is {abs(self.offset):.3g} s {side}"
+
 
 def clock(run: Run, address: str = "", seconds: float = 3.0) -> Clock:
     """Return chronyd's account.

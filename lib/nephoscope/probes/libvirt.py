@@ -37,6 +37,13 @@ REASONS = {
 CUT = ("client socket is closed", "End of file while reading", "Connection reset")  # the daemon died while it was asked
 
 
+# Reasons for a pause that ends by itself.
+PASSING = ("migration", "save", "dump", "from-snapshot", "shutting-down", "snapshot", "starting", "postcopy")
+KINDS = ("running", "paused", "io_error", "passing", "shutoff", "crashed")
+
+OFF = "switched off in the firmware, or not passed on to this virtual machine"
+
+
 class Guest(NamedTuple):
     """One domain.
 
@@ -48,12 +55,29 @@ class Guest(NamedTuple):
     state: str
     reason: str
 
+    @property
+    def kind(self) -> str | None:
+        """What it is counted as, a word of KINDS, or None for a state that is not understood."""
+        if self.state == "paused":
+            if self.reason in PASSING:
+                return "passing"
+            return {"io-error": "io_error", "crashed": "crashed"}.get(self.reason, "paused")
+        if self.state == "shutoff":
+            return "crashed" if self.reason == "crashed" else "shutoff"
+        return {"running": "running", "asleep": "paused", "shutting down": "passing", "crashed": "crashed"}.get(
+            self.state
+        )
+
 
 class Guests(NamedTuple):
     """All domains, running or not, and the seconds that libvirt took to list them."""
 
     seconds: float
     guests: tuple[Guest, ...]
+
+    def of(self, kind: str | None) -> list[Guest]:
+        """Return the guests of one kind, by name."""
+        return sorted(guest for guest in self.guests if guest.kind == kind)
 
 
 class Kvm(NamedTuple):
@@ -67,6 +91,15 @@ class Kvm(NamedTuple):
     device: bool
     flag: str | None
     module: str
+
+    @property
+    def lacks(self) -> str:
+        """What is missing for guests to run with KVM, in words; "" for nothing."""
+        if not self.device and self.flag and not self.module.startswith("kvm_"):
+            return f"no /dev/kvm: the CPU has {self.flag}, its module is not loaded"
+        if self.flag == "":
+            return f"the CPU shows neither vmx nor svm: {OFF}"
+        return "" if self.device else "no /dev/kvm"
 
 
 class Chain(NamedTuple):

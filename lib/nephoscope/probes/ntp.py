@@ -315,7 +315,8 @@ class Clocks(NamedTuple):
     peers           what each other host says, or a Failed
     clock           this host's, or a Failed; None: not asked
     at              seconds since 1970, this host's clock, when it was asked
-    unsynchronised  seconds since it was first seen to follow nobody, None when it follows a source
+    unsynchronised  seconds since it was first seen to follow nobody, None when it follows a source; without one, a clock's
+                    own word about offset, error and stratum is worth nothing, and is taken out of `clock`
     kept            plain JSON from which the next run knows since when
     """
 
@@ -344,4 +345,5 @@ def since(run: Run, peers: list[Peer | Failed], daemon: str, address: str, alone
     first = run.before is None and clock.synced_at is not None and not clock.alone
     before = {"unsynchronised": clock.synced_at} if first else run.before
     kept = samples.since(before, ("unsynchronised",), now)
+    clock = clock._replace(offset=None, error=None, stratum=None)
     return Clocks(peers, clock, now, now - kept["unsynchronised"], kept)

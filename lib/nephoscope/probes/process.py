@@ -67,6 +67,57 @@ class Group(NamedTuple):
     guests: bool = False
     growth: float | Collecting | None = None
 
+    @property
+    def alive(self) -> tuple[Process, ...]:
+        """Those that can work."""
+        return tuple(one for one in self.processes if one.alive)
+
+    @property
+    def stopped(self) -> int:
+        """How many are stopped by a signal or a debugger."""
+        return sum(one.state in "Tt" for one in self.processes)
+
+    @property
+    def idle(self) -> str:
+        """Those that were found and do not count as running, in words that follow others; "" for none."""
+        dead = len(self.processes) - len(self.alive) - self.stopped
+        kinds = (
+            (self.stopped, "stopped by a signal"),
+            (dead, "dead and not collected"),
+            (self.others, "not as asked for"),
+        )
+        return "".join(f", {number} {words}" for number, words in kinds if number)
+
+    @property
+    def values(self) -> dict[str, float | Collecting | None]:
+        """What those that can work hold, the largest of them each: rss, threads, age, growth_rate, and fds in % of the limit.
+
+        Nothing for guests and when none can work; no fds when none could be counted.
+        """
+        alive = self.alive
+        if not alive or self.guests:
+            return {}
+        found: dict[str, float | Collecting | None] = {
+            "rss": max(one.rss for one in alive),
+            "threads": max(one.threads for one in alive),
+            "age": max(one.age for one in alive),
+            "growth_rate": self.growth,
+        }
+        shares = [100 * one.fds / one.fds_limit if one.fds_limit else 0.0 for one in alive if one.fds is not None]
+        return {**found, "fds": max(shares)} if shares else found
+
+    @property
+    def uncounted(self) -> str | Failed | None:
+        """Of processes whose descriptors are not ours to count: words when they are few for certain, else a Failed.
+
+        The size of its table is a bound: half of the limit or less, it is no news whatever the number.
+        """
+        hidden = [] if self.guests else [one for one in self.alive if one.fds is None]
+        if any(one.fds_most is None or (one.fds_limit and 2 * one.fds_most > one.fds_limit) for one in hidden):
+            cure = f"root, the user of {self.name}, or Linux 6.2"
+            return Failed(NOT_ALLOWED, self.name, "count open descriptors", "they are another user's", cure)
+        return f"has at most {max(one.fds_most or 0 for one in hidden)} descriptors open" if hidden else None
+
 
 class Stuck(NamedTuple):
     """A process in uninterruptible sleep (D) or a zombie (Z), and for how many seconds it was seen to be so without a break.
@@ -79,6 +130,11 @@ class Stuck(NamedTuple):
     state: str
     seconds: float
     detail: str
+
+    @property
+    def words(self) -> str:
+        """State, time and detail, as a person would say it."""
+        return f"in state {self.state} for {self.seconds:.0f} s {self.detail}".rstrip()
 
 
 class Table(NamedTuple):
@@ -94,6 +150,17 @@ class Table(NamedTuple):
     groups: tuple[Group | Failed, ...]
     stuck: tuple[Stuck, ...] | Failed
     kept: dict[str, Any]
+
+
+def regex(text: str) -> str:
+    """Return a regular expression that is one. Raises ValueError."""
+    import re
+
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"'{text}' is no regular expression: {error}") from None
+    return text
 
 
 class Narrow(NamedTuple):
