@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network interfaces as the kernel tells them: /sys/class/net and /proc/net/dev of this network namespace.
+
+Sources: Documentation/ABI/testing/sysfs-class-net, sysfs-class-net-statistics; Documentation/networking/operstates.rst,
+statistics.rst, bonding.rst; net/core/net-procfs.c (the drop column of /proc/net/dev holds missed packets too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, COLLECTING, LATE, UNREADABLE, Collecting, Failed, Run, files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.base.samples import History
+
+NET, DEV = "/sys/class/net", "/proc/net/dev"
+SPAN = 300.0  # seconds over which rates are taken
+FLAPS_SPAN = 3600.0  # seconds over which changes of the carrier are counted
+IFF_UP = 1  # linux/if.h
+UNKNOWN_SPEEDS = (0, 65535, 4294967295)  # and all below: what drivers say for "unknown" (SPEED_UNKNOWN, ethtool.h)
+# Columns of /proc/net/dev after the name.
+COLUMNS = {
+    "rx_bytes": 0, "rx_packets": 1, "rx_errors": 2, "rx_drops": 3,
+    "tx_bytes": 8, "tx_packets": 9, "tx_errors": 10, "tx_drops": 11,
+}  # fmt: skip
+
+
+class Interface(NamedTuple):
+    """One interface.
+
+    alias         the operator's name for it (ip link set dev X alias …), ""
+    asked         it was named by --expect or --include; the others were chosen because they are real
+    on            administratively up
+    carrier       it has a link; None: not told
+    state         operstate of RFC 2863: up, down, dormant, lowerlayerdown, testing, notpresent, unknown
+    speed         Mbit/s, None where the driver tells none
+    duplex        full, half, unknown
+    mtu           bytes
+    standby       it waits in a bond: what it drops is meant to be dropped
+    changes       of the carrier in the last hour; None: not counted by this kernel (before 3.15)
+    rx, tx        bytes since it was made
+    rates         per second over the last minutes: rx and tx (bytes), errors and drops (packets, both ways);
+                  error_share: % of the packets
+    """
+
+    name: str
+    alias: str = ""
+    asked: bool = False
+    on: bool = True
+    carrier: bool | None = True
+    state: str = "up"
+    speed: int | None = None
+    duplex: str = "unknown"
+    mtu: int = 1500
+    standby: bool = False
+    changes: float | Collecting | None = COLLECTING
+    rx: int = 0
+    tx: int = 0
+    rates: Mapping[str, float | Collecting] = {}
+
+
+class Wish(NamedTuple):
+    """What an interface should be: its name or alias, Mbit/s at least, and MTU; None: whatever it is."""
+
+    name: str
+    speed: float | None = None
+    mtu: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Wish:
+        """Return the wish of NAME[=SPEED][/MTU]; speed in Mbit/s or as 10G, 2500M. Raises ValueError."""
+        name, equals, rest = text.rpartition("=")
+        front, slash, mtu = (rest if equals else text).partition("/")
+        name, speed = (name, front) if equals else (front, "")
+        number = speed[:-1] if speed[-1:] in ("G", "M") else speed
+        plain = number.replace(".", "", 1)
+        if not name or (speed and not (plain.isascii() and plain.isdigit())) or bool(slash) != mtu.isdigit():
+            raise ValueError(f"'{text}' is not NAME[=SPEED][/MTU], like eth0, eth0=10G or storage=25G/9000")
+        mega = float(number) * (1000 if speed.endswith("G") else 1) if speed else None
+        return cls(name, mega, int(mtu) if slash else None)
+
+
+class Survey(NamedTuple):
+    """The interfaces looked at, how many others there are, and what the next run needs."""
+
+    interfaces: tuple[Interface | Failed, ...]
+    others: int = 0
+    kept: Any = None
+
+    def keep(self) -> Any:
+        """Return plain JSON for the next run."""
+        return self.kept
+
+
+def survey(run: Run, expected: Collection[str] = ()) -> Survey:
+    """Look at the interfaces that are real, expected or included.
+
+    Real: one with a device behind it (no virtual function of another), a bond, one that a default route goes out by.
+    expected  names or aliases to look at in any case; one that is not there is simply not among the interfaces
+    Raises Failed: absent when there is nothing to look at and nothing was expected, unreadable, late.
+    """
+    run.stage(f"read {NET} and {DEV}")
+    names = [name for name in files.names(run, NET) if name != "bonding_masters"]
+    counters = _counters(run)
+    routed = _routed(run)
+    chosen: list[tuple[str, str, bool]] = []
+    for name in names:
+        alias = _word(run, name, "ifalias")
+        if name in expected or (alias and alias in expected):
+            chosen.append((name, alias, True))
+        elif (run.include or name in routed or _real(run, name)) and run.wants(name):
+            chosen.append((name, alias, bool(run.include)))
+    if not chosen and not expected and not run.left_out:
+        hint = "no device, bond or default route: name interfaces by --include or --expect"
+        raise Failed(ABSENT, "", f"list {NET}", hint)
+    present = {name: counters[name] for name, _, _ in chosen if name in counters}
+    rates, flaps, kept = _histories(run, present, [name for name, _, _ in chosen])
+    found: list[Interface | Failed] = []
+    for name, alias, asked in chosen:
+        if not run.left():
+            found.append(Failed(LATE, "", f"read {NET}", f"no time for {len(chosen) - len(found)} interfaces"))
+            break
+        try:
+            if name not in counters:
+                raise Failed(UNREADABLE, name, f"read {DEV}", "it has no line there")
+            found.append(_interface(run, name, alias, asked, counters[name], rates, flaps))
+        except Failed as failed:
+            found.append(failed)
+    return Survey(tuple(found), len(names) - len(chosen), kept)
+
+
+def _interface(
+    run: Run, name: str, alias: str, asked: bool, counters: Mapping[str, int], rates: History, flaps: History
+) -> Interface:
+    flags = _word(run, name, "flags", needed=True)
+    try:
+        on = bool(int(flags, 16) & IFF_UP)
+        mtu = int(_word(run, name, "mtu", needed=True))
+    except ValueError:
+        raise Failed(UNREADABLE, name, f"read {NET}/{name}", f"flags or mtu not understood: {flags[:20]!r}") from None
+    # speed, duplex and carrier answer EINVAL where they mean nothing: that is "not told".
+    speed = _word(run, name, "speed")
+    known = speed.isdigit() and int(speed) not in UNKNOWN_SPEEDS
+    carrier = _word(run, name, "carrier")
+    key = f"{name}/changes"
+    return Interface(
+        name,
+        alias,
+        asked,
+        on,
+        {"1": True, "0": False}.get(carrier),
+        _word(run, name, "operstate") or "unknown",
+        int(speed) if known else None,
+        _word(run, name, "duplex") or "unknown",
+        mtu,
+        _word(run, name, "bonding_slave/state") == "backup",
+        flaps.rise(key) if key in flaps.now.values else None,
+        counters["rx_bytes"],
+        counters["tx_bytes"],
+        _rates(rates, name),
+    )
+
+
+def _rates(history: History, name: str) -> dict[str, float | Collecting]:
+    def rate(*counters: str) -> float | Collecting:
+        total = 0.0
+        for counter in counters:
+            value = history.rate(f"{name}/{counter}")
+            if isinstance(value, Collecting):
+                return value
+            total += value
+        return total
+
+    errors, packets = rate("rx_errors", "tx_errors"), rate("rx_packets", "tx_packets")
+    if isinstance(errors, Collecting) or isinstance(packets, Collecting):
+        share: float | Collecting = COLLECTING
+    else:
+        share = 100 * errors / (errors + packets) if errors else 0.0
+    return {
+        "rx": rate("rx_bytes"),
+        "tx": rate("tx_bytes"),
+        "errors": errors,
+        "drops": rate("rx_drops", "tx_drops"),
+        "error_share": share,
+    }
+
+
+def _histories(
+    run: Run, counters: Mapping[str, Mapping[str, int]], names: Collection[str]
+) -> tuple[History, History, Any]:
+    from nephoscope.base import samples
+
+    before = run.before if isinstance(run.before, dict) else {}
+    flat = {f"{name}/{key}": float(value) for name, values in counters.items() for key, value in values.items()}
+    rates = samples.take(run, flat, span=SPAN, before=before.get("rates", []))
+    changes = {}
+    for name in names:
+        count = _word(run, name, "carrier_changes")
+        if count.isdigit():
+            changes[f"{name}/changes"] = float(count)
+    flaps = samples.take(run, changes, span=FLAPS_SPAN, before=before.get("flaps", []))
+    return rates, flaps, {"rates": rates.keep(), "flaps": flaps.keep()}
+
+
+def _counters(run: Run) -> dict[str, dict[str, int]]:
+    """Return the counters of /proc/net/dev by interface."""
+    content = files.text(run, DEV, limit=16 << 20)
+    found = {}
+    for line in content.splitlines()[2:]:
+        name, _, rest = line.partition(":")
+        try:
+            numbers = [int(word) for word in rest.split()]
+            found[name.strip()] = {key: numbers[at] for key, at in COLUMNS.items()}
+        except (LookupError, ValueError):
+            raise Failed(UNREADABLE, DEV, f"read {DEV}", f"not understood: {line[:60]!r}") from None
+    return found
+
+
+def _real(run: Run, name: str) -> bool:
+    """Return whether there is a device behind it that is no virtual function, or whether it is a bond."""
+    import os
+
+    home = run.path(f"{NET}/{name}")
+    return (os.path.exists(f"{home}/device") and not os.path.exists(f"{home}/device/physfn")) or os.path.isdir(
+        f"{home}/bonding"
+    )
+
+
+def _routed(run: Run) -> set[str]:
+    """Return the interfaces that a default route goes out by: in a container the only sign of a real one."""
+    found = set()
+    for path, name, target in (
+        ("/proc/net/route", 0, {1: "00000000", 7: "00000000"}),
+        ("/proc/net/ipv6_route", 9, {0: "0" * 32, 1: "00"}),
+    ):
+        try:
+            lines = files.text(run, path, limit=16 << 20).splitlines()
+        except Failed:
+            continue  # no such protocol here
+        for words in map(str.split, lines):
+            if len(words) > max(name, *target) and all(words[at] == word for at, word in target.items()):
+                found.add(words[name])
+    return found - {"lo"}  # by lo goes what is "unreachable"
+
+
+def _word(run: Run, name: str, attribute: str, needed: bool = False) -> str:
+    """Return an attribute of an interface, "" where it tells none."""
+    try:
+        return files.text(run, f"{NET}/{name}/{attribute}", of=name, limit=4096).strip()
+    except Failed:
+        if needed:
+            raise
+        return ""
