@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Icinga Director: one basket with the commands, their data fields and a service template each.
+"""Icinga Director: a basket with the commands, their data fields and a service template each.
+
+The Director of 1.11 and later knows objects again by their UUID, also when renamed; that of 1.10, which Debian 12 has,
+ends with an error on a basket that holds UUIDs, and knows objects by their names. So there is a basket for either.
 
 Source: icingaweb2-module-director, library/Director/DirectorObject/Automation (BasketSnapshot, BasketSnapshotFieldResolver);
 baskets of Linuxfabrik/monitoring-plugins. Restored by `icingacli director basket restore < nephoscope.json`.
@@ -25,7 +28,7 @@ _TYPES = "Icinga\\Module\\Director\\DataType\\DataType"
 
 
 def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, str]:
-    """Return nephoscope.json."""
+    """Return nephoscope.json, and nephoscope-1.10.json without UUIDs."""
     words.bound(checks, roles)
     commands: dict[str, Any] = {}
     templates: dict[str, Any] = {}
@@ -33,7 +36,7 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
     for check in checks:
         name = words.command(check)
         numbers = []
-        for option in words.exported(check):
+        for option in _options(check):
             number = str(len(fields) + 1)
             fields[number] = _field(check, option)
             numbers.append(
@@ -54,7 +57,20 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
             "vars": {},
         }
     basket = {"Command": commands, "Datafield": fields, "ServiceTemplate": templates}
-    return {"nephoscope.json": json.dumps(basket, indent=2, sort_keys=True, ensure_ascii=False) + "\n"}
+    old = {
+        kind: {name: {key: value for key, value in thing.items() if key != "uuid"} for name, thing in things.items()}
+        for kind, things in basket.items()
+    }
+    return {"nephoscope.json": _text(basket), "nephoscope-1.10.json": _text(old)}
+
+
+def _text(basket: dict[str, Any]) -> str:
+    return json.dumps(basket, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _options(check: Check) -> list[Option]:
+    """Return the options but for secrets: the Director knows no environment of a command, so they come by --extra-opts."""
+    return [option for option in words.exported(check) if not option.secret]
 
 
 def _id(kind: str, name: str) -> str:
@@ -63,12 +79,8 @@ def _id(kind: str, name: str) -> str:
 
 def _command(check: Check, plugin_dir: str, fields: list[dict[str, Any]]) -> dict[str, Any]:
     arguments: dict[str, dict[str, Any]] = {}
-    env = {}
-    for option in words.exported(check):
+    for option in _options(check):
         macro = f"${words.variable(check, option)}$"
-        if option.secret:
-            env[option.environment] = macro
-            continue
         said: dict[str, Any] = {"description": words.describe(check, option)}
         if option.is_flag:
             said.update(set_if=macro, set_if_format="string")
@@ -93,27 +105,18 @@ def _command(check: Check, plugin_dir: str, fields: list[dict[str, Any]]) -> dic
     }
     if any(option.dest == "hostname" for option in check.options):
         made["vars"] = {f"{words.command(check)}_hostname": "$address$"}
-    if env:
-        made["env"] = env
     return made
 
 
 def _field(check: Check, option: Option) -> dict[str, Any]:
-    settings: dict[str, str] = {}
-    if option.is_flag:
-        kind = "Boolean"
-    elif option.repeat:
-        kind = "Array"
-    else:
-        kind = "String"
-        settings = {"visibility": "hidden" if option.secret else "visible"}
+    kind = "Boolean" if option.is_flag else "Array" if option.repeat else "String"
     return {
         "caption": f"{check.thing}: {option.dest.replace('_', ' ')}",
         "category": None,
         "datatype": _TYPES + kind,
         "description": words.describe(check, option),
         "format": None,
-        "settings": settings,
+        "settings": {},
         "uuid": _id("field", words.variable(check, option)),
         "varname": words.variable(check, option),
     }
