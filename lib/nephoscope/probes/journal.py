@@ -26,12 +26,13 @@ CURE = "membership of group systemd-journal or adm (usermod -aG systemd-journal 
 
 
 class Entry(NamedTuple):
-    """One entry: syslog priority 0 to 7 (None: not said), text, who said it, cursor."""
+    """One entry: syslog priority 0 to 7 (None: not said), text, who said it, cursor, seconds since 1970."""
 
     priority: int | None
     message: bytes
     who: str
     cursor: str
+    at: float = 0.0
 
 
 def level(priority: int | None) -> str:
@@ -64,10 +65,15 @@ def parse(text: str) -> list[Entry]:
             priority = fields.get("PRIORITY")
             number = int(priority) if isinstance(priority, str) and priority in "01234567" and priority else None
             who = fields.get("_SYSTEMD_UNIT") or fields.get("SYSLOG_IDENTIFIER") or ""
-            entries.append(Entry(number, message, str(who), str(fields.get("__CURSOR", ""))))
+            entries.append(Entry(number, message, str(who), str(fields.get("__CURSOR", "")), _time(fields)))
         except (ValueError, AttributeError, TypeError) as error:
             raise Failed(UNREADABLE, "", "read journalctl's output", f"not an entry: {error}: {line[:80]!r}") from None
     return entries
+
+
+def _time(fields: Mapping[str, Any]) -> float:
+    text = fields.get("__REALTIME_TIMESTAMP")  # microseconds since 1970
+    return int(text) / 1e6 if isinstance(text, str) and text.isdigit() else 0.0
 
 
 def _bytes(part: Any) -> bytes:
@@ -214,10 +220,29 @@ def _journal(
             entries = entries[1:]
         else:
             gap = "the journal was vacuumed past the place of the last run"
-    new = entries[-1].cursor if entries else (cursor or "")
-    seen_at = now if entries or first else float(seen or now)
-    return _log(run, of, asked, kept, [(e.priority, e.message) for e in entries], gap, notes, first, now,
-                {"cursor": new, "seen": seen_at if not new else now})  # fmt: skip
+    new = entries[-1].cursor if entries else (cursor if isinstance(cursor, str) and not gap else "")
+    if not new:
+        new = _last(run, of, unit, files, now - asked.period)
+    # Without a place the next run asks for everything since the last time that it knows nothing of.
+    state = {"cursor": new, "seen": now if new or first else seen}
+    if first and not new:
+        state["seen"] = now - asked.period
+    return _log(run, of, asked, kept, [(e.priority, e.message) for e in entries], gap, notes, first, now, state)
+
+
+def _last(run: Run, of: str, unit: str, files: Sequence[str], before: float) -> str:
+    """Return the cursor of the last entry if it is older than `before`, "" if it is younger.
+
+    journalctl says nothing and ends well when there is no journal, when it may not be read and when the unit's name is
+    wrong: a silence must be told from these. Raises Failed.
+    """
+    entries = parse(_ask(run, of, command(unit, files, ["--lines=1"])))
+    if entries:
+        return entries[-1].cursor if entries[-1].at < before else ""
+    if unit == "all" or not parse(_ask(run, of, command("all", files, ["--lines=1"]))):
+        error = "no entry of anything can be seen: there is no journal, or it may not be read"
+        raise Failed(NOT_ALLOWED, of, "read the journal", error, CURE)
+    raise Failed(ABSENT, of, "read the journal", f"no entry of {unit} was ever written")
 
 
 def _kernel(
@@ -232,7 +257,7 @@ def _kernel(
         try:
             return _journal(run, of, KERNEL, (), asked, kept)
         except Failed as failed:
-            if failed.kind == ABSENT and error.errno in (errno.EPERM, errno.EACCES):
+            if failed.kind in (ABSENT, NOT_ALLOWED) and error.errno in (errno.EPERM, errno.EACCES):
                 cure = "a journal and " + CURE + ", or kernel.dmesg_restrict=0 (sysctl)"
                 raise Failed(NOT_ALLOWED, of, "read /dev/kmsg", error.strerror or "", cure) from None
             raise

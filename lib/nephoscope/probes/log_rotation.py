@@ -22,8 +22,9 @@ BLOCK = 256 << 10  # bytes read at once
 ARCHIVES = 200  # archives of one log that are considered
 HEAD, TAIL = 256, 64
 
-PACKED = (".gz", ".xz", ".bz2")
-NAME = re.compile(r"[.-](?:\d[\d._:T+-]*|old)(\.gz|\.xz|\.bz2|\.zst|\.lz4|\.Z|\.zip)?\Z")
+PACKED = (".gz", ".xz", ".bz2")  # what can be unpacked here
+COMPRESSED = (*PACKED, ".zst", ".lz4", ".Z", ".zip")
+NAME = re.compile(r"[.-](?:\d[\d._:T+-]*|old)")  # between a log's name and the ending of its compression
 
 
 class Source:
@@ -183,16 +184,16 @@ def archives(path: str, others: Iterable[str]) -> list[str]:
         except OSError:
             continue
         for name in names:
-            if name.startswith(base) and name != base:
-                rest = name[len(base) :]
-            elif stem and name.startswith(stem) and name.endswith(dot + ending):
-                rest = name[len(stem) : -len(ending) - 1]  # logrotate's `extension`: nova.1.log
+            packed = next((end for end in COMPRESSED if name.endswith(end)), "")
+            plain = name[: len(name) - len(packed)]
+            if plain.startswith(base) and plain != base:
+                rest = plain[len(base) :]
+            elif stem and plain.startswith(stem) and plain.endswith(dot + ending):
+                rest = plain[len(stem) : -len(ending) - 1]  # logrotate's `extension`: nova.1.log, nova.1.log.gz
             else:
                 continue
-            match = NAME.match(rest)
-            if match:
-                packed = match.group(1) or ""
-                key = rest[1 : len(rest) - len(packed)]
+            if NAME.fullmatch(rest):
+                key = rest[1:]
                 if not packed or key not in found:
                     found[key] = (key, os.path.join(directory, name))
     entries = list(found.values())
@@ -287,7 +288,7 @@ def _plan(path: str, marks: Sequence[Mark], seen: float, others: Iterable[str], 
         return sources[name]
 
     gap = ""
-    names = [name for name in listed if not name.endswith((".zst", ".lz4", ".Z", ".zip"))]
+    names = [name for name in listed if not name.endswith(COMPRESSED) or name.endswith(PACKED)]
     current_same = current.same if current else None
     if not last_found:
         name = _find(names, last, look, current_same, run)

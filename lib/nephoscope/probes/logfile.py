@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -17,8 +17,8 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import log_lines, log_window
 from nephoscope.probes.log_rotation import (
     BLOCK,
+    COMPRESSED,
     NAME,
-    PACKED,
     Mark,
     Piece,
     Plan,
@@ -290,8 +290,7 @@ def expand(run: Run, pattern: str) -> list[str]:
     files = []
     kept = set(found)
     for path in sorted(found):
-        base = NAME.sub("", path)
-        if base != path and (base in kept or any(path.endswith(ending) for ending in PACKED)):
+        if path.endswith(COMPRESSED) or _rotated(path, kept):
             continue
         try:
             if not stat.S_ISDIR(os.stat(run.path(path)).st_mode):
@@ -305,6 +304,16 @@ def expand(run: Run, pattern: str) -> list[str]:
     if len(files) > FILES:
         raise Failed(UNREADABLE, pattern, f"look for {pattern}", f"{len(files)} files, more than {FILES}")
     return files
+
+
+def _rotated(path: str, among: Iterable[str]) -> bool:
+    """Return whether a path is an archive of a log that is there itself."""
+    match = NAME.search(path, path.rfind("/") + 1)
+    while match:
+        if match.end() == len(path):
+            return path[: match.start()] in among
+        match = NAME.search(path, match.start() + 1)
+    return False
 
 
 def look(
