@@ -80,7 +80,15 @@ def test_no_chip_is_absent(tmp_path):
 
 def test_beyond_its_own_limits():
     part = Part("hwmon", "x", "temperature", "ok", "", 40.0, "C", 0.0, 5.0, 80.0, 90.0)
-    for value, health in ((40, ""), (79.9, ""), (80, "degraded"), (90, "failed"), (5, "degraded"), (0, "failed"), (5.1, "")):
+    for value, health in (
+        (40, ""),
+        (79.9, ""),
+        (80, "degraded"),
+        (90, "failed"),
+        (5, "degraded"),
+        (0, "failed"),
+        (5.1, ""),
+    ):
         assert part._replace(value=float(value)).beyond()[0] == health
     assert part._replace(value=99.0, high_critical=-1.0).beyond() == ("", ""), "limits that contradict each other"
     assert part._replace(value=None).beyond() == ("", "")

@@ -119,7 +119,8 @@ def _summary(parts: Sequence[Part], alive: Sequence[Part], memory: Sequence[Memo
         return ""
     if not alive and not memory:
         return f"none of {len(parts)} parts gives a reading: is the machine switched off?"
-    text = f"looked at {len(alive)} parts and {len(memory)} memory modules"
+    counted = [f"{len(alive)} parts"] * bool(alive) + [f"{len(memory)} memory modules' counters"] * bool(memory)
+    text = f"looked at {' and '.join(counted)}"
     mute = sum(not part.health and part.value is None for part in alive)
     if mute:
         text += f"; {mute} tell no health"
