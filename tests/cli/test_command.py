@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -332,3 +333,12 @@ def test_export_into_a_place_that_cannot_be_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(cli.Refused, match=r"file/.* cannot be written: "):
         cli.command(["export", "nrpe", "--output", str(tmp_path / "file")])
+
+
+def test_this_machine_is_asked_as_the_role_node_is_and_beyond_it() -> None:
+    from nephoscope.cli.choosing import jobs
+
+    made = {job.label: job.argv for job in jobs(argparse.Namespace(name=[], role=[], file=None), terminal=False)}
+    assert made["kernel_log (check_log)"] == ("--preset", "kernel")
+    assert made["check_libvirt"] == ()
+    assert "check_log" not in made

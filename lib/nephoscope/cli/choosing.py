@@ -16,7 +16,7 @@ from nephoscope.plugin.check import Outcome
 from nephoscope.plugin.options import Show
 
 if TYPE_CHECKING:
-    from nephoscope.export.roles import Roles
+    from nephoscope.export.roles import Roles, Service
     from nephoscope.plugin import Check
 
 
@@ -75,13 +75,11 @@ def jobs(options: argparse.Namespace, terminal: bool) -> list[Job]:
             if role not in known.names():
                 raise Refused(f"no role {role} in {source}{nearest(role, known.names())}")
         for service in known.services(*(options.role or known.names())):
-            where = f"{source}: service {service.name}"
             try:
-                check = full_name(service.check)
+                name = full_name(service.check)
             except Refused as error:
-                raise Refused(f"{where}: {error}") from None
-            label = check if check == f"check_{service.name}" else f"{service.name} ({check})"
-            chosen.append(_job(check, service.argv(), label, where, terminal))
+                raise Refused(f"{source}: service {service.name}: {error}") from None
+            chosen.append(_service(service, name, source, terminal))
     return chosen or list(_here(terminal))
 
 
@@ -95,7 +93,13 @@ def _named(words: str, terminal: bool) -> Job:
 
 
 def _here(terminal: bool) -> Iterable[Job]:
-    """Give every check that runs on a node: with its own defaults, else as the role `node` would run it."""
+    """Give every check that runs on a node: as the role `node` runs it, else with its own defaults."""
+    services: list[Service] = []
+    lacking: Refused | None = None
+    try:
+        services = roles(None).services("node")
+    except Refused as error:  # without a reader of TOML most checks can be asked all the same
+        lacking = error
     for name in catalogue.names():
         try:
             check = load(name)
@@ -104,18 +108,19 @@ def _here(terminal: bool) -> Iterable[Job]:
             continue
         if "node" not in check.where:
             continue
-        try:
-            yield _job(name, [], name, name, terminal)
-        except Refused as refused:  # it needs to be told what to look at
-            why, services = refused, []
+        mine = [service for service in services if service.check == name]
+        for service in mine:
+            yield _service(service, name, "the roles", terminal)
+        if not mine:
             try:
-                services = [service for service in roles(None).services("node") if service.check == name]
-            except Refused as more:
-                why = more
-            if not services:
-                yield _refused(name, (), name, why)
-            for service in services:
-                yield _job(name, service.argv(), f"{service.name} ({name})", service.name, terminal)
+                yield _job(name, [], name, name, terminal)
+            except Refused as error:
+                yield _refused(name, (), name, lacking or error)
+
+
+def _service(service: Service, name: str, source: str, terminal: bool) -> Job:
+    label = name if name == f"check_{service.name}" else f"{service.name} ({name})"
+    return _job(name, service.argv(), label, f"{source}: service {service.name}", terminal)
 
 
 def _job(name: str, argv: list[str], label: str, where: str, terminal: bool) -> Job:
