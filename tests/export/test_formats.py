@@ -138,6 +138,14 @@ def test_a_check_of_a_whole_cloud_is_not_sent_to_a_node() -> None:
     assert "nephoscope_nrpe_" not in "".join(nagios.render([remote], sample.roles(), "/opt/x").values())
 
 
+def test_a_check_that_is_also_a_nodes_is_not_sent_to_the_hosts_address_unasked() -> None:
+    both = sample.check(where=("node", "remote"), uses=("target",))
+    assert "_hostname =" not in icinga.render([both], sample.roles(), "/opt/x")["commands.conf"]
+    assert "--hostname '" not in nagios.render([both], sample.roles(), "/opt/x")["commands.cfg"]
+    basket = json.loads(director.render([both], sample.roles(), "/opt/x")["nephoscope.json"])
+    assert basket["Command"]["nephoscope_sample"]["vars"] == {}
+
+
 def test_nrpe_lines_are_quoted_for_a_shell() -> None:
     roles = sample.roles(("login", "a b;c`d`'e"), ("path", ("/x*",)), ("private", True))
     files = nrpe.render([sample.check()], roles, "/opt/my plugins")
@@ -159,7 +167,7 @@ def test_nrpe_refuses_what_its_daemon_would_change(login: str, said: str) -> Non
 
 
 def test_nagios_arguments_stand_in_single_quotes() -> None:
-    local = sample.check(uses=("target",))
+    local = sample.check(uses=("target",), where=("remote",))
     commands = nagios.render([local], sample.roles(), "/opt/x")["commands.cfg"]
     (line,) = (line for line in commands.splitlines() if "check_sample" in line)
     assert line.split(None, 1)[1] == (

@@ -103,7 +103,7 @@ def _command(check: Check, plugin_dir: str, fields: list[dict[str, Any]]) -> dic
         "uuid": _id("command", check.thing),
         "vars": {},
     }
-    if any(option.dest == "hostname" for option in check.options):
+    if words.from_afar(check):
         made["vars"] = {f"{words.command(check)}_hostname": "$address$"}
     return made
 

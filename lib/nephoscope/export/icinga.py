@@ -102,7 +102,7 @@ def _command(check: Check, plugin_dir: str) -> str:
             *secrets,
             "  }",
         ]
-    if any(option.dest == "hostname" for option in check.options):
+    if words.from_afar(check):
         lines += ["", f'  vars.{name}_hostname = "$address$"']
     return "\n".join([*lines, "}", ""])
 

@@ -68,7 +68,7 @@ def _command(check: Check, plugin_dir: str) -> str:
     """
     flags = ["--warning", "--critical"]
     for option in words.exported(check):
-        if option.dest == "hostname":
+        if option.dest == "hostname" and words.from_afar(check):
             flags.insert(0, option.flag)
         elif option.required and not option.secret:
             flags.append(option.flag)

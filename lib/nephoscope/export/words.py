@@ -86,6 +86,14 @@ def on_node(check: Check) -> bool:
     return "node" in check.where
 
 
+def from_afar(check: Check) -> bool:
+    """Say whether the check asks the address of the host it is given to, and can do nothing else.
+
+    A check that runs on a node and may also be asked of another one gets that one's name by an option of its service.
+    """
+    return not on_node(check) and any(option.dest == "hostname" for option in check.options)
+
+
 def bound(checks: Iterable[Check], roles: Roles) -> dict[str, Check]:
     """Return the checks by name. Raises BadRoles when the roles ask for what the checks do not have."""
     checks = list(checks)
