@@ -13,7 +13,7 @@ errors and drops.
 
 from __future__ import annotations
 
-from nephoscope.base import ABSENT, COLLECTING, Failed
+from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Threshold
 from nephoscope.probes import interface
 
@@ -33,82 +33,36 @@ def probe(options, run):
 
 
 def judge(survey, options):
-    failed = [part for part in survey.interfaces if isinstance(part, Failed)]
-    ports = [part for part in survey.interfaces if not isinstance(part, Failed)]
-    yield from failed
-    present = {part.of for part in failed} | {port.name for port in ports} | {port.alias for port in ports}
-    yield from (Finding(CRITICAL, wish.name, "does not exist") for wish in options.expect if wish.name not in present)
-    wishes = {wish.name: wish for wish in options.expect}
-    for port in ports:
+    yield from (part for part in survey.interfaces if isinstance(part, Failed))
+    missing = [wish.name for wish in options.expect if wish.name not in survey.names]
+    yield from (Finding(CRITICAL, name, "does not exist") for name in missing)
+    for port in survey.ports:
         if port.on:
-            wish = wishes.get(port.name) or wishes.get(port.alias) or interface.Wish(port.name)
-            for mode in options.mode:
-                if port.carrier is not False or mode not in ("speed", "use"):
-                    yield from QUESTIONS[mode](port, wish, options)
-                elif "carrier" not in options.mode:
-                    yield Finding(CRITICAL, port.name, "has no carrier")
+            wish = next((wish for wish in options.expect if wish.name in (port.name, port.alias)), interface.Wish(""))
+            yield from faults(port, wish, options)
+            values = port.measured(wish.speed)
+            names = [limit.name for limit in CHECK.thresholds if limit.mode in options.mode and limit.name in values]
+            yield from (Metric(name, values[name], port.name) for name in names)
         elif port.asked:
             yield Finding(CRITICAL, port.name, "is switched off")
-    up = [f"{port.name} {port.speed} Mbit/s" if port.speed else port.name for port in ports if port.on]
-    off = [port.name for port in ports if not port.on and not port.asked]
-    rest = f"{len(off)} switched off, {survey.others} others" if off else f"{survey.others} others"
-    if up:
-        yield Finding(OK, "", f"{len(up)} looked at: {', '.join(up[:6])}{' …' if len(up) > 6 else ''}; not: {rest}")
-    elif off:
-        yield Finding(UNKNOWN, "", f"none is switched on: {', '.join(off[:6])}")
+    if survey.summary():
+        yield Finding(OK if any(port.on for port in survey.ports) else UNKNOWN, "", survey.summary())
 
 
-def carrier(port, wish, options):
-    if port.carrier is False:
-        yield Finding(CRITICAL, port.name, "has no carrier")
-    elif port.carrier is None:
-        yield Finding(UNKNOWN, port.name, "does not tell whether it has a carrier")
-    elif port.state not in ("up", "unknown"):
-        yield Finding(CRITICAL, port.name, f"has a carrier and is {port.state}")
-    if port.changes is not None:
-        yield Metric("carrier_changes", port.changes, port.name)
-
-
-def speed(port, wish, options):
-    if port.speed:
-        yield Metric("speed", port.speed, port.name)
-        if wish.speed and port.speed < wish.speed:
+def faults(port, wish, options):
+    asked = set(options.mode)
+    if port.link != "up" and asked & {"carrier", "speed", "use"}:
+        yield Finding(CRITICAL if port.link else UNKNOWN, port.name, f"is not up: {port.link or 'link not told'}")
+    elif options.mode_given and not port.speed and ("speed" in asked or ("use" in asked and not wish.speed)):
+        yield Failed(ABSENT, port.name, "read its speed", "the driver tells none", "--expect NAME=SPEED serves for use")
+    elif "speed" in asked:
+        if port.speed and wish.speed and port.speed < wish.speed:
             yield Finding(CRITICAL, port.name, f"runs at {port.speed} Mbit/s, expected {wish.speed:g}")
-    elif options.mode_given:
-        yield Failed(ABSENT, port.name, "read its speed", "the driver tells none")
-    if port.duplex == "half":
-        yield Finding(WARNING, port.name, "runs at half duplex")
-
-
-def mtu(port, wish, options):
-    yield Metric("mtu", port.mtu, port.name)
-    if wish.mtu is not None and port.mtu != wish.mtu:
+        if port.duplex == "half":
+            yield Finding(WARNING, port.name, "runs at half duplex")
+    if "mtu" in asked and wish.mtu not in (None, port.mtu):
         yield Finding(CRITICAL, port.name, f"has MTU {port.mtu}, expected {wish.mtu}")
 
-
-def errors(port, wish, options):
-    yield Metric("errors_rate", port.rates["errors"], port.name)
-    yield Metric("error_share", port.rates["error_share"], port.name)
-
-
-def drops(port, wish, options):
-    if not port.standby:
-        yield Metric("drops_rate", port.rates["drops"], port.name)
-
-
-def use(port, wish, options):
-    yield Metric("in", port.rx, port.name)
-    yield Metric("out", port.tx, port.name)
-    fastest = port.speed or wish.speed
-    if fastest:
-        rates = (port.rates["rx"], port.rates["tx"])
-        share = COLLECTING if COLLECTING in rates else 100 * max(rates) * 8 / (fastest * 1e6)
-        yield Metric("use", share, port.name)
-    elif options.mode_given:
-        yield Failed(ABSENT, port.name, "read its speed", "the driver tells none", "say it by --expect NAME=SPEED")
-
-
-QUESTIONS = {"carrier": carrier, "speed": speed, "mtu": mtu, "errors": errors, "drops": drops, "use": use}
 
 RUNBOOK = """
 By hand: `ip -s -s link show dev NAME; ethtool NAME; ethtool -S NAME | grep -v ': 0$'; ethtool -m NAME` (the light of the
@@ -122,7 +76,6 @@ CHECK = Check(
     options,
     probe,
     judge,
-    where=("node",),
     runbook=RUNBOOK,
     keep=interface.Survey.keep,
     modes={

@@ -17,8 +17,6 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, Failed
 from nephoscope.plugin import CRITICAL, OK, Check, Finding, Metric, Sudo, Threshold, count
 from nephoscope.probes import kernel
 
-BAD = {"M": "a machine check", "B": "a damaged page of memory", "D": "a crash (oops)", "L": "a soft lock-up"}
-
 
 def options(add):
     add("--max-loop", type=count, metavar="N", looks=False, help="how many loop devices there may be")
@@ -39,37 +37,19 @@ def judge(seen, options):
                 skipped.append(f"{part.of} ({part.error})")
             else:
                 yield part
-    limits = [part for part in seen.limits if isinstance(part, kernel.Limit)]
-    for limit in limits:
-        if limit.most:
-            yield Metric(limit.name, 100 * limit.used / limit.most, limit.of, 0, 100)
-    for overflow in seen.overflows:
-        yield Metric(overflow.name, overflow.rate, overflow.of)
+    yield from (Metric(limit.name, limit.share, limit.of, 0, 100) for limit in seen.tables)
+    yield from (Metric(overflow.name, overflow.rate, overflow.of) for overflow in seen.overflows)
     if isinstance(seen.loops, kernel.Loops):
         yield Metric("loop_used", seen.loops.used)
         most = options.max_loop or (0 if seen.loops.grows else seen.loops.total)
         if most:
             yield Metric("loop_free", max(0, most - seen.loops.used), least=0, most=most)
     for letter in seen.taint if isinstance(seen.taint, str) else ():
-        if letter in BAD and letter not in options.accept_taint:
-            yield Finding(CRITICAL, f"taint {letter}", f"since boot the kernel has had {BAD[letter]}")
-    yield from summary(seen, limits, skipped)
-
-
-def summary(seen, limits, skipped):
-    said = []
-    limited = [limit for limit in limits if limit.most]
-    if limited:
-        top = max(limited, key=lambda limit: limit.used / limit.most)
-        name = f"{top.of} {top.name}".strip()
-        said.append(f"fullest of {len(limited)} tables is {name}, {top.used} of {top.most}")
-    said += [f"{limit.name} has no limit" for limit in limits if not limit.most]
-    if isinstance(seen.loops, kernel.Loops):
-        said.append(f"{seen.loops.used} loop devices in use")
-    if isinstance(seen.taint, str):
-        said.append(f"kernel tainted by {seen.taint}" if seen.taint else "kernel not tainted")
+        if letter in kernel.DAMAGE and letter not in options.accept_taint:
+            yield Finding(CRITICAL, f"taint {letter}", f"since boot the kernel has had {kernel.DAMAGE[letter]}")
+    said = seen.summary()
     if said:
-        yield Finding(OK, "", ", ".join(said) + (f"; not wholly seen: {', '.join(skipped)}" if skipped else ""))
+        yield Finding(OK, "", said + (f"; not wholly seen: {', '.join(skipped)}" if skipped else ""))
 
 
 RUNBOOK = """

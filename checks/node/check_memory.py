@@ -31,12 +31,9 @@ def probe(options, run):
 
 def judge(seen, options):
     for part in (seen.room, seen.swap, seen.kills, seen.pools):
-        if not isinstance(part, Failed):
-            continue
-        if part.kind == ABSENT and part.of in ("oom", "hugepages") and not options.mode_given:
-            yield Finding(OK, part.of, part.error)
-        else:
-            yield part
+        if isinstance(part, Failed):
+            spared = part.kind == ABSENT and part.of in ("oom", "hugepages") and not options.mode_given
+            yield Finding(OK, part.of, part.error) if spared else part
     if isinstance(seen.room, memory.Room):
         yield Metric("available", 100 * seen.room.available / seen.room.total, least=0, most=100)
         yield Metric("available_size", seen.room.available, least=0, most=seen.room.total)

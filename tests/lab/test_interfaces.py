@@ -80,7 +80,7 @@ def test_the_end_with_the_default_route_is_looked_at(net: Net) -> None:
 def test_a_cut_cable(net: Net) -> None:
     net.ip("link", "set", "far", "down")
     state, reason, _, _ = net.check()
-    assert (state, reason.split(",")[0]) == (CRITICAL, "near has no carrier")
+    assert (state, reason) == (CRITICAL, "near is not up: no carrier")
 
 
 def test_a_cable_that_flaps(net: Net) -> None:

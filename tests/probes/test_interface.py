@@ -16,6 +16,7 @@ from tests.probes.trees import GUEST, text, tree
 
 DEV = "/proc/net/dev"
 HEAD = "".join(f"{line}\n" for line in text(DEV).splitlines()[:2])
+RATES = ("in_rate", "out_rate", "errors_rate", "drops_rate", "error_share", "carrier_changes")
 NUMBERS = (1000, 100, 0, 0, 2000, 200, 0, 0)
 
 
@@ -57,9 +58,7 @@ def test_the_recorded_guest():
     assert eth0 == interface.Interface(
         "eth0",
         mtu=1400,
-        rx=int(counters[1]),
-        tx=int(counters[9]),
-        rates=dict.fromkeys(("rx", "tx", "errors", "drops", "error_share"), COLLECTING),
+        values={"in": int(counters[1]), "out": int(counters[9]), **dict.fromkeys(RATES, COLLECTING)},
     )
     assert seen.others == 2
 
@@ -76,7 +75,7 @@ def test_guests_and_virtual_functions_are_left_out_and_bonds_are_not(tmp_path):
     }
     seen = look(tmp_path, files)
     assert names(seen) == ["bond0", "ens1", "ens2", "eth0"]
-    assert [found.standby for found in seen.interfaces] == [False, False, True, False]
+    assert ["drops_rate" in found.values for found in seen.interfaces] == [True, True, False, True]
     assert seen.others == 5
 
 
@@ -120,22 +119,24 @@ def test_nothing_but_an_expectation_is_not_absence(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [
-        ({"flags": "0x1002", "carrier": None, "operstate": "down", "speed": None}, (False, None, "down", None)),
-        ({"carrier": "0", "operstate": "down", "speed": "-1"}, (True, False, "down", None)),
-        ({"operstate": "dormant"}, (True, True, "dormant", 10000)),
-        ({"speed": "4294967295"}, (True, True, "up", None)),
-        ({"speed": "65535"}, (True, True, "up", None)),
-        ({"speed": "100000"}, (True, True, "up", 100000)),
-        ({"operstate": None, "carrier": ""}, (True, None, "unknown", 10000)),
+        ({"flags": "0x1002", "carrier": None, "operstate": "down", "speed": None}, (False, "", None)),
+        ({"carrier": "0", "operstate": "down", "speed": "-1"}, (True, "no carrier", None)),
+        ({"operstate": "dormant"}, (True, "dormant", 10000)),
+        ({"speed": "4294967295"}, (True, "up", None)),
+        ({"speed": "65535"}, (True, "up", None)),
+        ({"speed": "100000"}, (True, "up", 100000)),
+        ({"operstate": "unknown"}, (True, "up", 10000)),
+        ({"operstate": None}, (True, "up", 10000)),
+        ({"carrier": ""}, (True, "", 10000)),
     ],
 )
 def test_states(tmp_path, attributes, expected):
     seen = look(tmp_path, port("ens1", **REAL, **attributes)).interfaces[0]
-    assert (seen.on, seen.carrier, seen.state, seen.speed) == expected
+    assert (seen.on, seen.link, seen.speed) == expected
 
 
 def test_an_old_kernel_counts_no_changes_of_the_carrier(tmp_path):
-    assert look(tmp_path, port("ens1", **REAL, carrier_changes=None)).interfaces[0].changes is None
+    assert "carrier_changes" not in look(tmp_path, port("ens1", **REAL, carrier_changes=None)).interfaces[0].values
 
 
 def test_rates(tmp_path):
@@ -144,22 +145,44 @@ def test_rates(tmp_path):
     later = (1000 + 3000, 100 + 250, 12, 30, 2000 + 600, 200 + 20, 18, 60)
     files = {**port("ens1", carrier_changes="6"), DEV: dev(eth0=NUMBERS, ens1=later)}
     seen = look(tmp_path, files, before=before, clock=Clock(shift=300)).interfaces[0]
-    assert {name: round(value, 3) for name, value in seen.rates.items()} == {
-        "rx": 10.0, "tx": 2.0, "errors": 0.1, "drops": 0.3, "error_share": 10.0,
+    assert {name: round(value, 3) for name, value in seen.values.items()} == {
+        "in": 4000, "out": 2600, "in_rate": 10.0, "out_rate": 2.0, "errors_rate": 0.1, "drops_rate": 0.3,
+        "error_share": 10.0, "carrier_changes": 4.0,
     }  # fmt: skip
-    assert seen.changes == 4
 
 
 def test_an_interface_that_was_made_anew_collects_anew(tmp_path):
     before = look(tmp_path, {DEV: dev(eth0=NUMBERS)}).keep()
     later = look(tmp_path, {DEV: dev(eth0=(1, 1, 0, 0, 1, 1, 0, 0))}, before=before, clock=Clock(shift=300))
-    assert later.interfaces[0].rates["rx"] is COLLECTING
+    assert later.interfaces[0].values["in_rate"] is COLLECTING
 
 
 def test_a_quiet_interface_has_no_share_of_errors(tmp_path):
     before = look(tmp_path, {DEV: dev(eth0=NUMBERS)}).keep()
     later = look(tmp_path, {DEV: dev(eth0=NUMBERS)}, before=before, clock=Clock(shift=300))
-    assert later.interfaces[0].rates["error_share"] == 0.0
+    assert later.interfaces[0].values["error_share"] == 0.0
+
+
+def measured(mbit=None, **changes):
+    values = {"in_rate": 1e6, "out_rate": 2e6}
+    return interface.Interface("eth0", **{"speed": 1000, "values": values, **changes}).measured(mbit)
+
+
+def test_use_is_that_of_the_fuller_direction():
+    assert measured() == {"in_rate": 1e6, "out_rate": 2e6, "mtu": 1500, "speed": 1000, "use": 1.6}
+    assert measured(values={"in_rate": 1e8, "out_rate": 2e6})["use"] == 80.0
+    assert measured(values={"in_rate": COLLECTING, "out_rate": COLLECTING})["use"] is COLLECTING
+
+
+def test_a_speed_that_is_not_told_may_be_given():
+    assert {"use", "speed"}.isdisjoint(measured(speed=None))
+    assert measured(100.0, speed=None)["use"] == 16.0
+    assert measured(100.0)["use"] == 1.6
+
+
+@pytest.mark.parametrize("link", ["no carrier", "dormant", ""])
+def test_without_a_link_there_is_no_speed_and_no_use(link):
+    assert {"use", "speed"}.isdisjoint(measured(link=link))
 
 
 def test_one_that_is_not_understood_stands_beside_the_others(tmp_path):
@@ -192,7 +215,7 @@ def test_no_network_at_all():
 
 @pytest.mark.parametrize("before", [7, [], {"rates": 3, "flaps": [["x"]]}])
 def test_damaged_state_is_a_first_run(before):
-    assert interface.survey(Run(root=GUEST, before=before)).interfaces[0].rates["rx"] is COLLECTING
+    assert interface.survey(Run(root=GUEST, before=before)).interfaces[0].values["in_rate"] is COLLECTING
 
 
 @pytest.mark.parametrize(

@@ -31,35 +31,45 @@ COLUMNS = {
 class Interface(NamedTuple):
     """One interface.
 
-    alias         the operator's name for it (ip link set dev X alias …), ""
-    asked         it was named by --expect or --include; the others were chosen because they are real
-    on            administratively up
-    carrier       it has a link; None: not told
-    state         operstate of RFC 2863: up, down, dormant, lowerlayerdown, testing, notpresent, unknown
-    speed         Mbit/s, None where the driver tells none
-    duplex        full, half, unknown
-    mtu           bytes
-    standby       it waits in a bond: what it drops is meant to be dropped
-    changes       of the carrier in the last hour; None: not counted by this kernel (before 3.15)
-    rx, tx        bytes since it was made
-    rates         per second over the last minutes: rx and tx (bytes), errors and drops (packets, both ways);
-                  error_share: % of the packets
+    alias    the operator's name for it (ip link set dev X alias …), ""
+    asked    it was named by --expect or --include; the others were chosen because they are real
+    on       administratively up
+    link     "up"; "no carrier"; where it has a carrier and is not up, the operstate of RFC 2863 (dormant, testing, …);
+             "": not told
+    speed    Mbit/s, None where the driver tells none
+    duplex   full, half, unknown
+    mtu      bytes
+    values   what was measured, by name; what the kernel does not tell is missing:
+             carrier_changes   in the last hour (counted since Linux 3.15)
+             in, out           bytes since it was made
+             in_rate, out_rate, errors_rate, drops_rate   per second over the last minutes: bytes, packets
+             error_share       % of the packets
+             no drops_rate of one that waits in a bond: what it drops is meant to be dropped
     """
 
     name: str
     alias: str = ""
     asked: bool = False
     on: bool = True
-    carrier: bool | None = True
-    state: str = "up"
+    link: str = "up"
     speed: int | None = None
     duplex: str = "unknown"
     mtu: int = 1500
-    standby: bool = False
-    changes: float | Collecting | None = COLLECTING
-    rx: int = 0
-    tx: int = 0
-    rates: Mapping[str, float | Collecting] = {}
+    values: Mapping[str, float | Collecting] = {}
+
+    def measured(self, mbit: float | None = None) -> dict[str, float | Collecting]:
+        """Return the values with speed, mtu, and use: % of the speed, or of `mbit` where the driver tells none."""
+        found = {**self.values, "mtu": self.mtu}
+        if self.link == "up" and self.speed:
+            found["speed"] = self.speed
+        fastest = self.speed or mbit
+        if self.link == "up" and fastest:
+            received, sent = found["in_rate"], found["out_rate"]
+            if isinstance(received, Collecting) or isinstance(sent, Collecting):
+                found["use"] = COLLECTING
+            else:
+                found["use"] = 100 * max(received, sent) * 8 / (fastest * 1e6)
+        return found
 
 
 class Wish(NamedTuple):
@@ -93,6 +103,28 @@ class Survey(NamedTuple):
     def keep(self) -> Any:
         """Return plain JSON for the next run."""
         return self.kept
+
+    @property
+    def ports(self) -> list[Interface]:
+        """Those that could be read."""
+        return [part for part in self.interfaces if isinstance(part, Interface)]
+
+    @property
+    def names(self) -> set[str]:
+        """Names and aliases of what is there, readable or not."""
+        there = {part.of for part in self.interfaces if isinstance(part, Failed)}
+        return there | {name for port in self.ports for name in (port.name, port.alias) if name}
+
+    def summary(self) -> str:
+        """Return what was looked at, and what was not, as a clause; "" when what was asked for is off or missing."""
+        up = [f"{port.name} {port.speed} Mbit/s" if port.speed else port.name for port in self.ports if port.on]
+        off = [port.name for port in self.ports if not port.on and not port.asked]
+        if not up and not off:
+            return ""
+        if not up:
+            return f"none is switched on: {', '.join(off[:6])}"
+        rest = f"{len(off)} switched off, {self.others} others" if off else f"{self.others} others"
+        return f"{len(up)} looked at: {', '.join(up[:6])}{' …' if len(up) > 6 else ''}; not: {rest}"
 
 
 def survey(run: Run, expected: Collection[str] = ()) -> Survey:
@@ -143,25 +175,30 @@ def _interface(
         raise Failed(UNREADABLE, name, f"read {NET}/{name}", f"flags or mtu not understood: {flags[:20]!r}") from None
     # speed, duplex and carrier answer EINVAL where they mean nothing: that is "not told".
     speed = _word(run, name, "speed")
-    known = speed.isdigit() and int(speed) not in UNKNOWN_SPEEDS
-    carrier = _word(run, name, "carrier")
-    key = f"{name}/changes"
+    values = _rates(rates, name)
+    if _word(run, name, "bonding_slave/state") == "backup":
+        del values["drops_rate"]
+    if f"{name}/changes" in flaps.now.values:
+        values["carrier_changes"] = flaps.rise(f"{name}/changes")
     return Interface(
         name,
         alias,
         asked,
         on,
-        {"1": True, "0": False}.get(carrier),
-        _word(run, name, "operstate") or "unknown",
-        int(speed) if known else None,
+        _link(_word(run, name, "carrier"), _word(run, name, "operstate")),
+        int(speed) if speed.isdigit() and int(speed) not in UNKNOWN_SPEEDS else None,
         _word(run, name, "duplex") or "unknown",
         mtu,
-        _word(run, name, "bonding_slave/state") == "backup",
-        flaps.rise(key) if key in flaps.now.values else None,
-        counters["rx_bytes"],
-        counters["tx_bytes"],
-        _rates(rates, name),
+        {"in": counters["rx_bytes"], "out": counters["tx_bytes"], **values},
     )
+
+
+def _link(carrier: str, state: str) -> str:
+    if carrier == "0":
+        return "no carrier"
+    if carrier != "1":
+        return ""
+    return "up" if state in ("up", "unknown", "") else state  # unknown: a driver that does not say
 
 
 def _rates(history: History, name: str) -> dict[str, float | Collecting]:
@@ -180,10 +217,10 @@ def _rates(history: History, name: str) -> dict[str, float | Collecting]:
     else:
         share = 100 * errors / (errors + packets) if errors else 0.0
     return {
-        "rx": rate("rx_bytes"),
-        "tx": rate("tx_bytes"),
-        "errors": errors,
-        "drops": rate("rx_drops", "tx_drops"),
+        "in_rate": rate("rx_bytes"),
+        "out_rate": rate("tx_bytes"),
+        "errors_rate": errors,
+        "drops_rate": rate("rx_drops", "tx_drops"),
         "error_share": share,
     }
 

@@ -16,6 +16,8 @@ SPAN = 300.0  # seconds over which overflows are a rate
 SYS = "/proc/sys"
 # By bit; what a letter means stands in tainted-kernels.rst.
 TAINTS = "PFSRMBUDAWCIOELKXTNJ"
+# Those that tell of damage, not of what was loaded.
+DAMAGE = {"M": "a machine check", "B": "a damaged page of memory", "D": "a crash (oops)", "L": "a soft lock-up"}
 SCAN = ("/usr/bin/find", "/proc", "-mindepth", "3", "-maxdepth", "3", "-lname", "anon_inode:inotify")
 
 
@@ -26,6 +28,11 @@ class Limit(NamedTuple):
     used: int
     most: int
     of: str = ""
+
+    @property
+    def share(self) -> float:
+        """% of the limit. There must be one."""
+        return 100 * self.used / self.most
 
 
 class Overflow(NamedTuple):
@@ -56,6 +63,25 @@ class Kernel(NamedTuple):
     def keep(self) -> Any:
         """Return plain JSON for the next run."""
         return self.kept
+
+    @property
+    def tables(self) -> list[Limit]:
+        """Those limits that could be read and have an end."""
+        return [limit for limit in self.limits if isinstance(limit, Limit) and limit.most]
+
+    def summary(self) -> str:
+        """Return the fullest table and what else was seen, as a clause; "" for nothing."""
+        said = []
+        if self.tables:
+            top = max(self.tables, key=lambda limit: limit.share)
+            name = f"{top.of} {top.name}".strip()
+            said.append(f"fullest of {len(self.tables)} tables is {name}, {top.used} of {top.most}")
+        said += [f"{limit.name} has no limit" for limit in self.limits if isinstance(limit, Limit) and not limit.most]
+        if isinstance(self.loops, Loops):
+            said.append(f"{self.loops.used} loop devices in use")
+        if isinstance(self.taint, str):
+            said.append(f"kernel tainted by {self.taint}" if self.taint else "kernel not tainted")
+        return ", ".join(said)
 
 
 def look(run: Run, modes: Collection[str], *, sudo: bool = False) -> Kernel:
