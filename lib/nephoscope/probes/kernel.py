@@ -229,7 +229,8 @@ def _inotify(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Limit
         if watches is not None:
             yield Limit("inotify_watches", watches, most["watches"], f"uid{uid}")
     if hidden:
-        cure = "" if os.geteuid() else "the capability SYS_PTRACE over them"
+        # "": the frame names the right that is declared. Root, itself or by sudo, can only be short of a capability.
+        cure = "" if os.geteuid() and not sudo else "the capability SYS_PTRACE over them"
         yield Failed(NOT_ALLOWED, "inotify", "list /proc/*/fd", "the files of some processes are hidden", cure)
 
 
