@@ -12,8 +12,6 @@ from __future__ import annotations
 from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import OK, UNKNOWN, WARNING, Check, Finding, Group, Metric, Preset, Threshold, duration, size
 from nephoscope.probes import log_packs, logfile
-from nephoscope.probes.log_format import NAMES
-from nephoscope.probes.log_lines import regex
 
 
 def options(add):
@@ -22,12 +20,10 @@ def options(add):
     add("--journal-file", repeat=True, default=(), metavar="PATH", help="journal file or directory to read instead")
     add("--kernel", flag=True, help="read the kernel's messages (/dev/kmsg, else the journal)")
     add("--archive-dir", repeat=True, default=(), metavar="DIR", help="where rotated files are moved to (olddir)")
-    add("--line-format", default="auto", choices=("auto", *NAMES), help="format of the lines")
-    add(
-        "--pattern", repeat=True, default=(), type=regex, metavar="REGEX", help="a line that matches counts as an error"
-    )
-    add("--critical-pattern", repeat=True, default=(), type=regex, metavar="REGEX", help="… counts as critical")
-    add("--ignore", repeat=True, default=(), type=regex, metavar="REGEX", help="a line that matches does not count")
+    add("--line-format", default="auto", choices=("auto", *logfile.FORMATS), help="format of the lines")
+    add("--pattern", repeat=True, default=(), type=logfile.regex, metavar="REGEX", help="matching lines are errors")
+    add("--critical-pattern", repeat=True, default=(), type=logfile.regex, metavar="REGEX", help="… are critical")
+    add("--ignore", repeat=True, default=(), type=logfile.regex, metavar="REGEX", help="matching lines do not count")
     add("--only-patterns", flag=True, help="levels do not count, only patterns do")
     add("--period", default=600.0, type=duration, metavar="DURATION", help="how far back lines count")
     add("--max-read", default=256 << 20, type=size, metavar="SIZE", help="bytes read in one run", looks=False)
@@ -38,46 +34,30 @@ def probe(options, run):
 
 
 def judge(logs, options):
-    modes = options.mode
     for log in logs.logs:
-        if isinstance(log, logfile.Unmatched):
-            yield Finding(OK, log.of, "matches no file")
-            continue
-        if isinstance(log, Failed):
-            yield log
-            continue
-        counting = {"errors", "debug", "correlate"} & set(modes)
-        if log.missing:
-            yield Failed(ABSENT, log.path, "", "is missing; what its rotated file held was read")
-        if log.gap:
-            yield Finding(UNKNOWN, log.path, f"has a gap: {log.gap}")
-        if log.behind:
-            yield Finding(WARNING, log.path, f"is behind by {log.behind} bytes: more was written than one run may read")
-        if counting and log.levelled is False and not (options.only_patterns or options.pattern):
-            yield Finding(UNKNOWN, log.path, "has no line with a level that is understood: give --pattern")
-        elif counting:
-            if modes == ("correlate",) and log.levelled and not log.traced:
-                yield Finding(UNKNOWN, log.path, "has lines that carry no request id")
-            if "errors" in modes:
-                yield Metric("errors", log.counts["error"] + log.counts["critical"], of=log.path)
-                yield Metric("warnings", log.counts["warning"], of=log.path)
-                yield Metric("criticals", log.counts["critical"], of=log.path)
-            if "debug" in modes and not options.only_patterns:
-                yield Metric("debug", log.counts["debug"], of=log.path)
-            yield Metric("lines", log.lines, of=log.path)
-            yield Metric("bytes", log.bytes, of=log.path)
-        if "fresh" in modes and log.path != "kernel":
-            yield Metric("age", log.age, of=log.path)
-        if "growth" in modes:
-            yield Metric("growth_rate", log.growth, of=log.path)
-            if log.size is not None:
-                yield Metric("size", log.size, of=log.path)
-        for text in (*log.notes, *(f"has: {sample}" for sample in log.samples)):
-            yield Finding(OK, log.path, text)
-    if "correlate" in modes and any(isinstance(log, logfile.Log) for log in logs.logs):
+        if isinstance(log, logfile.Log):
+            yield from judge_one(log, options)
+        else:
+            yield log if isinstance(log, Failed) else Finding(OK, log.of, "matches no file")
+    if "correlate" in options.mode and any(isinstance(log, logfile.Log) for log in logs.logs):
         yield Metric("requests", len(logs.requests))
         for request in sorted(logs.requests)[:5]:
             yield Finding(OK, "request", f"{request} had errors in {', '.join(logs.requests[request])}")
+
+
+def judge_one(log, options):
+    if log.missing:
+        yield Failed(ABSENT, log.path, "", "is missing; what its rotated file held was read")
+    if log.gap:
+        yield Finding(UNKNOWN, log.path, f"has a gap: {log.gap}")
+    if log.behind:
+        yield Finding(WARNING, log.path, f"is behind by {log.behind} bytes: more was written than one run may read")
+    if log.blind(options):
+        yield Finding(UNKNOWN, log.path, log.blind(options))
+    for name, value in log.numbers(options):
+        yield Metric(name, value, of=log.path)
+    for text in (*log.notes, *(f"has: {sample}" for sample in log.samples)):
+        yield Finding(OK, log.path, text)
 
 
 RUNBOOK = """
@@ -92,48 +72,41 @@ and -t, or run it more often. Gap: keep one rotation more (`rotate`), say where 
 it more often than files are rotated away.
 """
 
-PACKS = {
-    "kernel": (log_packs.KERNEL, "hung tasks, machine checks, file systems, conntrack, memory"),
-    "amqp": (log_packs.AMQP, "OpenStack services that lost the message bus"),
-    "cinder": (log_packs.CINDER, "the volume service"),
-    "nova-imagecache": (log_packs.NOVA_IMAGECACHE, "base files that the image cache removes"),
-    "dnsmasq": (log_packs.DNSMASQ, "address pools used up, refused leases"),
-    "euca-clc": (log_packs.EUCA_CLC, "Eucalyptus cloud controller, its error log and its faults"),
-    "euca-sc": (log_packs.EUCA_SC, "Eucalyptus storage controller"),
-    "euca-nc": (log_packs.EUCA_NC, "Eucalyptus node controller"),
-    "periodic": (log_packs.PERIODIC, "periodic tasks that fail or outlast their interval"),
-    "controller": (log_packs.CONTROLLER, "all logs of an OpenStack controller"),
-    "compute": (log_packs.COMPUTE, "nova-compute and the network agents"),
+MODES = {
+    "errors": "how many lines that matter there were in --period",
+    "fresh": "is it still written",
+    "growth": "how fast it grows, and whether it is rotated at all",
+    "debug": "was debug left on",
+    "correlate": "how many user requests had errors, by request id over all logs",
+}
+
+PRESETS = {
+    "kernel": Preset("hung tasks, machine checks, file systems, conntrack, memory", options=log_packs.KERNEL),
+    "amqp": Preset("OpenStack services that lost the message bus", options=log_packs.AMQP),
+    "cinder": Preset("the volume service", options=log_packs.CINDER),
+    "nova-imagecache": Preset("base files that the image cache removes", options=log_packs.NOVA_IMAGECACHE),
+    "dnsmasq": Preset("address pools used up, refused leases", options=log_packs.DNSMASQ),
+    "euca-clc": Preset("Eucalyptus cloud controller and its faults", options=log_packs.EUCA_CLC),
+    "euca-sc": Preset("Eucalyptus storage controller and its faults", options=log_packs.EUCA_SC),
+    "euca-nc": Preset("Eucalyptus node controller and its faults", options=log_packs.EUCA_NC),
+    "periodic": Preset("periodic tasks that fail or outlast their interval", options=log_packs.PERIODIC),
+    "controller": Preset("all logs of an OpenStack controller", options=log_packs.CONTROLLER),
+    "compute": Preset("nova-compute and the network agents", options=log_packs.COMPUTE),
 }
 
 CHECK = Check(
-    options,
-    probe,
-    judge,
-    keep=lambda logs: logs.state,
-    needs=(Group("adm"),),
-    runbook=RUNBOOK,
-    presets={name: Preset(help, options=pack) for name, (pack, help) in PACKS.items()},
-    modes={
-        "errors": "how many lines that matter there were in --period",
-        "fresh": "is it still written",
-        "growth": "how fast it grows, and whether it is rotated at all",
-        "debug": "was debug left on",
-        "correlate": "how many user requests had errors, by request id over all logs",
-    },
+    options, probe, judge, keep=lambda logs: logs.state, needs=(Group("adm"),), modes=MODES, presets=PRESETS, runbook=RUNBOOK,
     thresholds=[
         Threshold("errors", "", "0", "9", mode="errors", main=True, help="lines of level error or worse, and matches"),
         Threshold("warnings", "", mode="errors", help="lines of level warning"),
         Threshold("criticals", "", None, "0", mode="errors", help="lines of level critical, fatal or worse; faults"),
         Threshold("age", "s", "900", "3600", mode="fresh", main=True, help="time since the log was last written"),
-        Threshold(
-            "growth_rate", "B", "174763", mode="growth", main=True, help="growth; the default is 10 MiB a minute"
-        ),
+        Threshold("growth_rate", "B", "174763", mode="growth", main=True, help="growth; default 10 MiB a minute"),
         Threshold("size", "B", "4294967296", mode="growth", help="size of the current file: rotation has stopped"),
         Threshold("debug", "", "0", mode="debug", main=True, help="lines of level debug or finer"),
         Threshold("requests", "", mode="correlate", main=True, help="user requests with at least one error"),
         Threshold("lines", "c", help="lines read since the first run"),
         Threshold("bytes", "c", help="bytes read since the first run"),
     ],
-)
+)  # fmt: skip
 main = CHECK.main

@@ -26,12 +26,12 @@ def judged(*logs: object, argv: tuple[str, ...] = (), requests: dict[str, list[s
 
 def test_all_modes() -> None:
     assert judged(LOG, requests={"req-1": ["/x.log", "/y.log"]}) == [
+        Metric("lines", 100, of="/x.log"),
+        Metric("bytes", 5000, of="/x.log"),
         Metric("errors", 3, of="/x.log"),
         Metric("warnings", 3, of="/x.log"),
         Metric("criticals", 1, of="/x.log"),
         Metric("debug", 4, of="/x.log"),
-        Metric("lines", 100, of="/x.log"),
-        Metric("bytes", 5000, of="/x.log"),
         Metric("age", 12.0, of="/x.log"),
         Metric("growth_rate", 7.5, of="/x.log"),
         Metric("size", 6000, of="/x.log"),
@@ -42,7 +42,7 @@ def test_all_modes() -> None:
 
 def test_each_mode_alone() -> None:
     counters = [Metric("lines", 100, of="/x.log"), Metric("bytes", 5000, of="/x.log")]
-    assert judged(LOG, argv=("--mode", "debug")) == [Metric("debug", 4, of="/x.log"), *counters]
+    assert judged(LOG, argv=("--mode", "debug")) == [*counters, Metric("debug", 4, of="/x.log")]
     assert judged(LOG, argv=("--mode", "fresh")) == [Metric("age", 12.0, of="/x.log")]
     collecting = LOG._replace(growth=COLLECTING)
     assert judged(collecting, argv=("--mode", "growth")) == [
@@ -65,6 +65,11 @@ def test_what_was_not_seen_is_never_ok() -> None:
     assert judged(LOG._replace(levelled=False), argv=argv) == [unknown]
     assert judged(LOG._replace(levelled=False), argv=(*argv, "--pattern", "boom")) == counts
     assert judged(LOG._replace(levelled=None), argv=argv) == counts
+    assert judged(LOG._replace(levelled=False), argv=(*argv, "--critical-pattern", "boom")) == counts
+    assert judged(LOG._replace(levelled=False), argv=("--mode", "debug", "--pattern", "boom"))[0] == unknown
+    exclude = "is not looked at for levels: --only-patterns and mode debug exclude each other"
+    assert judged(LOG, argv=("--mode", "debug", "--only-patterns"))[0] == Finding(UNKNOWN, "/x.log", exclude)
+    assert Metric("debug", 4, of="/x.log") not in judged(LOG, argv=("--only-patterns",))
     untraced = Finding(UNKNOWN, "/x.log", "has lines that carry no request id")
     assert untraced in judged(LOG._replace(traced=False), argv=("--mode", "correlate"))
     assert untraced not in judged(LOG._replace(traced=False))

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import log_lines, log_window
+from nephoscope.probes.log_format import NAMES as FORMATS
+from nephoscope.probes.log_lines import regex
 from nephoscope.probes.log_rotation import (
     BLOCK,
     COMPRESSED,
@@ -29,10 +31,13 @@ from nephoscope.probes.log_rotation import (
     written,
 )
 
+__all__ = ["FORMATS", "Asked", "Log", "Logs", "Unmatched", "expand", "look", "refused", "regex", "survey"]
+
 LONG = 1 << 20  # bytes: a longer line is counted by its beginning, and the rest is skipped
 FIRST = 64 << 20  # bytes that the first run looks at, at most
 HOLD = 3600.0  # seconds for which a renamed file that does not grow is still looked at
 FILES = 200  # logs in one check
+COUNTING = frozenset(("errors", "debug", "correlate"))  # modes of check_log that read lines
 
 
 class Log(NamedTuple):
@@ -70,6 +75,35 @@ class Log(NamedTuple):
     samples: tuple[str, ...] = ()
     since: float | None = None
     missing: bool = False
+
+    def blind(self, options: Any) -> str:
+        """Return why the log can't answer what check_log's options ask, "" when it can."""
+        modes, patterns = set(options.mode), options.pattern or options.critical_pattern or options.only_patterns
+        if modes == {"debug"} and options.only_patterns:
+            return "is not looked at for levels: --only-patterns and mode debug exclude each other"
+        if modes & COUNTING and self.levelled is False and (not patterns or modes == {"debug"}):
+            return "has no line with a level that is understood: give --pattern"
+        if modes == {"correlate"} and self.levelled and not self.traced:
+            return "has lines that carry no request id"
+        return ""
+
+    def numbers(self, options: Any) -> list[tuple[str, Any]]:
+        """Return what the modes of check_log ask as (name, value); errors are lines of level error and critical."""
+        asked, patterns = set(options.mode), options.pattern or options.critical_pattern or options.only_patterns
+        values: list[tuple[str, Any]] = []
+        if asked & COUNTING and (self.levelled is not False or patterns):
+            values += [("lines", self.lines), ("bytes", self.bytes)]
+            if "errors" in asked:
+                values.append(("errors", self.counts["error"] + self.counts["critical"]))
+                values += [("warnings", self.counts["warning"]), ("criticals", self.counts["critical"])]
+            if "debug" in asked and self.levelled is not False and not options.only_patterns:
+                values.append(("debug", self.counts["debug"]))
+        if "fresh" in asked and self.path != "kernel":  # which may well be silent
+            values.append(("age", self.age))
+        if "growth" in asked:
+            values.append(("growth_rate", self.growth))
+            values += [("size", self.size)] if self.size is not None else []
+        return values
 
 
 class Unmatched(NamedTuple):
@@ -376,7 +410,7 @@ def survey(options: Any, run: Run) -> Logs:
         units = ("all",)
     if not options.file and not units:
         raise Failed(UNREADABLE, "", "", "nothing to look at: give --file, --journal, --kernel or --preset")
-    counting = {"errors", "debug", "correlate"} & set(options.mode)
+    counting = COUNTING & set(options.mode)
     levels: tuple[str, ...] = ()
     if not options.only_patterns:
         levels = (CRITICAL, ERROR, WARNING) if {"errors", "correlate"} & set(options.mode) else ()
