@@ -28,7 +28,7 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
         if not here:
             continue
         lines = [f"# {words.MARK.format('nrpe')}", f"# Role {role.name}: {role.about}"]
-        for other in role.includes:
+        for other in roles.implied(role.name)[:-1]:
             lines.append(f"# It has the commands of nephoscope-{other}.cfg besides.")
         for service in here:
             check = known[service.check]
