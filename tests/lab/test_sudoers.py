@@ -22,6 +22,7 @@ def understood(text: str, folder: Path) -> list[str]:
     """Return the commands of a sudoers text, once visudo has accepted it."""
     visudo, convert = need("visudo", "cvtsudoers")
     file = folder / "nephoscope"
+    file.unlink(missing_ok=True)
     file.write_text(text)
     file.chmod(0o440)
     checked = subprocess.run([visudo, "-cf", str(file)], capture_output=True, text=True, timeout=30)
