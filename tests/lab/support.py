@@ -77,7 +77,39 @@ def private_folder(prefix: str = "nephoscope-lab-") -> Iterator[Path]:
     try:
         yield path
     finally:
+        end_users(path)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def users(path: Path) -> list[int]:
+    """Return the processes that were started with this (private) path in their arguments or environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            for name in ("cmdline", "environ"):
+                with contextlib.suppress(OSError):
+                    if os.fsencode(path) in (entry / name).read_bytes():
+                        found.append(int(entry.name))
+                        break
+    return found
+
+
+def end_users(path: Path, seconds: float = 10) -> None:
+    """Wait until nobody works in a private folder any more, and end who goes on.
+
+    A scheduler that is ended leaves the plugins that it just started; they would write their state into a folder that is gone.
+    """
+    end = time.monotonic() + seconds
+    asked: set[int] = set()
+    while time.monotonic() < end:
+        left = users(path)
+        if not left:
+            return
+        for pid in set(left) - asked:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGTERM)
+        asked.update(left)
+        time.sleep(0.1)
 
 
 def wait_for(ready: Callable[[], Any], seconds: float = 20, what: str = "it") -> Any:

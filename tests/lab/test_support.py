@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab.support import Daemon, free_port, lab_venv, listening, need, wait_for
+from tests.lab.support import Daemon, free_port, lab_venv, listening, need, private_folder, users, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -61,6 +63,20 @@ def test_a_daemon_and_its_children_are_gone_afterwards(folder: Path) -> None:
 
     assert wait_for(gone)
     assert not daemon.alive()
+
+
+def test_who_still_works_in_a_folder_is_ended_before_it_is_removed() -> None:
+    with private_folder() as folder:
+        # as a plugin that a scheduler left behind: it would make its folder anew
+        subprocess.Popen(
+            ["/bin/sh", "-c", f"trap 'exit 0' TERM; while :; do mkdir -p {folder}/state; sleep 0.05; done"],
+            start_new_session=True,
+        )
+        wait_for((folder / "state").exists)
+        assert users(folder)
+    assert not users(folder)
+    time.sleep(0.2)
+    assert not folder.exists()
 
 
 def test_a_daemon_that_ends_early_fails_with_its_log(folder: Path) -> None:
