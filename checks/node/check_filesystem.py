@@ -107,7 +107,9 @@ CHECK = Check(
         Threshold("used", "%", "85", "95", mode="space", main=True, help="space in use, as a share"),
         Threshold("free", "B", mode="space", help="free space: a floor for very large disks"),
         Threshold("inodes", "%", "85", "95", mode="inode", main=True, help="inodes in use"),
-        Threshold("full_in", "s", "604800:", "86400:", mode="forecast", main=True, help="time until it is full"),
+        Threshold(
+            "full_in", "s", "604800:", "86400:", mode="forecast", main=True, late=True, help="time until it is full"
+        ),
     ],
 )
 main = CHECK.main

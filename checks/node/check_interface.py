@@ -87,13 +87,15 @@ CHECK = Check(
         "use": "how full is it",
     },
     thresholds=[
-        Threshold("carrier_changes", "", "2", mode="carrier", main=True, help="carrier lost or found in the last hour"),
+        Threshold(
+            "carrier_changes", "", "2", mode="carrier", main=True, late=True, help="carrier lost or found in 1 h"
+        ),
         Threshold("speed", mode="speed", main=True, help="Mbit/s"),
         Threshold("mtu", mode="mtu", main=True, help="bytes"),
         Threshold("in", "c", mode="use", help="bytes received"),
         Threshold("out", "c", mode="use", help="bytes sent"),
-        Threshold("error_share", "%", "0.001", mode="errors", help="damaged packets, as a share"),
-        Threshold("use", "%", "80", mode="use", main=True, help="the fuller direction, as a share of the speed"),
+        Threshold("error_share", "%", "0.001", mode="errors", late=True, help="damaged packets, as a share"),
+        Threshold("use", "%", "80", mode="use", main=True, late=True, help="the fuller direction, of the speed"),
         Threshold("errors_rate", "", "0.1", "10", mode="errors", main=True, help="damaged packets, both directions"),
         Threshold("drops_rate", "", "50", mode="drops", main=True, help="packets dropped, both directions"),
     ],

@@ -78,12 +78,14 @@ CHECK = Check(
         Threshold("pressure_cpu", "%", "60", "90", mode="pressure", help="time in which some task waited to run"),
         Threshold("pressure_io", "%", "20", "60", mode="pressure", help="time in which all tasks waited for disks"),
         Threshold("pressure_memory", "%", "5", "20", mode="pressure", help="time in which all waited for memory"),
-        Threshold("busy", "%", "95", mode="cpu", main=True, help="user and system time"),
-        Threshold("user", "%", mode="cpu", help="time in programs and guests"),
-        Threshold("system", "%", mode="cpu", help="time in the kernel, interrupts included"),
-        Threshold("throttled", "%", "25", mode="cpu", help="periods in which a container used up its quota"),
-        Threshold("iowait", "%", "20", "40", mode="iowait", main=True, help="idle time with a disk request under way"),
-        Threshold("steal", "%", "5", "15", mode="steal", main=True, help="time that the hypervisor gave to others"),
+        Threshold("busy", "%", "95", mode="cpu", main=True, late=True, help="user and system time"),
+        Threshold("user", "%", mode="cpu", late=True, help="time in programs and guests"),
+        Threshold("system", "%", mode="cpu", late=True, help="time in the kernel, interrupts included"),
+        Threshold("throttled", "%", "25", mode="cpu", late=True, help="periods that used a container's quota up"),
+        Threshold(
+            "iowait", "%", "20", "40", mode="iowait", main=True, late=True, help="idle, a disk request under way"
+        ),
+        Threshold("steal", "%", "5", "15", mode="steal", main=True, late=True, help="time given to other guests"),
     ],
 )
 main = CHECK.main

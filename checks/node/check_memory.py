@@ -96,7 +96,7 @@ CHECK = Check(
         Threshold("swap_used", "B", mode="swap", help="swap space in use"),
         Threshold("hugepages_total", mode="hugepages", help="huge pages of a pool"),
         Threshold("hugepages_free", mode="hugepages", main=True, help="huge pages neither used nor reserved"),
-        Threshold("oom_kills", "", "0", mode="oom", main=True, help="processes killed in the last hour"),
+        Threshold("oom_kills", "", "0", mode="oom", main=True, late=True, help="processes killed in the last hour"),
         Threshold("swap_in_rate", "", "100", "1000", mode="swap", main=True, help="pages read back from swap"),
         Threshold("swap_out_rate", mode="swap", help="pages written to swap"),
     ],

@@ -147,7 +147,7 @@ def test_the_limits(monkeypatch, tmp_path, port, argv, state, text):
 
 def test_the_recorded_guest(tmp_path):
     outcome = CHECK.run(["--state-dir", str(tmp_path)], root=GUEST)
-    assert (outcome.state, outcome.reason) == (OK, "1 looked at: eth0; not: 2 others")
+    assert (outcome.state, outcome.reason) == (OK, "1 looked at: eth0; not: 2 others, rates collecting")
 
 
 def test_two_runs_over_files(tmp_path):

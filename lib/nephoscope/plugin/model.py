@@ -44,17 +44,18 @@ class Finding(NamedTuple):
 class Threshold:
     """A named limit: one name, one unit, one pair of ranges.
 
-    name     what `-w NAME=RANGE` means and perfdata says; ending in `_rate`: per second, printed last
+    name     what `-w NAME=RANGE` means and perfdata says; ending in `_rate`: per second
     unit     "" or s, B, %, c
     warning  range in the classic grammar, or None
     critical
     mode     the mode that measures it, None: every mode
     main     bare -w and -c set this one
     print    "each" object a number, or the "worst" only
+    late     there is no value on a first run (rates, rises, shares): printed last, so that no other item changes place
     help     what is measured, as a clause
     """
 
-    __slots__ = ("critical", "help", "main", "mode", "name", "print", "unit", "warning")
+    __slots__ = ("critical", "help", "late", "main", "mode", "name", "print", "unit", "warning")
 
     def __init__(
         self,
@@ -66,10 +67,12 @@ class Threshold:
         mode: str | None = None,
         main: bool = False,
         print: str = "each",
+        late: bool = False,
         help: str = "",
     ) -> None:
         self.name, self.unit, self.warning, self.critical = name, unit, warning, critical
         self.mode, self.main, self.print, self.help = mode, main, print, help
+        self.late = late or name.endswith("_rate")
 
 
 class Preset:

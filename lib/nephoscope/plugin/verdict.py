@@ -163,8 +163,9 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
         if item.result is not None:
             by_name[item.result.metric.name].append(item.result)
     each = {threshold.name for threshold in thresholds if threshold.print == "each"}
+    late = {threshold.name for threshold in thresholds if threshold.late}
     budget = LINE_MAX - REASON_MAX - 100
-    chosen = _chosen(by_name, each)
+    chosen = _chosen(by_name, each, late)
     while len(chosen) > PERFDATA_MAX or sum(len(str(performance)) + 1 for _, _, performance in chosen) > budget:
         # Too much for one line: the threshold with the most objects is told as its worst and its sum.
         sizes = {
@@ -180,12 +181,12 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
         verdict.notes.append(
             f"{most}: {sizes[most]} objects are too many for perfdata, which has their worst and their sum"
         )
-        chosen = _chosen(by_name, each)
+        chosen = _chosen(by_name, each, late)
     verdict.perfdata = [performance for _, _, performance in chosen]
     verdict.objects = {performance.label: (name, of) for name, of, performance in chosen}
 
 
-def _chosen(by_name: Mapping[str, list[Any]], each: set[str]) -> list[tuple[str, str, Performance]]:
+def _chosen(by_name: Mapping[str, list[Any]], each: set[str], late: set[str]) -> list[tuple[str, str, Performance]]:
     fixed: list[tuple[str, str, Performance]] = []
     objects: list[tuple[str, str, Performance]] = []
     for name, results in by_name.items():
@@ -206,7 +207,9 @@ def _chosen(by_name: Mapping[str, list[Any]], each: set[str]) -> list[tuple[str,
     ordered = fixed + objects
     labels: set[str] = set()
     unique = []
-    for entry in sorted(ordered, key=lambda entry: entry[0].endswith("_rate")):  # stable: rates move to the end
+    for entry in sorted(
+        ordered, key=lambda entry: entry[0].removesuffix("_sum") in late
+    ):  # stable: they move to the end
         if entry[2].label not in labels:
             labels.add(entry[2].label)
             unique.append(entry)
@@ -236,7 +239,8 @@ def _reason(verdict: Verdict) -> str:
         count = len(parts)
     else:
         leads = [item.text for item in verdict.items if item.leads]
-        parts = leads or _well(verdict.items)
+        later = ["rates collecting"] if any(item.collecting for item in verdict.items) else []
+        parts = (leads or _well([item for item in verdict.items if not item.collecting])) + later
         count = len(parts)
     parts = [*verdict.remarks, *parts] if not bad else [*parts, *verdict.remarks]
     line = ""
@@ -255,12 +259,10 @@ def _reason(verdict: Verdict) -> str:
 
 def _well(items: Sequence[Item]) -> list[str]:
     """Return the words of an OK: plain values, and of many objects their number and the worst value of each name."""
-    later = ["rates collecting"] if any(item.collecting for item in items) else []
-    items = [item for item in items if not item.collecting]
     plain = [item.text for item in items if not item.of]
     objects = sorted({item.of for item in items if item.of})
     if len(objects) <= 3:
-        return plain + [item.text for item in items if item.of] + later
+        return plain + [item.text for item in items if item.of]
     by_name: dict[str, list[Any]] = {}
     for item in items:
         if item.of and item.result is not None:
@@ -270,7 +272,7 @@ def _well(items: Sequence[Item]) -> list[str]:
         top = _worst(results)
         text = next(item.text for item in items if item.result is top)
         told.append(text)
-    return plain + told + later
+    return plain + told
 
 
 def long_lines(verdict: Verdict, verbose: int) -> list[str]:
