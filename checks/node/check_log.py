@@ -15,7 +15,7 @@ from nephoscope.probes import log_packs, logfile
 
 
 def options(add):
-    add("--file", repeat=True, default=(), metavar="PATH", help="log file; * ? [ ] match names")
+    add("--file", repeat=True, default=(), type=logfile.absolute, metavar="PATH", help="log file; * ? [ ] match")
     add("--journal", repeat=True, default=(), metavar="UNIT", help="unit whose journal is read; all: every entry")
     add("--journal-file", repeat=True, default=(), metavar="PATH", help="journal file or directory to read instead")
     add("--kernel", flag=True, help="read the kernel's messages (/dev/kmsg, else the journal)")
@@ -38,7 +38,7 @@ def judge(logs, options):
         if isinstance(log, logfile.Log):
             yield from judge_one(log, options)
         else:
-            yield log if isinstance(log, Failed) else Finding(OK, log.of, "matches no file")
+            yield log if isinstance(log, Failed) else Finding(OK, "no file matches", log.of)
     if "correlate" in options.mode and any(isinstance(log, logfile.Log) for log in logs.logs):
         yield Metric("requests", len(logs.requests))
         for request in sorted(logs.requests)[:5]:

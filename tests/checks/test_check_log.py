@@ -74,7 +74,7 @@ def test_what_was_not_seen_is_never_ok() -> None:
     assert untraced in judged(LOG._replace(traced=False), argv=("--mode", "correlate"))
     assert untraced not in judged(LOG._replace(traced=False))
     refused = Failed(NOT_ALLOWED, "/y.log", "read /y.log", "Permission denied")
-    assert judged(refused, Unmatched("/z*"), argv=argv) == [refused, Finding(OK, "/z*", "matches no file")]
+    assert judged(refused, Unmatched("/z*"), argv=argv) == [refused, Finding(OK, "no file matches", "/z*")]
 
 
 def test_the_kernel_may_be_silent_and_samples_are_shown() -> None:
@@ -217,7 +217,14 @@ def test_every_preset_is_accepted_and_its_patterns_are_safe() -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [("--pattern", "(a+)+"), ("--pattern", "("), ("--line-format", "xml"), ("--period", "soon"), ("--max-read", "x")],
+    [
+        ("--pattern", "(a+)+"),
+        ("--pattern", "("),
+        ("--line-format", "xml"),
+        ("--period", "soon"),
+        ("--max-read", "x"),
+        ("--file", "nova.log"),
+    ],
 )
 def test_bad_options(argv: tuple[str, ...]) -> None:
     with pytest.raises(BadOption):

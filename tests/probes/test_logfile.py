@@ -579,3 +579,31 @@ def test_samples_are_quoted_again_without_being_kept(log: Path) -> None:
     assert watch().samples == first.samples
     watch.shift = 700
     assert watch().samples == ()
+
+
+def test_a_first_run_soon_after_a_rotation_looks_at_both_files(tmp_path: Path) -> None:
+    log = tmp_path / "nova.log"
+    old = b"2020-01-01 10:00:00.000 1 ERROR nova.x [-] old\n" * 9000
+    (tmp_path / "nova.log.1").write_bytes(old + lines(0, 4))
+    log.write_bytes(lines(4, 7))
+    watch = Watch(log)
+    assert watch().counts["error"] == 7
+    append(tmp_path / "nova.log.1", lines(10, 12))  # its writer has not reopened yet
+    append(log, lines(12, 13))
+    assert watch().counts["error"] == 10
+    assert watch().lines == 10
+
+
+def test_a_first_run_says_what_it_left_out(log: Path) -> None:
+    rename_gzip(log)
+    log.write_bytes(lines(10, 12))
+    assert "first look: nova.log.1.gz is compressed and was not looked at" in Watch(log)().notes
+
+
+def test_a_file_servers_clock_may_be_a_little_ahead(log: Path) -> None:
+    ahead = time.time() + 30
+    os.utime(log, (ahead, ahead))
+    assert Watch(log)().age == 0
+    ahead = time.time() + 5000
+    os.utime(log, (ahead, ahead))
+    assert Watch(log)().age < -4000  # type: ignore[operator]

@@ -107,7 +107,7 @@ class Log(NamedTuple):
 
 
 class Unmatched(NamedTuple):
-    """A glob that names no file while others do."""
+    """Globs that name no file while others do, separated by commas."""
 
     of: str
 
@@ -375,7 +375,10 @@ def look(
                 if recent and fnmatchcase(path, pattern):
                     paths[path] = None
     # Of several globs some may match nothing, which is said; that none matches anything is a finding.
-    results += [Unmatched(failed.of) for failed in nothing] if paths else nothing
+    if paths and nothing:
+        results.append(Unmatched(", ".join(failed.of for failed in nothing)))
+    else:
+        results += nothing
     state: dict[str, Any] = {}
     requests: dict[str, list[str]] = {}
     left = asked.most
@@ -396,6 +399,13 @@ def look(
         for request in follower.requests:
             requests.setdefault(request, []).append(path)
     return results, state, requests
+
+
+def absolute(text: str) -> str:
+    """Return a path that is absolute: a scheduler's working directory is nobody's. Raises ValueError."""
+    if not text.startswith("/"):
+        raise ValueError(f"'{text}' is not an absolute path")
+    return text
 
 
 def survey(options: Any, run: Run) -> Logs:
@@ -489,6 +499,10 @@ class Follower:
             else:
                 offset = source.status.st_size
             pieces = [Piece(source, offset, self._within(source, offset), None)]
+            if wanted and not offset and not text.startswith("the whole"):
+                earlier = self._earlier(source, most, notes)
+                made.pieces.extend(earlier)  # they are closed with it
+                pieces = [*earlier, *pieces]
         marks, behind, grew = self._pieces(pieces, made.current, counter, share, bool(wanted))
         fresh = [(offset, line) for offset, line in counter.samples]
         age, last = self._age(made, grew)
@@ -527,6 +541,26 @@ class Follower:
             None if first else max(0.0, self.now - seen),
             made.current is None,
         )  # fmt: skip
+
+    def _earlier(self, current: Source, most: int, notes: list[str]) -> list[Piece]:
+        """Return the part of the newest archive that is within the period, for a first run soon after a rotation."""
+        since = self.now - self.asked.period
+        names = archives(self.run.path(self.path), map(self.run.path, self.asked.archives))[-1:]
+        for name in names:
+            try:
+                if written(name) <= since:
+                    continue
+                if name.endswith(COMPRESSED):
+                    notes.append(f"first look: {os.path.basename(name)} is compressed and was not looked at")
+                    continue
+                source = Source(name)
+            except OSError:
+                continue
+            if source.same != current.same:
+                offset = begin(source, since, self.now, most, self.run)[0]
+                return [Piece(source, offset, self._within(source, offset), None)]
+            source.close()
+        return []
 
     def _within(self, source: Source, offset: int) -> bool:
         """Return whether an offset lies within a line."""
@@ -587,7 +621,10 @@ class Follower:
             if not times and made.current:
                 times = [made.current.status.st_mtime]
             last = max([last, *times])
-        return (self.now - last if last else None), last
+        age = self.now - last
+        if -60 < age < 0:
+            age = 0.0  # the clock of a file server; farther in the future it is told as it is
+        return (age if last else None), last
 
     def _quotes(self, fresh: Sequence[tuple[int, bytes]], made: Plan) -> tuple[tuple[str, ...], list[Any]]:
         """Return lines to show and where they stand. Lines are not kept: those of earlier runs are read again."""
