@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What people run: one file is one plugin that answers one question."""
