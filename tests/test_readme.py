@@ -87,8 +87,11 @@ def test_the_output_of_test_ends_in_the_summary_of_pytest() -> None:
 
 def test_the_commands_that_the_readme_names_are_real() -> None:
     text = README.read_text()
-    exports = set(re.findall(r"nephoscope export (\w+)", text))
-    assert exports == set(export.FORMATS) - {"docs"}
+    exports = re.findall(r"nephoscope export ([\w|]+)", text)
+    assert {name for words in exports for name in words.split("|")} == set(export.FORMATS) - {"docs"}
+    copied = re.findall(r"contrib/[\w/.-]+", text)
+    assert len(copied) > 4
+    assert [name for name in copied if not (ROOT / name).exists()] == []
     checks = re.findall(r"`[./\w]*?(check_(?!nrpe|x)\w+) ([^`]*)`", text)
     assert checks
     for name, words in checks:
