@@ -39,7 +39,7 @@ HOSTS = re.compile(
 def files(*suffixes: str) -> list[Path]:
     """Every file of the project that git does not ignore."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         check=True,
