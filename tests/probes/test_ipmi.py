@@ -192,6 +192,7 @@ def test_a_configuration_file_of_ones_own(tool, tmp_path):
         ("ipmi-sensors: invalid hostname", UNREACHABLE, "invalid hostname"),
         ("ipmi-sensors: BMC busy", UNREACHABLE, "BMC busy"),
         ("could not find inband device", ABSENT, "could not find"),
+        ("ipmi-sensors: device not found", ABSENT, "device not found"),
         (
             "Loading IANA PEN Registry...\n> RAKP 2 HMAC is invalid\nError: Unable to establish IPMI v2 / RMCP+ session",
             NOT_ALLOWED,

@@ -210,6 +210,11 @@ def test_no_free_session(bmc):
 def test_without_sessions_by_basic(bmc):
     bmc.limit = 0
     assert "PS1" in by_name(ask(bmc))
+    bmc.tree[f"{V1}/"].pop("SessionService")
+    bmc.tree[f"{V1}/"].pop("Links")
+    bmc.log.clear()
+    assert "PS1" in by_name(ask(bmc))
+    assert not any(line.startswith("POST") for line in bmc.log), "the password goes nowhere that is not offered"
     assert not any(line.startswith("DELETE") for line in bmc.log)
 
 

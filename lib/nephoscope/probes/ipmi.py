@@ -194,11 +194,12 @@ def _freeipmi(run: Run, bmc: Bmc, line: Sequence[str]) -> Answer:
         words = {"username": bmc.user, "password": bmc.password, "privilege-level": "USER"}
         lines = (f"{name} {_quoted(word)}\n" for name, word in words.items() if word)
         secret = "".join(lines).encode()
+    wait = max(400, int(run.left() * 900))  # ms: it is to give up by itself, and say so, before it is given up
     host = f"[{bmc.host}]" if ":" in bmc.host else bmc.host
     argv = [
         line[0], f"--config-file={source}", "--driver-type=LAN_2_0", f"--hostname={host}:{bmc.port}",
         f"--cipher-suite-id={bmc.cipher}", f"--sdr-cache-directory={folder}",
-        f"--session-timeout={max(1000, int(run.left() * 900))}",
+        f"--session-timeout={wait}", f"--retransmission-timeout={min(1000, wait // 4)}",
     ]  # fmt: skip
     if bmc.workarounds:
         argv.append(f"--workaround-flags={','.join(bmc.workarounds)}")
@@ -252,7 +253,7 @@ def _refusal(answer: Answer, of: str, tried: str) -> Failed:
         text = next(line for line in said if any(word in line.lower() for word in REFUSED))
         cure = "an account of privilege USER on the BMC" if of != "ipmi" else ""
         return Failed(NOT_ALLOWED, of, tried, text, cure)
-    if any(word in whole for word in ("inband device", "could not open device", "no such device")):
+    if any(word in whole for word in ("inband device", "could not open device", "no such device", "device not found")):
         return Failed(ABSENT, of, tried, text)
     if any(word in whole for word in SILENT):
         return Failed(UNREACHABLE, of, tried, text)

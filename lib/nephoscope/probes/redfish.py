@@ -125,7 +125,12 @@ class _Reader:
         import base64
         import json
 
-        path = _link(_dict(root.get("Links")).get("Sessions")) or f"{ROOT}SessionService/Sessions"
+        pair = base64.b64encode(f"{bmc.user}:{bmc.password}".encode()).decode()
+        path = _link(_dict(root.get("Links")).get("Sessions"))
+        if not path and not root.get("SessionService"):
+            self.headers["Authorization"] = f"Basic {pair}"
+            return ""
+        path = path or f"{ROOT}SessionService/Sessions"
         body = json.dumps({"UserName": bmc.user, "Password": bmc.password}).encode()
         headers = {**self.headers, "Content-Type": "application/json"}
         try:
@@ -146,7 +151,6 @@ class _Reader:
             return place
         tried = f"log in at {path} as {bmc.user}"
         if answer.status in (404, 405, 501):
-            pair = base64.b64encode(f"{bmc.user}:{bmc.password}".encode()).decode()
             self.headers["Authorization"] = f"Basic {pair}"
             return ""
         if b"SessionLimitExceeded" in answer.body:
