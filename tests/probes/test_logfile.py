@@ -189,6 +189,23 @@ def test_several_rotations_between_two_runs(log: Path, way) -> None:
     assert (seen.lines, seen.gap) == (total + 3, "")
 
 
+def test_what_logrotate_found_in_its_place_and_put_aside_is_read(log: Path) -> None:
+    watch = Watch(log)
+    watch()
+    rename(log)
+    stray = Path(f"{log}-2026112112.backup")
+    stray.write_bytes(lines(10, 13))
+    log.write_bytes(lines(13, 15))
+    assert (watch().lines, watch().gap) == (15, "")
+    Path(f"{log}.1").rename(f"{log}.2")
+    rename(log)
+    log.write_bytes(lines(15, 16))
+    assert (watch().lines, watch().lines) == (16, 16)
+    log.rename(f"{log}-2026112113.backup")
+    log.write_bytes(lines(16, 17))
+    assert (watch().lines, watch().gap) == (17, "")
+
+
 def test_a_writer_that_has_not_reopened_yet_is_followed(log: Path) -> None:
     watch = Watch(log)
     watch()

@@ -25,6 +25,10 @@ HEAD, TAIL = 256, 64
 PACKED = (".gz", ".xz", ".bz2")  # what can be unpacked here
 COMPRESSED = (*PACKED, ".zst", ".lz4", ".Z", ".zip")
 NAME = re.compile(r"[.-](?:\d[\d._:T+-]*|old)")  # between a log's name and the ending of its compression
+# What logrotate calls a log that its writer made before logrotate's `create` could (createOutputFile in logrotate.c,
+# seen with 3.21): NAME-YYYYMMDDHH.backup. Its place is in no order of names.
+STRAY = re.compile(r"-\d{10}\.backup")
+CLOCK = 0.01  # seconds: a file's time is that of the kernel's last tick
 
 
 class Source:
@@ -173,11 +177,13 @@ def archives(path: str, others: Iterable[str]) -> list[str]:
     """Return the paths of a log's rotated files, oldest first.
 
     By name where all have numbers (the higher the older) or all have dates, else by the time they were last written. Of a
-    file and its compressed copy, which stand beside each other while logrotate compresses, only the first is taken.
+    file and its compressed copy, which stand beside each other while logrotate compresses, only the first is taken. Strays
+    come first.
     """
     folder, base = os.path.split(os.path.realpath(path))
     stem, dot, ending = base.rpartition(".")
     found: dict[str, tuple[str, str]] = {}
+    strays = []
     for directory in dict.fromkeys((folder, *others)):
         try:
             names = os.listdir(directory)
@@ -192,7 +198,9 @@ def archives(path: str, others: Iterable[str]) -> list[str]:
                 rest = plain[len(stem) : -len(ending) - 1]  # logrotate's `extension`: nova.1.log, nova.1.log.gz
             else:
                 continue
-            if NAME.fullmatch(rest):
+            if STRAY.fullmatch(rest):
+                strays.append(os.path.join(directory, name))
+            elif NAME.fullmatch(rest):
                 key = rest[1:]
                 if not packed or key not in found:
                     found[key] = (key, os.path.join(directory, name))
@@ -203,7 +211,7 @@ def archives(path: str, others: Iterable[str]) -> list[str]:
         entries.sort()
     else:
         entries.sort(key=lambda entry: written(entry[1]))
-    return [path for _, path in entries][-ARCHIVES:]
+    return [*sorted(strays)[-ARCHIVES:], *([path for _, path in entries][-ARCHIVES:])]
 
 
 def written(path: str) -> float:
@@ -298,7 +306,11 @@ def _plan(path: str, marks: Sequence[Mark], seen: float, others: Iterable[str], 
             if not source.packed:
                 offset = min(offset, source.status.st_size)  # a copy taken before lines that were read were cut off
             pieces.append(Piece(source, offset, last.middle, last))
-            newer = names[names.index(name) + 1 :]
+            late = [other for other in names if other != name and written(other) > seen - CLOCK]
+            if name.endswith(".backup"):
+                newer = late
+            else:
+                newer = [other for other in late if other.endswith(".backup")] + names[names.index(name) + 1 :]
         else:
             gap = "the file that was read last time is gone, or its archive can't be read"
             newer = [name for name in names if written(name) > seen]
