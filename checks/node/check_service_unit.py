@@ -51,6 +51,8 @@ def judge(host, options):
             yield Finding(WARNING, unit.name, text)
     if "failed" in options.mode:
         yield Metric("failed_units", len(host.failed))
+    if "enabled" in options.mode:
+        yield Metric("idle_units", len(host.enabled))
     for unit in host.restarted:
         yield Metric("restarts", unit.restarts, of=unit.name)
     if host.boot:
@@ -83,6 +85,7 @@ CHECK = Check(
     },
     thresholds=[
         Threshold("failed_units", mode="failed", help="units that failed; each is a warning of its own"),
+        Threshold("idle_units", mode="enabled", help="units that are enabled and not active; likewise"),
         Threshold(
             "restarts", "", "2", "9", mode="restarts", print="worst", main=True, help="starts anew in one --period"
         ),

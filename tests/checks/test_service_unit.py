@@ -79,7 +79,9 @@ def test_failed_and_enabled_units_are_told_once():
         Finding(WARNING, "b.service", "is failed (failed: timeout)"),
         Finding(WARNING, "c.service", "is enabled for multi-user.target and inactive"),
         Metric("failed_units", 1),
+        Metric("idle_units", 1),
     ]
+    assert judged(Host("running"), "--mode", "enabled") == [Metric("idle_units", 0)]
     both = judged(host._replace(required=[failed]))
     assert [thing.state for thing in both if isinstance(thing, Finding) and thing.of == "b.service"] == [CRITICAL]
 
