@@ -133,7 +133,14 @@ def suite(labs: Path, *arguments: str, **env: str) -> subprocess.CompletedProces
         name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(("PYTEST", "COV"))
     }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, cwd=labs, env={**plain, **env}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=labs,
+        env={**plain, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_labs_are_counted_against_what_is_expected(labs: Path) -> None:
