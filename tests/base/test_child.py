@@ -75,14 +75,30 @@ def test_a_flood_is_cut(tmp_path):
     assert raised.value.kind == UNREADABLE
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_sudo_that_refuses_is_not_allowed(tmp_path, monkeypatch):
-    fake = script(tmp_path, 'echo "sudo: a password is required" >&2; exit 1', "sudo")
-    monkeypatch.setattr(child, "find", lambda program: fake if program == "sudo" else "/bin/true")
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("sudo: a password is required", True),
+        ("Sorry, user nagios is not allowed to execute '/bin/true' as root on node1.", True),
+        ("nagios is not in the sudoers file.", True),
+        ("nagios is not in the sudoers file.  This incident will be reported.", True),
+        ("Sorry, user nagios may not run sudo on node1.", True),
+        ("sudo: unable to resolve host node1: Name or service not known", False),
+        ("find: '/proc/12': No such file or directory", False),
+    ],
+)
+def test_a_refusal_of_sudo_is_told_from_a_command_that_fails(tmp_path, monkeypatch, said, refused):
+    """The words are those of sudo 1.9.13 (Debian 12); the stand-in says them as sudo does, on stderr with status 1."""
+    (tmp_path / "bin").mkdir()
+    script(tmp_path / "bin", f'echo "{said}" >&2; exit 1', "sudo")
+    monkeypatch.setattr(child, "PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.raises(Failed, match="a password is required") as raised:
-        child.command(["/bin/true"], Run(), sudo=True)
-    assert raised.value.kind == NOT_ALLOWED
+    if refused:
+        with pytest.raises(Failed) as raised:
+            child.command(["true"], Run(), sudo=True)
+        assert (raised.value.kind, raised.value.error) == (NOT_ALLOWED, said)
+    else:
+        assert child.command(["true"], Run(), sudo=True).status == 1
 
 
 def test_each_gives_every_answer_in_order():

@@ -21,7 +21,7 @@ def counting(**words):
     """A check that counts its own runs."""
     return make(
         options=options,
-        probe=lambda values, run: [Finding(0, "", f"run {(run.before or 0) + 1}")],
+        probe=lambda values, run: [Finding(0, "", f"run {(run.before or 0) + 1}"), Metric("used", 1)],
         keep=lambda facts: int(facts[0].text.split()[1]),
         **words,
     )

@@ -136,6 +136,26 @@ def test_a_probe_that_asks_wants_is_heard():
     assert "left out by --include/--exclude: 1 (/b)" in outcome.text
 
 
+def test_a_limit_that_met_nothing_is_no_ok():
+    found = [Metric("used", 5, "/var"), Metric("errors_rate", COLLECTING, "eth0")]
+    for argv, said in (
+        (["-c", "used//sv=1"], "used//sv"),
+        (["-w", "size=5"], "size"),
+        (["-w", "used/x*=5"], "used/x*"),
+    ):
+        outcome = make(*found).run(argv)
+        assert (outcome.state, outcome.reason) == (UNKNOWN, f"the limit {said} met nothing: no such value here")
+    for argv in (
+        ["-w", "used//var=9"],
+        ["-w", "used//v*=9"],
+        ["-w", "used=9"],
+        ["-w", "errors_rate=5"],
+        ["-w", "size="],
+    ):
+        assert make(*found).run(argv).state == OK
+    assert make(fail(UNREADABLE), *found).run(["-w", "size=5"]).reason == "/x: it went wrong (look at it)"
+
+
 def test_perfdata_stands_fixed_first_then_objects_then_rates():
     found = [
         Metric("errors_rate", 0.5, "b"),

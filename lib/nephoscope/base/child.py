@@ -135,9 +135,25 @@ def command(
         if size > limit:
             raise Failed(UNREADABLE, of, f"run {shown}", f"more than {limit} bytes of output")
         raise Failed(UNREACHABLE, of, f"run {shown}", f"no answer in {share:.3g} s")
-    if sudo and status == 1 and err.lstrip().startswith("sudo:"):
-        raise Failed(NOT_ALLOWED, of, f"run {shown}", err.strip().splitlines()[0])
+    refusal = _refusal(err) if sudo and status == 1 and not out else ""
+    if refusal:
+        raise Failed(NOT_ALLOWED, of, f"run {shown}", refusal)
     return Answer(status, out, err)
+
+
+def _refusal(err: str) -> str:
+    """Return the line by which sudo refuses, "" when there is none (sudo 1.9, plugins/sudoers: log_denial and its kin)."""
+    for line in err.splitlines():
+        said = line.strip()
+        if said.startswith("sudo: ") and "unable to resolve host" not in said:
+            return said
+        if (
+            said.startswith("Sorry, user ")
+            or " is not in the sudoers file" in said
+            or " is not allowed to run sudo" in said
+        ):
+            return said
+    return ""
 
 
 def each(

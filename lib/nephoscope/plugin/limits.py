@@ -35,6 +35,7 @@ def contexts(thresholds: Sequence[Threshold], presets: Mapping[str, Preset], opt
                 raise BadOption(f"option {option}: {error}") from None
             if not limit.given:
                 continue
+            made[name].asked.add(glob)
             if glob:
                 made[name].overrides.append((state, glob, limit))
             elif state == 1:

@@ -126,6 +126,7 @@ class Context(nagiosplugin.ScalarContext):  # type: ignore[misc]
         self.unit = unit
         self.warning, self.critical = Range(warning), Range(critical)
         self.overrides: list[tuple[int, str, Range]] = []  # state, glob of objects, range: the last that matches wins
+        self.asked: set[str] = set()  # globs for which the operator gave a limit, "" for all objects
 
     def ranges(self, of: str) -> tuple[Range, Range]:
         """Return the warning and critical range that hold for one object."""

@@ -91,6 +91,8 @@ def evaluate(
     elif not seen:
         verdict.items.append(Item(UNKNOWN, "", "nothing was looked at"))
     failures = [thing for thing in found if isinstance(thing, Failed)]
+    if not failures and seen:
+        verdict.items += _unmet(found, contexts)
     if failures and len(failures) == len(found) and all(failed.kind == ABSENT for failed in failures):
         verdict.absent = True
     _perfdata(verdict, contexts, thresholds)
@@ -110,6 +112,20 @@ def conclude(verdict: Verdict) -> None:
 
 def _of(of: str, text: str) -> str:
     return clean(f"{of} {text}" if of else text) or "(no words for it)"
+
+
+def _unmet(found: Sequence[Any], contexts: Mapping[str, Context]) -> list[Item]:
+    """Return an item for each limit that the operator gave and that met no value: it would be a hole nobody sees."""
+    from fnmatch import fnmatchcase
+
+    items = []
+    for name, context in contexts.items():
+        objects = [thing.of for thing in found if isinstance(thing, Metric) and thing.name == name]
+        for glob in sorted(context.asked):
+            if not any(fnmatchcase(of, glob) for of in objects) if glob else not objects:
+                text = f"the limit {name}{'/' if glob else ''}{glob} met nothing: no such value here"
+                items.append(Item(UNKNOWN, "", clean(text)))
+    return items
 
 
 def _failed(failed: Failed, options: Any, needs: Sequence[Any]) -> Item:
