@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+HEAD = "# Tests that pass in each lab; compared where CI=true. Written anew by ./test --write-expected\n"
 EXPECTED = Path(__file__).parent / "lab" / "EXPECTED"
 
 
@@ -95,7 +96,7 @@ class Labs:
             return
         if self.config.option.write_expected:
             lines = [f"{name} {count}\n" for name, count in sorted(self.passed.items())]
-            EXPECTED.write_text("# Tests that pass in each lab; compared where CI=true.\n" + "".join(lines))
+            EXPECTED.write_text(HEAD + "".join(lines))
         elif strict():
             self.differences = compare(read(), self.passed)
             if self.differences and session.exitstatus == 0:
