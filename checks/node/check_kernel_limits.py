@@ -4,7 +4,7 @@
 Tables of the kernel are judged by how full they are: open files, tracked connections, neighbours (ARP and NDP), process
 numbers, inotify of the user who has most, System V semaphores and shared memory (PostgreSQL), asynchronous I/O. What was
 thrown away because a table was full is a warning of its own. What this kernel has not is left out unless its mode is asked
-for by name; so is inotify where other users' descriptors are hidden.
+for by name; so is inotify where other users' descriptors are hidden, or those of the host (in a container).
 
 Loop devices are free without end where the kernel makes them when asked (/dev/loop-control); `--max-loop` says how many there
 may be where something else makes them beforehand (Eucalyptus: CREATE_NC_LOOP_DEVICES, CREATE_SC_LOOP_DEVICES). A kernel stays
@@ -55,10 +55,11 @@ def judge(seen, options):
 RUNBOOK = """
 By hand: `cat /proc/sys/fs/file-nr`, `sysctl net.netfilter net.ipv4.neigh.default`, `ipcs -u`, `losetup -a`, `dmesg | tail -50`
 ("table full", "neighbour table overflow", "too many open files"). Files: `lsof | awk '{print $1}' | sort | uniq -c | sort -n |
-tail`. conntrack: `conntrack -S`, then raise nf_conntrack_max, or find who floods: `conntrack -L | head`. neigh: raise
+tail`. conntrack: `conntrack -S` (full: early_drop, and drop beyond insert_failed; insert_failed: two packets of a connection
+at once, ordinary in small numbers), then raise nf_conntrack_max, or find who floods: `conntrack -L | head`. neigh: raise
 gc_thresh1 to 3. pids: `ps -eLf | awk '{print $8}' | sort | uniq -c | sort -n | tail`. inotify: raise
-fs.inotify.max_user_instances. ipc: `ipcs -a`; remains of a database that crashed: `ipcrm`. loop: `losetup -l`, detach what no
-volume or image uses. Tainted by M or B: memory or processor failing, check_hardware_sensors, move the guests away;
+fs.inotify.max_user_instances. ipc: `ipcs -a`; remains of a database that crashed: `ipcrm`. loop: `losetup -l`, detach what
+no volume or image uses. Tainted by M or B: memory or processor failing, check_hardware_sensors, move the guests away;
 D or L: read the trace in the kernel's log, boot anew.
 """
 
@@ -97,7 +98,10 @@ CHECK = Check(
         full("aio", "aio", "asynchronous I/O requests"),
         Threshold("loop_used", mode="loop", help="loop devices in use"),
         Threshold("loop_free", "", "10:", "5:", mode="loop", main=True, help="loop devices that are left"),
-        Threshold("conntrack_drop_rate", "", "0", mode="conntrack", help="connections dropped, as the table was full"),
+        Threshold("conntrack_full_rate", "", "0", mode="conntrack", help="connections dropped, as the table was full"),
+        Threshold(
+            "conntrack_insert_failed_rate", mode="conntrack", help="packets that lost a race, or a chain too long"
+        ),
         Threshold("neigh_full_rate", "", "0", mode="neigh", help="neighbours refused, as the table was full"),
     ],
 )

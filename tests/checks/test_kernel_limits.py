@@ -101,12 +101,14 @@ def test_the_limits_of_tables(monkeypatch, tmp_path, name, used, state):
         (WELL, [], OK, "fullest of 2 tables is ipv6 neigh, 5 of 10"),
         (WELL._replace(overflows=(Overflow("neigh_full_rate", 0.1, "ipv6"),)), [], WARNING, "ipv6 neigh full 0.1/s"),
         (
-            WELL._replace(overflows=(Overflow("conntrack_drop_rate", 0.1),)),
+            WELL._replace(overflows=(Overflow("conntrack_full_rate", 0.1),)),
             [],
             WARNING,
-            "conntrack drop 0.1/s is above",
+            "conntrack full 0.1/s is above",
         ),
-        (WELL._replace(overflows=(Overflow("conntrack_drop_rate", COLLECTING),)), [], OK, "fullest"),
+        (WELL._replace(overflows=(Overflow("conntrack_insert_failed_rate", 9.0),)), [], OK, "insert_failed_rate=9"),
+        (WELL._replace(overflows=(Overflow("conntrack_full_rate", COLLECTING),)), [], OK, "fullest"),
+        (WELL._replace(alone=True), [], OK, "conntrack of this network namespace alone"),
         (WELL._replace(loops=Loops(7, 16, False)), [], WARNING, "loop free 9 is below 10"),
         (WELL, ["--max-loop", "7"], CRITICAL, "loop free 4 is below 5"),
         (WELL._replace(taint="D"), [], CRITICAL, "taint D since boot the kernel has had a crash (oops)"),
@@ -128,5 +130,5 @@ def run(monkeypatch, tmp_path, seen, *argv):
 def test_the_recorded_guest(tmp_path):
     outcome = CHECK.run(["--state-dir", str(tmp_path)], root=GUEST)
     assert outcome.state == OK
-    assert "fullest of 12 tables is ipv6 neigh, 5 of 1024" in outcome.reason
+    assert "fullest of 11 tables is ipv6 neigh, 5 of 1024" in outcome.reason
     assert "conntrack=0%;80;90;0;100" in outcome.perfdata

@@ -80,9 +80,19 @@ time.sleep(60)
     with Daemon([sys.executable, "-c", code], ready=(folder / "up").exists, log=folder / "log"):
         assert used("inotify", f"uid{user}", "inotify_instances") >= number
         assert used("inotify", f"uid{user}", "inotify_watches") >= 2 * number
+        if os.geteuid() == 0:
+            assert by_sudo(user) == (number, 2 * number)
         outcome = CHECK.run(["--mode", "inotify", "--state-dir", str(folder / "state")])
     assert outcome.state == WARNING, outcome.text
     assert f"uid{user} inotify instances" in outcome.reason
+
+
+def by_sudo(user: int) -> tuple[int, int]:
+    """What the command of the sudoers line tells of a user's instances and watches, run by the real sudo."""
+    need("sudo", "find", "grep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 1000)
+        return kernel._watchers_by_sudo(Run()).users[user]
 
 
 def test_semaphores_shared_memory_and_queues() -> None:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
-from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Clock, Run
-from nephoscope.base.child import Answer
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Clock, Run, child
 from nephoscope.probes import kernel
 from nephoscope.probes.kernel import Kernel, Limit, Loops, Overflow
 
@@ -45,7 +45,8 @@ def test_the_recorded_guest():
             Limit("aio", 0, 65536),
         ),
         (
-            Overflow("conntrack_drop_rate", COLLECTING),
+            Overflow("conntrack_full_rate", COLLECTING),
+            Overflow("conntrack_insert_failed_rate", COLLECTING),
             Overflow("neigh_full_rate", COLLECTING, "ipv4"),
             Overflow("neigh_full_rate", COLLECTING, "ipv6"),
         ),
@@ -70,14 +71,34 @@ def test_connections_that_are_not_tracked(tmp_path):
     assert (failed.kind, failed.of, failed.error) == (ABSENT, "conntrack", "connections are not tracked here")
 
 
-def test_drops_are_summed_over_processors_in_hexadecimal(tmp_path):
-    def table(drop, early):
-        lines = [f"00000000 {drop:08x} {early:08x}"] * 2
-        return {"/proc/net/stat/nf_conntrack": "\n".join(["entries drop early_drop", *lines]) + "\n"}
+@pytest.mark.parametrize(
+    ("drop", "early", "clash", "full"),
+    [(120, 30, 0, 1.0), (120, 0, 120, 0.0), (150, 15, 120, 0.3), (0, 0, 120, 0.0)],
+    ids=["full", "races", "both", "long chains"],
+)
+def test_drops_of_a_full_table_are_told_from_lost_races(tmp_path, drop, early, clash, full):
+    """The numbers are hexadecimal and summed over processors; what is a drop and an insert_failed lost a race."""
 
-    before = look(tmp_path, "conntrack", table(0x10, 0)).keep()
-    seen = look(tmp_path, "conntrack", table(0x10 + 120, 30), before=before, clock=Clock(shift=300))
-    assert (seen.overflows[0].name, round(seen.overflows[0].rate, 2)) == ("conntrack_drop_rate", 1.0)
+    def table(*more):
+        lines = [" ".join(f"{0x10 + number:08x}" for number in (0, *more))] * 2
+        return {"/proc/net/stat/nf_conntrack": "\n".join(["entries insert_failed drop early_drop", *lines]) + "\n"}
+
+    before = look(tmp_path, "conntrack", table(0, 0, 0)).keep()
+    seen = look(tmp_path, "conntrack", table(clash, drop, early), before=before, clock=Clock(shift=300))
+    assert [(one.name, round(one.rate, 3)) for one in seen.overflows] == [
+        ("conntrack_full_rate", full), ("conntrack_insert_failed_rate", round(2 * clash / 300, 3)),
+    ]  # fmt: skip
+
+
+def test_connections_of_other_network_namespaces_are_not_counted_and_this_is_said(tmp_path):
+    """A router of OpenStack's is a namespace in /run/netns (man ip-netns), with a table of its own."""
+    words = "conntrack of this network namespace alone"
+    assert words not in look(tmp_path, "conntrack").summary()
+    (tmp_path / "root/run/netns").mkdir(parents=True)
+    assert words not in look(tmp_path, "conntrack").summary()
+    (tmp_path / "root/run/netns/qrouter-1").write_text("")
+    assert words in look(tmp_path, "conntrack").summary()
+    assert words not in look(tmp_path, "files").summary()
 
 
 def test_a_kernel_without_the_table_of_drops_still_has_a_count(tmp_path):
@@ -196,21 +217,126 @@ def test_no_time_for_all_descriptors(tmp_path):
     assert failed.kind == LATE
 
 
-def test_sudo_is_asked_only_when_it_may_and_must(tmp_path, monkeypatch):
-    asked = []
+def test_nobody_is_seen_to_watch_where_not_all_is_seen(tmp_path):
+    """0 of 128 would be a number that nobody counted."""
+    (failed,) = limits(tmp_path, "inotify")  # the recorded tree has no process at all
+    assert (failed.kind, failed.of) == (NOT_ALLOWED, "inotify")
 
-    def command(argv, run, **words):
-        asked.append((argv, words["sudo"]))
-        return Answer(1, "/proc/self/fd/9\n/proc/self/fd/10\n/proc/0/fd/1\n", "")
 
-    monkeypatch.setattr("nephoscope.base.child.command", command)
+def test_an_instance_counts_although_its_watches_are_closed_to_us(tmp_path):
+    tree(tmp_path)
+    watchers(tmp_path, 1, 1)
+    shutil.rmtree(tmp_path / "root/proc/1/fdinfo")
+    (tmp_path / "root/proc/1/fdinfo").symlink_to("loop")  # ELOOP: neither gone nor hidden
+    (tmp_path / "root/proc/1/loop").symlink_to("loop")
+    instances, watches, failed = limits(tmp_path, "inotify")
+    assert (instances.used, watches.used) == (1, 0)
+    assert (failed.kind, failed.of, failed.tried) == (UNREADABLE, "inotify", "read /proc/*/fdinfo")
+
+
+def test_more_watches_than_fit_into_memory_are_counted(tmp_path):
+    """Some 75 MiB, a line of which lies across each border of what is read at once."""
+    tree(tmp_path)
+    path = watchers(tmp_path, 1, 1) / "fdinfo/3"
+    line = "inotify wd:1 ino:2 sdev:800001 mask:3 ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:0200\n"
+    path.write_text("pos:\t0\n" + line * 800_000)
+    assert path.stat().st_size > 64 << 20
+    assert limits(tmp_path, "inotify")[1].used == 800_000
+
+
+@pytest.mark.parametrize(("link", "hidden"), [("pid:[4026531836]", False), ("pid:[4026532201]", True)])
+def test_a_container_does_not_see_the_processes_of_its_host(tmp_path, link, hidden):
+    tree(tmp_path)
+    watchers(tmp_path, 1, 0)
+    (tmp_path / "root/proc/self/ns").mkdir(parents=True)
+    (tmp_path / "root/proc/self/ns/pid").symlink_to(link)
+    found = limits(tmp_path, "inotify")
+    if hidden:
+        assert [(failed.kind, "PID namespace" in failed.cure) for failed in found] == [(NOT_ALLOWED, True)]
+    else:
+        assert found == (Limit("inotify_instances", 0, 128),)
+
+
+OURS = "/proc/self/fd/9\n2\n/proc/self/fd/10\n3\n/proc/0/fd/1\n7\n"
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A sudo that runs its arguments, and a find, both of which say what they are told to: (find's) status, stdout, stderr."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+
+    def tell(status=0, out="", err="", refusal=""):
+        (tools / "out").write_text(out)
+        (tools / "err").write_text(err)
+        (tools / "no").write_text(refusal)
+        programs = {
+            "sudo": f'[ -s {tools}/no ] && {{ cat {tools}/no >&2; exit 1; }}; printf "%s\\n" "$@" > {tools}/asked; shift; exec "$@"',
+            "find": f"cat {tools}/out; cat {tools}/err >&2; exit {status}",
+        }
+        for name, lines in programs.items():
+            (tools / name).write_text(f"#!/bin/sh\n{lines}\n")
+            (tools / name).chmod(0o755)
+        return tools / "asked"
+
+    monkeypatch.setattr(child, "PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr(kernel, "SCAN", ("find", *kernel.SCAN[1:]))  # its name alone, to be found on that path
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    root = tree(tmp_path, {"/proc/40/fd": None})
-    first = kernel.look(Run(root=root), ("inotify",)).limits
-    assert (asked, first[-1].kind) == ([], NOT_ALLOWED)
-    found = kernel.look(Run(root=root), ("inotify",), sudo=True).limits
-    assert asked == [(kernel.SCAN, True)]
-    assert found == (Limit("inotify_instances", 2, 128, f"uid{os.getuid()}"),)
+    return tell
+
+
+def by_sudo(tmp_path, sudo=True):
+    return kernel.look(Run(root=tree(tmp_path)), ("inotify",), sudo=sudo).limits
+
+
+def test_sudo_is_asked_only_when_it_may(tmp_path, stand_in):
+    asked = stand_in(
+        1, OURS, "find: '/proc/77/fd/3': No such file or directory\nfind: '/proc/78/net': Invalid argument\n"
+    )
+    assert [one.kind for one in by_sudo(tmp_path, sudo=False)] == [NOT_ALLOWED]
+    assert not asked.exists()
+    watches = int(text("/proc/sys/fs/inotify/max_user_watches"))
+    assert by_sudo(tmp_path) == (
+        Limit("inotify_instances", 2, 128, f"uid{os.getuid()}"),
+        Limit("inotify_watches", 5, watches, f"uid{os.getuid()}"),
+    )
+    assert asked.read_text().split()[:3] == ["-n", str(tmp_path / "tools/find"), "/proc"]
+
+
+def test_what_is_hidden_even_from_root_is_said(tmp_path, stand_in):
+    stand_in(1, OURS, "find: '/proc/1/fd/3': Permission denied\n")
+    *counted, failed = by_sudo(tmp_path)
+    assert (len(counted), failed.kind, "SYS_PTRACE" in failed.cure) == (2, NOT_ALLOWED, True)
+
+
+# As sudo 1.9.13 (Debian 12) says it, and the two kinds of refusal that begin with its name or do not.
+REFUSALS = [
+    "sudo: a password is required\n",
+    "Sorry, user nagios is not allowed to execute '/usr/bin/find /proc' as root on node1.\n",
+    "nagios is not in the sudoers file.\n",
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_sudo_that_refuses_is_no_empty_list(tmp_path, stand_in, refusal):
+    stand_in(refusal=refusal)
+    (failed,) = by_sudo(tmp_path)
+    assert (failed.kind in (NOT_ALLOWED, UNREADABLE), failed.of) == (True, "inotify")
+
+
+@pytest.mark.parametrize(
+    ("status", "err", "said"),
+    [
+        (2, "", "it ended with 2"),
+        (127, "find: error while loading shared libraries\n", "shared libraries"),
+        (1, "find: unknown predicate `-lname'\n", "unknown predicate"),
+        (0, "/usr/bin/grep: ../fdinfo/./3: Input/output error\n", "Input/output error"),
+    ],
+)
+def test_a_find_that_did_not_do_its_work_is_no_empty_list(tmp_path, stand_in, status, err, said):
+    stand_in(status, OURS, err)
+    (failed,) = by_sudo(tmp_path)
+    assert (failed.kind, failed.of, said in failed.error) == (UNREADABLE, "inotify", True)
 
 
 def test_loop_devices_in_use(tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, files
 
 SPAN = 300.0  # seconds over which overflows are a rate
 SYS = "/proc/sys"
@@ -18,7 +18,14 @@ SYS = "/proc/sys"
 TAINTS = "PFSRMBUDAWCIOELKXTNJ"
 # Those that tell of damage, not of what was loaded.
 DAMAGE = {"M": "a machine check", "B": "a damaged page of memory", "D": "a crash (oops)", "L": "a soft lock-up"}
-SCAN = ("/usr/bin/find", "/proc", "-mindepth", "3", "-maxdepth", "3", "-lname", "anon_inode:inotify")
+# Prints the path of each inotify descriptor, and below it how many lines of its fdinfo are watches.
+SCAN = (
+    *("/usr/bin/find", "/proc", "-mindepth", "3", "-maxdepth", "3", "-lname", "anon_inode:inotify"),
+    *("-print", "-execdir", "/usr/bin/grep", "-c", "inotify", "../fdinfo/{}", ";"),
+)
+FIRST_PIDS = (
+    "pid:[4026531836]"  # the PID namespace that a kernel begins with (include/linux/proc_ns.h, PROC_PID_INIT_INO)
+)
 
 
 class Limit(NamedTuple):
@@ -52,13 +59,17 @@ class Loops(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """One look. The `of` of a Failed among the limits is the mode that it belongs to."""
+    """One look. The `of` of a Failed among the limits is the mode that it belongs to.
+
+    alone  there are named network namespaces (ip-netns) beside the one whose connections were counted
+    """
 
     limits: tuple[Limit | Failed, ...] = ()
     overflows: tuple[Overflow, ...] = ()
     loops: Loops | Failed | None = None
     taint: str | Failed | None = None
     kept: Any = None
+    alone: bool = False
 
     def keep(self) -> Any:
         """Return plain JSON for the next run."""
@@ -77,6 +88,8 @@ class Kernel(NamedTuple):
             name = f"{top.of} {top.name}".strip()
             said.append(f"fullest of {len(self.tables)} tables is {name}, {top.used} of {top.most}")
         said += [f"{limit.name} has no limit" for limit in self.limits if isinstance(limit, Limit) and not limit.most]
+        if self.alone:
+            said.append("conntrack of this network namespace alone")
         if isinstance(self.loops, Loops):
             said.append(f"{self.loops.used} loop devices in use")
         if isinstance(self.taint, str):
@@ -106,12 +119,16 @@ def look(run: Run, modes: Collection[str], *, sudo: bool = False) -> Kernel:
 
         history = samples.take(run, counters, span=SPAN)
         kept = history.keep()
+        rates = {name: history.rate(name) for name in counters}
+        if "drop" in rates:
+            rates = {**_drops(*(rates.pop(name) for name in DROPS)), **rates}
         overflows = tuple(
-            Overflow(name.partition("/")[0], history.rate(name), name.partition("/")[2]) for name in counters
+            Overflow(name.partition("/")[0], rate, name.partition("/")[2]) for name, rate in rates.items()
         )
     loops = _or_failed(_loops, run) if "loop" in modes else None
     taint = _or_failed(_taint, run) if "taint" in modes else None
-    return Kernel(tuple(limits), overflows, loops, taint, kept)
+    alone = any(isinstance(limit, Limit) and limit.name == "conntrack" for limit in limits) and _namespaces(run)
+    return Kernel(tuple(limits), overflows, loops, taint, kept, alone)
 
 
 def _or_failed(function: Any, *arguments: Any) -> Any:
@@ -150,9 +167,31 @@ def _conntrack(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Lim
         raise
     yield Limit("conntrack", used, files.number(run, f"{base}max", of="conntrack"))
     table = _per_cpu(run, "nf_conntrack")
-    # early_drop: an entry was thrown out for a new one; drop: there was none to throw out (nf_conntrack_core.c).
     if "drop" in table:
-        counters["conntrack_drop_rate"] = sum(table["drop"]) + sum(table.get("early_drop", ()))
+        counters.update((name, sum(table.get(name, ()))) for name in DROPS)
+
+
+DROPS = ("drop", "early_drop", "insert_failed")
+
+
+def _drops(drop: Any, early: Any, clash: Any) -> dict[str, Any]:
+    """Return what the rates of DROPS mean (nf_conntrack_core.c).
+
+    early_drop: an entry was thrown out of a full table for a new one; drop: there was none to throw out. But a packet that
+    lost the race for its connection's entry is a drop, too, and then an insert_failed as well (nf_ct_resolve_clash): where
+    DNS is asked for two addresses at once that is ordinary life. So is not every insert_failed a drop: a chain was too long.
+    """
+    if isinstance(drop, Collecting) or isinstance(early, Collecting) or isinstance(clash, Collecting):
+        return dict.fromkeys(("conntrack_full_rate", "conntrack_insert_failed_rate"), COLLECTING)
+    return {"conntrack_full_rate": early + max(0.0, drop - clash), "conntrack_insert_failed_rate": clash}
+
+
+def _namespaces(run: Run) -> bool:
+    """Return whether other network namespaces have a name (man ip-netns), or may have: each counts its own connections."""
+    try:
+        return bool(files.names(run, "/run/netns"))
+    except Failed as failed:
+        return failed.kind != ABSENT
 
 
 def _neigh(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Limit]:
@@ -219,63 +258,125 @@ def _inotify(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Limit
 
     base = f"{SYS}/fs/inotify/max_user_"
     most = {what: files.number(run, base + what, of="inotify") for what in ("instances", "watches")}
-    users, hidden = _watchers(run)
-    if hidden and sudo and os.geteuid() != 0:
-        users, hidden = _watchers_by_sudo(run)
-    if not users:
+    seen = _watchers(run)
+    if seen.hidden and sudo and os.geteuid() != 0:
+        seen = _watchers_by_sudo(run)
+    inside = _inside(run)
+    if not seen.users and not seen.hidden and not inside:
         yield Limit("inotify_instances", 0, most["instances"])
-    for uid, (instances, watches) in sorted(users.items()):
+    for uid, (instances, watches) in sorted(seen.users.items()):
         yield Limit("inotify_instances", instances, most["instances"], f"uid{uid}")
-        if watches is not None:
-            yield Limit("inotify_watches", watches, most["watches"], f"uid{uid}")
-    if hidden:
+        yield Limit("inotify_watches", watches, most["watches"], f"uid{uid}")
+    if seen.hidden or inside:
         # "": the frame names the right that is declared. Root, itself or by sudo, can only be short of a capability.
         cure = "" if os.geteuid() and not sudo else "the capability SYS_PTRACE over them"
+        if inside:
+            cure = "to run outside of this PID namespace (container)"
         yield Failed(NOT_ALLOWED, "inotify", "list /proc/*/fd", "the files of some processes are hidden", cure)
+    yield from seen.failures
 
 
-def _watchers(run: Run) -> tuple[dict[int, tuple[int, int | None]], bool]:
-    """Return instances and watches by user id, and whether some processes were hidden from us."""
+class _Watchers(NamedTuple):
+    """Instances and watches by user id; whether some processes were hidden; what else went wrong, once for each reason."""
+
+    users: dict[int, tuple[int, int]]
+    hidden: bool
+    failures: tuple[Failed, ...] = ()
+
+
+def _inside(run: Run) -> bool:
+    """Return whether this is a PID namespace of its own, in which the processes of the host are not seen."""
     import os
 
-    users: dict[int, tuple[int, int | None]] = {}
-    # Where others' processes are not even listed (hidepid), the first one is missing.
-    hidden = not os.path.exists(run.path("/proc/1"))
+    try:
+        return os.readlink(run.path("/proc/self/ns/pid")) != FIRST_PIDS
+    except OSError:
+        return False  # a kernel without PID namespaces has but one
+
+
+def _watchers(run: Run) -> _Watchers:
+    """Raises Failed: late."""
+    import os
+
+    users: dict[int, tuple[int, int]] = {}
+    errors: list[OSError] = []
     for pid in files.names(run, "/proc", of="inotify"):
         if not pid.isdigit():
             continue
-        if not run.left():
-            raise Failed(LATE, "inotify", "list /proc/*/fd", "more descriptors than the deadline had time for")
+        _in_time(run)
         directory = run.path(f"/proc/{pid}")
         try:
             uid = os.stat(directory).st_uid
-            for number in os.listdir(f"{directory}/fd"):
+            numbers = os.listdir(f"{directory}/fd")
+        except OSError as error:
+            errors.append(error)
+            continue
+        for number in numbers:
+            _in_time(run)
+            try:
                 if os.readlink(f"{directory}/fd/{number}") == "anon_inode:inotify":
-                    told = files.text(run, f"/proc/{pid}/fdinfo/{number}", limit=64 << 20)
                     instances, watches = users.get(uid, (0, 0))
-                    users[uid] = (instances + 1, (watches or 0) + told.count("inotify wd:"))
-        except PermissionError:
-            hidden = True
-        except (OSError, Failed):
-            continue  # it ended, or closed the descriptor, while we looked
-    return users, hidden
+                    users[uid] = (instances + 1, watches)
+                    users[uid] = (instances + 1, watches + _watches(run, f"{directory}/fdinfo/{number}"))
+            except OSError as error:
+                errors.append(error)
+    # Where others' processes are not even listed (hidepid), the first one is missing.
+    hidden = not os.path.exists(run.path("/proc/1")) or any(isinstance(error, PermissionError) for error in errors)
+    gone = (PermissionError, FileNotFoundError, ProcessLookupError)  # it ended, or closed it, while we looked
+    failed = [
+        Failed.of_os_error("inotify", "read /proc/*/fdinfo", error) for error in errors if not isinstance(error, gone)
+    ]
+    return _Watchers(users, hidden, tuple({one.error: one for one in failed}.values()))
 
 
-def _watchers_by_sudo(run: Run) -> tuple[dict[int, tuple[int, int | None]], bool]:
-    """Return instances by user id, without their watches, and whether some processes were hidden even from root."""
+def _in_time(run: Run) -> None:
+    if not run.left():
+        raise Failed(LATE, "inotify", "list /proc/*/fd", "more descriptors than the deadline had time for")
+
+
+def _watches(run: Run, path: str) -> int:
+    """Count the lines `inotify wd:…` of a descriptor (man proc_pid_fdinfo), which may be a million. Raises OSError."""
+    count, rest = 0, b"\n"
+    with open(path, "rb", buffering=0) as file:
+        while part := file.read(1 << 16):
+            _in_time(run)
+            part = rest + part
+            count += part.count(b"\ninotify wd:")
+            rest = part[-11:]  # one byte less than what is looked for
+    return count
+
+
+def _watchers_by_sudo(run: Run) -> _Watchers:
+    """As `_watchers`, by root. Raises Failed: not-allowed when sudo refuses, unreadable for what find does not say in life."""
     import os
 
     from nephoscope.base import child
 
-    users: dict[int, tuple[int, int | None]] = {}
-    answer = child.command(SCAN, run, of="inotify", sudo=True)  # its status is 1 whenever a process ended meanwhile
+    users: dict[int, tuple[int, int]] = {}
+    answer = child.command(SCAN, run, of="inotify", sudo=True)
+    # Its status is 1 whenever a process ended meanwhile; a zombie's net is an "Invalid argument".
+    odd = [line for line in answer.err.splitlines() if line.strip() and not any(word in line for word in ORDINARY)]
+    if answer.status not in (0, 1) or odd:
+        error = odd[0].strip()[:200] if odd else f"it ended with {answer.status}"
+        raise Failed(UNREADABLE, "inotify", f"run {SCAN[0]}", error)
+    uid = None
     for line in answer.out.splitlines():
+        if uid is not None and line.isdigit():
+            users[uid] = (users[uid][0], users[uid][1] + int(line))
+            continue
         try:
             uid = os.stat("/".join(line.split("/")[:3])).st_uid
         except OSError:
+            uid = None
             continue
-        users[uid] = (users.get(uid, (0, None))[0] + 1, None)
-    return users, "Permission denied" in answer.err
+        users[uid] = (users.get(uid, (0, 0))[0] + 1, users.get(uid, (0, 0))[1])
+    return _Watchers(users, "Permission denied" in answer.err)
+
+
+ORDINARY = (
+    *("No such file or directory", "No such process", "Permission denied"),
+    *("/net\u2019: Invalid argument", "/net': Invalid argument", "sudo: unable to resolve host"),
+)
 
 
 def _ipc(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Limit]:
