@@ -4,18 +4,21 @@
 Available is what the kernel says that programs can still get without swapping, as a share of what is not in a pool of huge
 pages, and in a container with a limit what is left below it. On a hypervisor the guests own the memory and a share says
 little: `--preset hypervisor` asks for an absolute reserve instead, and any other is `-c available_size=4294967296:`.
-Swapping is judged by pages that come back in, not by swap in use. Kills are those of the last hour; who was killed stands in
-the kernel's log, and a service named by --vital makes it critical. A full pool of huge pages is what a full hypervisor looks
-like: it has no limits unless you give some.
+Swapping is judged by pages that come back in, not by swap in use. Kills are those of the last hour, on a first run those that
+the kernel's log has of it; who was killed stands there, too, and a service named by --vital makes it critical. A full pool of
+huge pages is what a full hypervisor looks like: it has no limits unless you give some.
 """
 
 from __future__ import annotations
 
-from nephoscope.base import ABSENT, COLLECTING, Failed
+from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, Check, Finding, Group, Metric, Preset, Threshold
 from nephoscope.probes import memory
 
-VITAL = ("qemu*", "mysqld", "mariadbd", "postgres", "beam.smp", "java", "ceph-*", "libvirtd", "ovs-vswitchd", "ovsdb-*")
+VITAL = (
+    *("qemu*", "mysqld", "mariadbd", "postgres", "beam.smp", "java", "ceph-*", "libvirtd", "virt*d", "ovs-vswitchd"),
+    *("ovsdb-*", "ovn-*", "nova-compute", "eucalyptus*", "httpd", "apache2", "haproxy"),
+)
 
 
 def options(add):
@@ -32,8 +35,10 @@ def probe(options, run):
 def judge(seen, options):
     for part in (seen.room, seen.swap, seen.kills, seen.pools):
         if isinstance(part, Failed):
-            spared = part.kind == ABSENT and part.of in ("oom", "hugepages") and not options.mode_given
-            yield Finding(OK, part.of, part.error) if spared else part
+            if part.kind != ABSENT or part.of not in ("oom", "hugepages") or options.mode_given:
+                yield part
+            elif part.of == "oom" or options.verbose:  # most hosts have no pools: no news
+                yield Finding(OK, part.of, part.error)
     if isinstance(seen.room, memory.Room):
         yield Metric("available", 100 * seen.room.available / seen.room.total, least=0, most=100)
         yield Metric("available_size", seen.room.available, least=0, most=seen.room.total)
@@ -54,11 +59,12 @@ def victims(kills, vital):
 
     if isinstance(kills.victims, Failed):
         yield kills.victims
-    elif not kills.victims and kills.number is not COLLECTING and kills.number > 0:
+    elif not kills.victims and kills.number:
         yield Finding(OK, "oom", "the kernel's log no longer says who was killed")
     else:
         for name in sorted(set(kills.victims)):
-            state = CRITICAL if any(fnmatchcase(name, glob) for glob in vital) else OK
+            # The kernel keeps 15 characters of a name: those of a longer one without wildcards do.
+            state = CRITICAL if any(fnmatchcase(name, glob) or name == glob[:15] for glob in vital) else OK
             yield Finding(state, name, f"was killed for want of memory ({kills.victims.count(name)} in the last hour)")
 
 

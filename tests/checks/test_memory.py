@@ -43,7 +43,8 @@ def test_a_mode_that_was_not_asked_for_says_nothing():
 def test_what_the_kernel_does_not_have_matters_only_where_it_was_asked_for(of):
     absent = Failed(ABSENT, of, "", "not here")
     seen = Memory(pools=absent) if of == "hugepages" else Memory(kills=absent)
-    assert judged(seen) == [Finding(OK, of, "not here")]
+    assert judged(seen, "-v") == [Finding(OK, of, "not here")]
+    assert judged(seen) == ([] if of == "hugepages" else [Finding(OK, of, "not here")])
     assert judged(seen, "--mode", of) == [absent]
 
 
@@ -70,7 +71,31 @@ def test_unnamed_victims_are_said():
     assert judged(Memory(kills=Kills(1.0)))[1:] == [
         Finding(OK, "oom", "the kernel's log no longer says who was killed")
     ]
-    assert judged(Memory(kills=Kills(COLLECTING)))[1:] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "eucalyptus-clou",
+        "virtqemud",
+        "libvirtd",
+        "nova-compute",
+        "ovn-controller",
+        "ovn-northd",
+        "httpd",
+        "apache2",
+        "haproxy",
+    ],
+)
+def test_what_a_cloud_lives_on_is_vital(name):
+    """The names as /proc/PID/comm has them: eucalyptus-cloud is cut."""
+    assert [found.state for found in judged(Memory(kills=Kills(1.0, (name,))))[1:]] == [CRITICAL]
+
+
+def test_a_long_name_given_is_found_as_the_kernel_cuts_it():
+    seen = Memory(kills=Kills(1.0, ("neutron-openvsw",)))
+    for glob, state in (("neutron-openvswitch-agent", CRITICAL), ("neutron-server", OK)):
+        assert judged(seen, "--vital", glob)[1].state == state
 
 
 @pytest.mark.parametrize(
@@ -92,7 +117,7 @@ def test_unnamed_victims_are_said():
          "UNKNOWN: oom: Permission denied (read /dev/kmsg): needs membership of group systemd-journal"),
         (WELL._replace(room=Failed(UNREADABLE, "/proc/meminfo", "", "it has no MemAvailable")), [], UNKNOWN, "MemAvailable"),
         (WELL, ["-c", "hugepages_free/2MiB=50:"], CRITICAL, "2MiB hugepages free 30 is below 50"),
-        (WELL._replace(pools=NO_POOL), [], OK, "no pool of huge pages"),
+        (WELL._replace(pools=NO_POOL), ["-v"], OK, "no pool of huge pages"),
     ],
 )  # fmt: skip
 def test_the_limits(monkeypatch, tmp_path, seen, argv, state, text):
@@ -104,6 +129,7 @@ def test_the_limits(monkeypatch, tmp_path, seen, argv, state, text):
 def test_the_recorded_guest(tmp_path):
     outcome = CHECK.run(["--state-dir", str(tmp_path)], root=GUEST)
     assert outcome.state == OK
+    assert "huge" not in outcome.text
     assert outcome.perfdata[0].startswith("available=98.036128%;10:;5:;0;100")
 
 

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
 import pytest
-from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run, child
 from nephoscope.probes import memory
 from nephoscope.probes.memory import Kills, Pool, Room, Swap
 
@@ -48,7 +54,7 @@ def test_the_recorded_guest():
         int(fields["MemAvailable"].split()[0]) * KIB, int(fields["MemTotal"].split()[0]) * KIB, "host"
     )
     assert seen.swap == Swap(0, 0, COLLECTING, COLLECTING)
-    assert seen.kills == Kills(COLLECTING)
+    assert seen.kills == Kills(0.0)
     assert (seen.pools.kind, seen.pools.of) == (ABSENT, "hugepages")
 
 
@@ -128,17 +134,112 @@ def test_a_log_that_cannot_be_read_is_said_and_the_number_stands(tmp_path):
     assert (seen.number, seen.victims.kind, seen.victims.of) == (1.0, ABSENT, "oom")
 
 
-def test_a_log_that_may_not_be_read_asks_the_journal_and_believes_no_empty_one(monkeypatch):
-    def refuse(run):
-        raise PermissionError(13, "Permission denied")
+class Up(Clock):
+    """The clocks of a machine that has been up for so long, and was never suspended."""
 
-    monkeypatch.setattr(memory, "_log", refuse)
-    monkeypatch.setattr(memory, "_journal", lambda run: KILLED.replace("3,901,9900001,-;", "kernel: "))
-    assert memory._victims(Run(), 2) == ("python3", "mysqld")
-    monkeypatch.setattr(memory, "_journal", lambda run: "")
-    with pytest.raises(Failed) as caught:
-        memory._victims(Run(), 2)
-    assert (caught.value.kind, "systemd-journal" in caught.value.cure) == (NOT_ALLOWED, True)
+    def __init__(self, up):
+        super().__init__()
+        self.ahead = up - time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.behind = up - time.monotonic()
+
+    def boottime(self):
+        return super().boottime() + self.ahead
+
+    def monotonic(self):
+        return super().monotonic() + self.behind
+
+
+HOUR = 3600.0
+LOG = "6,0,1,-;Linux version\n" + KILLED  # whole; its kills happened 9 s after the boot
+
+
+def first(tmp_path, up, log, total=3):
+    files = {"/proc/vmstat": vmstat(oom_kill=total), **({} if log is None else {"/dev/kmsg": log})}
+    return memory.look(Run(root=tree(tmp_path, files), clock=Up(up))).kills
+
+
+def test_kills_before_the_first_run_are_told(tmp_path):
+    """A look back of one hour: at the log, or at the kernel's own count where the hour begins before the boot."""
+    assert first(tmp_path, HOUR / 2, LOG) == Kills(3.0, ("python3", "mysqld"))
+    assert first(tmp_path, HOUR / 2, None, total=0) == Kills(0.0)
+    assert first(tmp_path, HOUR + 8, LOG) == Kills(2.0, ("python3", "mysqld"))
+    assert first(tmp_path, HOUR + 9.5, LOG) == Kills(1.0, ("mysqld",))
+    assert first(tmp_path, HOUR + 15, LOG) == Kills(0.0)
+    assert first(tmp_path, HOUR + 8, LOG, total=1).number == 1.0
+
+
+def test_a_reboot_is_a_first_run(tmp_path):
+    before = part(tmp_path, "kills", {"/proc/vmstat": vmstat(oom_kill=3)})[1]
+    files = {"/proc/vmstat": vmstat(oom_kill=2), "/proc/sys/kernel/random/boot_id": "99999999-0000\n", "/dev/kmsg": LOG}
+    run = Run(root=tree(tmp_path, files), before=before, clock=Up(60))
+    assert memory.look(run).kills == Kills(2.0, ("python3", "mysqld"))
+
+
+def test_a_first_run_that_cannot_read_the_log_does_not_know(tmp_path):
+    failed = first(tmp_path, 2 * HOUR, None)
+    assert (failed.kind, failed.of) == (ABSENT, "oom")
+    failed = first(tmp_path, HOUR - 60, None)  # the count is the kernel's own, and only the names are missing
+    assert (failed.number, failed.victims.kind) == (3.0, ABSENT)
+
+
+def test_a_log_that_begins_within_the_hour_proves_no_absence(tmp_path):
+    late = "6,5000,9100000000,-;eth0: link up\n"  # 2 h 31 min 40 s after the boot
+    failed = first(tmp_path, 9200, late)
+    assert (failed.kind, "does not reach back an hour" in failed.error) == (UNREADABLE, True)
+    assert first(tmp_path, 9100 + HOUR, late) == Kills(0.0)
+
+
+def as_nobody(question):
+    """What a function tells when a user without rights calls it, in a child where the tests run as root."""
+    reader, writer = os.pipe()
+    child_pid = os.fork()
+    if child_pid == 0:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+        try:
+            answer = question()
+        except Failed as failed:
+            answer = failed.args
+        os.write(writer, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answers:
+        told = answers.read()
+    os.waitpid(child_pid, 0)
+    return json.loads(told)
+
+
+# As journalctl 252 (Debian 12) prints a kernel's record with --output=short-unix.
+JOURNAL = """\
+1795262000.100000 node1 kernel: Linux version 6.1.0
+{:.6f} node1 kernel: Memory cgroup out of memory: Killed process 6310 (python3) total-vm:35040kB, anon-rss:19896kB
+{:.6f} node1 kernel: Out of memory: Killed process 77 (mysqld) total-vm:35040kB, anon-rss:19896kB, file-rss:5980kB
+"""
+
+
+def test_a_log_that_may_not_be_read_asks_the_journal_and_believes_no_empty_one(monkeypatch):
+    """A kmsg that is closed to us, and a journalctl that prints what we say."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        tools = Path(folder)
+        tools.chmod(0o755)
+        (tools / "kmsg").write_text(KILLED)
+        (tools / "kmsg").chmod(0)
+        program = tools / "journalctl"
+        program.write_text(f'#!/bin/sh\ncase "$*" in *--dmesg*--output=short-unix*) cat {tools}/journal;; esac\n')
+        program.chmod(0o755)
+        monkeypatch.setattr(memory, "KMSG", str(tools / "kmsg"))
+        monkeypatch.setattr(child, "PATH", f"{tools}:/usr/bin:/bin")
+        now = time.time()
+        (tools / "journal").write_text(JOURNAL.format(now - 5000, now - 60))
+        assert as_nobody(lambda: memory._victims(Run(), 2)) == ["python3", "mysqld"]
+        assert as_nobody(lambda: memory._recent(memory._records(Run()))) == ["mysqld"]
+        (tools / "journal").write_text("")
+        kind, of, _, _, cure = as_nobody(lambda: memory._victims(Run(), 2))
+        assert (kind, of, "systemd-journal" in cure) == (NOT_ALLOWED, "oom", True)
+        program.unlink()
+        assert as_nobody(lambda: memory._victims(Run(), 2))[0] == NOT_ALLOWED
 
 
 def test_a_kernel_that_does_not_count_kills(tmp_path):
@@ -179,7 +280,7 @@ def test_a_kernel_without_huge_pages(tmp_path):
 @pytest.mark.parametrize("before", [7, [], "x", {"swap": 7, "oom": [["a"]]}, {"swap": None}])
 def test_damaged_state_is_a_first_run(before):
     seen = memory.look(Run(root=GUEST, before=before))
-    assert (seen.swap.in_rate, seen.kills.number) == (COLLECTING, COLLECTING)
+    assert (seen.swap.in_rate, seen.kills.number) == (COLLECTING, 0.0)
 
 
 def test_nothing_there():

@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, files
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from nephoscope.base.samples import History
-
 SWAP_SPAN = 300.0  # seconds over which swapping is a rate
 OOM_SPAN = 3600.0  # seconds over which kills are counted
 MEMINFO, VMSTAT, KMSG = "/proc/meminfo", "/proc/vmstat", "/dev/kmsg"
 POOLS = "/sys/kernel/mm/hugepages"
 LOG_LIMIT = 16 << 20  # bytes of the kernel's log
+JOURNAL_LINES = 20000
 
 
 class Room(NamedTuple):
@@ -43,11 +40,11 @@ class Swap(NamedTuple):
 class Kills(NamedTuple):
     """Processes that the kernel killed for want of memory, since about an hour ago.
 
-    number   how many
+    number   how many; where no earlier run has counted, as many as the kernel's log tells of
     victims  their command names as the kernel knows them (15 characters), as far as its log still has them, or a Failed
     """
 
-    number: float | Collecting
+    number: float
     victims: Sequence[str] | Failed = ()
 
 
@@ -165,34 +162,72 @@ def _kills(run: Run, kept: dict[str, Any]) -> Kills:
     if "oom_kill" not in counters and "pswpin" in counters:
         raise Failed(ABSENT, "oom", f"read {VMSTAT}", "kills are not counted by this kernel (before 4.13)")
     total = _field(counters, VMSTAT, "oom_kill")
-    history: History = samples.take(run, {"oom_kill": total}, span=OOM_SPAN, before=kept.get("oom", []))
+    history = samples.take(run, {"oom_kill": total}, span=OOM_SPAN, before=kept.get("oom", []))
     kept["oom"] = history.keep()
     number = history.rise("oom_kill")
-    if isinstance(number, Collecting) or not number:
+    if isinstance(number, Collecting):  # the first run, or the first one after a reboot
+        if not total or run.clock.boottime() <= OOM_SPAN:
+            number = float(total)
+        else:
+            victims = _recent(_records(run))
+            return Kills(float(min(len(victims), total)), victims)
+    if not number:
         return Kills(number)
     return Kills(number, _or_failed(_victims, run, int(number)))
 
 
-def _victims(run: Run, count: int) -> tuple[str, ...]:
-    """Return the last `count` names that the kernel's log says it killed; fewer where the log has lost some."""
+class Record(NamedTuple):
+    """A record of the kernel's log: seconds since it was written, and its text."""
+
+    age: float
+    text: str
+
+
+class Log(NamedTuple):
+    """The kernel's log, oldest record first; whole: nothing of this boot was lost at its beginning."""
+
+    records: Sequence[Record]
+    whole: bool
+
+
+def _names(records: Sequence[Record]) -> tuple[str, ...]:
     import re
 
+    killed = (re.search(r"Killed process \d+ \((.*?)\),? total-vm:", record.text) for record in records)
+    return tuple(match[1] for match in killed if match)
+
+
+def _victims(run: Run, count: int) -> tuple[str, ...]:
+    """Return the last `count` names that the kernel's log says it killed; fewer where the log has lost some."""
+    return _names(_records(run).records)[-count:]
+
+
+def _recent(log: Log) -> tuple[str, ...]:
+    """Return the names of who was killed in the last hour. Raises Failed when the log does not reach back so far."""
+    names = _names([record for record in log.records if record.age <= OOM_SPAN])
+    if not names and not log.whole and (not log.records or log.records[0].age < OOM_SPAN):
+        error = "it does not reach back an hour, and no earlier run has counted the kills"
+        raise Failed(UNREADABLE, "oom", f"read {KMSG}", error)
+    return names
+
+
+def _records(run: Run) -> Log:
+    """Return the kernel's log, from the journal where it is closed (kernel.dmesg_restrict). Raises Failed."""
     run.stage(f"read {KMSG}")
     try:
-        log = _log(run)
+        return _kmsg(run)
     except OSError as error:
         failed = Failed.of_os_error("oom", f"read {KMSG}", error)
-        log = "" if run.root else _journal(run)
-        if not log:
+        log = None if run.root else _journal(run)
+        if log is None:
             # The journal is also empty where its group is missing: that is no proof that nothing was logged.
-            failed.cure = "membership of group systemd-journal, to learn who was killed"
-            raise failed from None
-    killed = re.findall(r"Killed process \d+ \(([^\n]*?)\),? total-vm:", log)
-    return tuple(killed[-count:])
+            cure = "membership of group systemd-journal, to learn who was killed"
+            raise Failed(failed.kind, "oom", failed.tried, failed.error, cure) from None
+        return log
 
 
-def _log(run: Run) -> str:
-    """Return the kernel's log; /dev/kmsg gives one record for each read. Raises OSError."""
+def _kmsg(run: Run) -> Log:
+    """Read /dev/kmsg, which gives one record for each read: "priority,number,microseconds,flags;text". Raises OSError."""
     import os
 
     descriptor = os.open(run.path(KMSG), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -212,17 +247,35 @@ def _log(run: Run) -> str:
             size += len(part)
     finally:
         os.close(descriptor)
-    return b"".join(parts).decode("utf-8", "replace")
+    records = []
+    whole = False
+    now = run.clock.monotonic()  # the time of the log stands still, too, while the machine is suspended
+    for line in b"".join(parts).decode("utf-8", "replace").split("\n"):
+        fields = line.partition(";")[0].split(",")
+        if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()):
+            continue  # the rest of a record: " KEY=value"
+        whole = whole or fields[1] == "0"
+        records.append(Record(now - int(fields[2]) / 1e6, line.partition(";")[2]))
+    return Log(records, whole)
 
 
-def _journal(run: Run) -> str:
+def _journal(run: Run) -> Log | None:
+    """Return the kernel's log of this boot as the journal has it, None where it shows nothing of it."""
     from nephoscope.base import child
 
-    argv = ["journalctl", "--dmesg", "--quiet", "--no-pager", "--output=cat", "--lines=20000"]
+    argv = ["journalctl", "--dmesg", "--quiet", "--no-pager", "--output=short-unix", f"--lines={JOURNAL_LINES}"]
     try:
-        return child.command(argv, run, of="oom", limit=LOG_LIMIT).out
+        lines = child.command(argv, run, of="oom", limit=LOG_LIMIT).out.splitlines()
     except Failed:
-        return ""
+        return None
+    records = []
+    for line in lines:
+        stamp, _, text = line.partition(" ")
+        try:
+            records.append(Record(run.clock.time() - float(stamp), text))
+        except ValueError:
+            continue  # a record's second line
+    return Log(records, len(lines) < JOURNAL_LINES) if records else None
 
 
 def _pools(run: Run) -> tuple[Pool, ...]:
