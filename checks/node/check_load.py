@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the CPU the bottleneck, or is the load really I/O wait, steal or pressure stall?
 
-Load counts tasks that run, want to run, or wait for a disk. It is judged per processor, over five minutes, and the rest
-says what it is made of: shares of the processors' time since the last runs (five minutes back), and the kernel's own
-account of who waited (pressure stall information), which is left out where the kernel keeps none unless `--mode pressure`
-asks for it. In a container load and shares are the host's (unless lxcfs gives it its own); `throttled` is the container's.
+Load counts tasks that run, want to run, or wait for a disk. It is judged per processor, over five minutes; where it is too
+high, what it is made of stands behind it. That is judged, too: shares of the processors' time since the last runs (five
+minutes back), and the kernel's own account of who waited (pressure stall information), which is left out where the kernel
+keeps none unless `--mode pressure` asks for it. In a container load and shares are the host's (unless lxcfs gives it its own);
+`throttled` is the container's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def judge(seen, options):
     elif seen.load:
         yield from map(Metric, ("load1", "load5", "load15"), seen.load)
         if not isinstance(seen.cores, Failed):
-            yield Metric("load5_per_core", seen.load[1] / seen.cores)
+            yield Metric("load5_per_core", seen.load[1] / seen.cores, detail=seen.words)
     if isinstance(seen.cores, Failed) and seen.cores != seen.shares:
         yield seen.cores
     if isinstance(seen.pressure, Failed):

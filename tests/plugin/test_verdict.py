@@ -83,6 +83,13 @@ def test_a_limit_is_worded_with_its_value():
     assert make(Metric("errors_rate", 5.5)).run().reason == "errors 5.5/s is above 1/s"
 
 
+def test_a_detail_is_said_where_the_value_is_bad_and_only_there():
+    bad = make(Metric("used", 95, detail="logs 60 %,\nmail 30 %")).run()
+    assert bad.line == "SAMPLE CRITICAL - used 95 % is above 90 % (logs 60 %, mail 30 %) | used=95%;80;90"
+    assert make(Metric("used", 85, "/var", detail="logs")).run().reason == "/var used 85 % is above 80 % (logs)"
+    assert make(Metric("used", 5, detail="logs")).run().reason == "used 5 %"
+
+
 def test_not_measured_is_unknown_and_prints_no_number():
     for value in (None, float("nan"), float("inf")):
         outcome = make(Metric("used", value, "/a"), Metric("used", 1, "/b")).run()
@@ -125,7 +132,12 @@ def test_filters():
     assert make(*found).run(["--include", "/nosuch*", "--absent-state", "ok"]).state == OK
     whole = [*found, Finding(OK, "", "summary")]
     assert make(*whole).run(["--include", "/nosuch*"]).state == UNKNOWN
-    assert make(*whole).run(["--exclude", "/*"]).state == OK
+    assert make(*whole).run(["--exclude", "/*"]).state == UNKNOWN  # a summary is no look at anything
+    assert make(*whole, Metric("size", 5)).run(["--exclude", "/*"]).state == OK  # the whole was measured
+    assert make(Finding(OK, "", "3 things")).run(["--include", "nosuch"]).state == UNKNOWN
+    assert (
+        make(Failed(ABSENT, "", "run it", "not installed")).run(["--include", "x"]).reason == "not installed (run it)"
+    )
 
 
 def test_a_probe_that_asks_wants_is_heard():

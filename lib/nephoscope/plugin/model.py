@@ -24,6 +24,7 @@ class Metric(NamedTuple):
     value        in the threshold's unit; None: not measured; COLLECTING: a rate that has no earlier sample yet
     of           the object it belongs to, "" for the whole
     least, most  the ends of what is possible, for graphs (a file system's size)
+    detail       said behind it where it is not OK: what it is made of, for who has nothing but line 1
     """
 
     name: str
@@ -31,6 +32,7 @@ class Metric(NamedTuple):
     of: str = ""
     least: float | None = None
     most: float | None = None
+    detail: str = ""
 
 
 class Finding(NamedTuple):

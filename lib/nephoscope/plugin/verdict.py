@@ -169,6 +169,8 @@ def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) 
     text = f"{words} {human(value, context.unit, context.name)}"
     if result.hint:
         text = f"{text} is {result.hint}"
+    if metric.detail and int(result.state) != OK:
+        text = clean(f"{text} ({metric.detail})")
     return Item(int(result.state), metric.of, _of(metric.of, text), result=result)
 
 

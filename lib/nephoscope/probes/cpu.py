@@ -39,6 +39,15 @@ class Cpu(NamedTuple):
     pressure: Mapping[str, float] | Failed | None = None
     kept: Any = None
 
+    @property
+    def words(self) -> str:
+        """What the load is made of, as far as it is known: shares of the processors' time, and who waits for what."""
+        shares = self.shares if isinstance(self.shares, Mapping) else {}
+        pressure = self.pressure if isinstance(self.pressure, Mapping) else {}
+        values = [(name, shares.get(name)) for name in ("busy", "iowait", "steal")]
+        values += [(f"{name} pressure", pressure.get(name)) for name in ("io", "memory")]
+        return ", ".join(f"{name} {value:.0f} %" for name, value in values if isinstance(value, float))
+
     def keep(self) -> Any:
         """Return plain JSON for the next run."""
         return self.kept
