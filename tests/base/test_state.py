@@ -126,7 +126,7 @@ def test_where_state_lies(monkeypatch, tmp_path):
     (tmp_path / "var").mkdir()
     assert directory() == str(tmp_path / "var")
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr("nephoscope.base.state.SYSTEM", "/nonexistent")
+    monkeypatch.setattr("nephoscope.base.state.SYSTEM", str(tmp_path / "nosuch"))
     assert directory().endswith("/.local/state/nephoscope")
 
 

@@ -41,7 +41,7 @@ def test_the_key_is_what_is_looked_at_and_nothing_else(there):
     run(there)
     same = [["-w", "50"], ["-v"], ["--format", "nagios"], ["--lines", "9"], ["-t", "5"], ["--explain"]]
     assert [run([*there, *argv]).reason for argv in same] == [f"run {number}" for number in range(2, 8)]
-    other = [["--path", "/var"], ["--include", "x"], ["--exclude", "y"], ["--state-id", "b"]]
+    other = [["--path", "/var"], ["--exclude", "x"], ["--exclude", "y"], ["--state-id", "b"]]
     assert [run([*there, *argv]).reason for argv in other] == ["run 1"] * 4
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import zlib
@@ -47,7 +48,7 @@ class Cache:
     def put(self, key: str, value: Any, until: float) -> None:
         """Keep a value until a moment (seconds since 1970)."""
         path = self._file(key)
-        pending = f"{path}.{os.getpid()}"
+        pending = f"{path}.{os.getpid()}.{_thread.get_ident()}"
         try:
             os.makedirs(self.directory, 0o700, exist_ok=True)
             descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

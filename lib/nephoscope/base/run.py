@@ -61,7 +61,7 @@ class Run:
         *,
         root: str = "",
         clock: Clock | None = None,
-        cache: Cache | None = None,
+        cache_directory: str = "",
         include: Iterable[str] = (),
         exclude: Iterable[str] = (),
         hung: dict[str, Any] | None = None,
@@ -73,7 +73,8 @@ class Run:
         self.left_out: set[str] = set()
         self.stages: list[str] = []
         self.hung: dict[str, Any] = hung if hung is not None else {}
-        self._cache = cache
+        self._cache: Cache | None = None
+        self._cache_directory = cache_directory
         self.seconds = seconds
         self._end = self.clock.monotonic() + max(seconds - KEPT_BACK, seconds / 2)
 
@@ -113,5 +114,5 @@ class Run:
         if self._cache is None:
             from nephoscope.base.cache import Cache
 
-            self._cache = Cache(clock=self.clock)
+            self._cache = Cache(self._cache_directory, self.clock)
         return self._cache

@@ -53,10 +53,11 @@ class Store:
 
     directory  where the files lie; made with mode 0700 when it is missing and saving is wanted
     key        what makes this state different from others': check, target, what is looked at; plain JSON
+    force      root may write in another user's directory, and leaves that user the files
     """
 
-    def __init__(self, directory: str, name: str, key: Any) -> None:
-        self.directory = directory
+    def __init__(self, directory: str, name: str, key: Any, *, force: bool = False) -> None:
+        self.directory, self.force = directory, force and os.geteuid() == 0
         self.key = json.loads(json.dumps([name, key]))
         text = json.dumps(self.key, sort_keys=True).encode()
         # Two checksums name the file; the whole key stands in it, so that a clash is seen and never believed.
@@ -68,7 +69,7 @@ class Store:
     def owned(self) -> bool:
         """Return whether this user may keep state here: the directory is its own, or can be made."""
         try:
-            return os.stat(self.directory).st_uid == os.geteuid()
+            return self.force or os.stat(self.directory).st_uid == os.geteuid()
         except PermissionError:
             return False
         except OSError:
@@ -86,13 +87,16 @@ class Store:
             raise StateError(
                 f"no state directory: {error.filename or self.directory}: {error.strerror}; make it or give --state-dir"
             ) from None
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        foreign = status.st_uid != os.geteuid() and not self.force
+        if not stat.S_ISDIR(status.st_mode) or foreign or status.st_mode & 0o022:
             raise StateError(
                 f"state directory {self.directory} is not a directory of this user's own that others can't write:"
                 " chown and chmod 0700 it, or give --state-dir"
             )
         try:
             self._lock = os.open(self.file[:-5] + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if self.force:
+                os.fchown(self._lock, status.st_uid, status.st_gid)
         except OSError as error:
             raise StateError(self._cure("lock", error)) from None
         end = time.monotonic() + seconds
@@ -132,11 +136,24 @@ class Store:
             content = json.loads(data)
             if content["format"] == FORMAT and content["key"] == self.key and isinstance(content["data"], dict):
                 kept: dict[str, Any] = content["data"]
-                return kept
+                return self._sound(kept)
             self.notes.append(f"state file {self.file} belongs to something else: beginning anew")
         except (ValueError, KeyError, TypeError, RecursionError):
             self.notes.append(f"state file {self.file} was damaged: beginning anew")
         return {}
+
+    def _sound(self, kept: dict[str, Any]) -> dict[str, Any]:
+        """Drop the frame's own parts where they are not of the shape that it writes, and say so."""
+        hung, runs = kept.get("hung", {}), kept.get("runs", [])
+        fits = {
+            "hung": isinstance(hung, dict) and all(_numbers(row, 3) for row in hung.values()),
+            "runs": isinstance(runs, list) and all(_numbers(row, 2) for row in runs),
+        }
+        for name, fit in fits.items():
+            if not fit:
+                del kept[name]
+                self.notes.append(f"state file {self.file}: its part '{name}' was damaged: beginning anew")
+        return kept
 
     def prepare(self, data: dict[str, Any]) -> None:
         """Write `data` whole to a file beside the state. Raises StateError (disk full, not writable, too large)."""
@@ -150,6 +167,9 @@ class Store:
                 while content:
                     content = content[os.write(descriptor, content) :]
                 os.fsync(descriptor)
+                if self.force:
+                    owner = os.stat(self.directory)
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -178,3 +198,7 @@ class Store:
     def _cure(self, verb: str, error: OSError) -> str:
         cure = "free some space" if error.errno in (28, 122) else "mend it"  # ENOSPC, EDQUOT
         return f"can't {verb} state in {self.directory}: {error.strerror}; {cure} or give --state-dir"
+
+
+def _numbers(row: Any, length: int) -> bool:
+    return isinstance(row, list) and len(row) == length and all(isinstance(cell, (int, float)) for cell in row)

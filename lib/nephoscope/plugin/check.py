@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 WINDOW_MAX = 1000  # runs remembered for --window
 
 
+class Signalled(BaseException):
+    """A signal ends the run (door.py). Not an Exception: no probe's `except Exception` may swallow it."""
+
+
 class Outcome:
     """What a run came to.
 
@@ -170,6 +174,7 @@ class Execution:
 
     def __init__(self, check: Check, argv: Sequence[str], root: str, clock: Clock, terminal: bool) -> None:
         self.check, self.argv, self.root, self.clock, self.terminal = check, argv, root, clock, terminal
+        self.started = clock.monotonic()
         self.options: argparse.Namespace | None = None
         self.declared: tuple[options_.Option, ...] = ()
         self.run: Run | None = None
@@ -190,34 +195,42 @@ class Execution:
         except options_.BadOption as error:
             return self.trouble(str(error))
         except ImportError as error:
-            extra = f"pip install {(error.name or 'it').partition('.')[0]}"
+            name = (error.name or str(error)).partition(".")[0]
+            return self.trouble(f"Python module {name} is missing: {sys.executable} -m pip install {name}")
+        except (Signalled, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            try:
+                said = str(error)
+            except Exception:
+                said = "it can't say what"
+            if self.kept:
+                said += f"; if an older release left its state: remove {self.store.file if self.store else 'it'}"
             return self.trouble(
-                f"Python module {error.name or error} is missing: {extra}, in the environment of {sys.executable}"
-            )
-        except (Exception, SystemExit) as error:
-            return self.trouble(
-                f"bug in {self.check.name}: {type(error).__name__}: {error} (-vvv shows where)", trace=True
+                f"bug in {self.check.name}: {type(error).__name__}: {said} (-vvv shows where)", trace=True
             )
 
     def _outcome(self) -> Outcome:
         check = self.check
         self.declared = check.options
         self.options = options = check._parse(self.argv, self.declared)
+        if self.armed:
+            self.armed(options.timeout[0])
         from nephoscope.plugin import limits, verdict
 
         contexts = limits.contexts(check.thresholds, check.presets, options)
         self._open_state(options)
+        assert self.store is not None  # noqa: S101 - for the type checker
         self.run = run = Run(
-            options.timeout[0],
+            max(0.0, options.timeout[0] - (self.clock.monotonic() - self.started)),
             self.kept.get("kept"),
             root=self.root,
             clock=self.clock,
             include=options.include,
             exclude=options.exclude,
             hung=dict(self.kept.get("hung", {})),
+            cache_directory=f"{self.store.directory}/cache",
         )
-        if self.armed:
-            self.armed(options.timeout[0])
         facts: Any = None
         looked = False
         try:
@@ -226,7 +239,7 @@ class Execution:
             found: list[Any] = list(check._judge(facts, options))
         except Failed as failed:
             found = [failed]
-        made = verdict.evaluate(found, contexts, check.thresholds, options, check.needs, run)
+        made = verdict.evaluate(found, contexts, check.thresholds, options, check.needs, run, self._scrub)
         made.notes[:0] = self.notes
         self._prepare(check._keep(facts) if looked and check._keep else self.kept.get("kept"), made, options)
         outcome = self.finished(made)
@@ -237,18 +250,11 @@ class Execution:
         """Return the outcome of a verdict in the format asked for."""
         from nephoscope.plugin import render
 
-        options, run = self.options, self.run
-        assert options is not None and run is not None  # noqa: S101
-        below: list[str] = []
-        if options.explain or options.verbose > 1:
-            below = [f"asked: {stage}" for stage in run.stages]
-        if options.explain:
-            from nephoscope.plugin import page
-
-            below += page.explanation(self.check, options)
+        options = self.options
+        assert options is not None  # noqa: S101
+        below = self._below()
         if options.exit_ok and made.state != OK:
-            made.reason = f"[{WORDS[made.state]}] {made.reason}"
-            made.state = OK
+            made.soften(f"[{WORDS[made.state]}]", OK)
         title = self.check.title
         if options.format == "json":
             text = render.as_json(title, made, below)
@@ -256,44 +262,64 @@ class Execution:
             text = render.openmetrics(title, made)
         else:
             text = render.nagios(title, made, options.verbose, below)
-        return Outcome(made.state, self._scrub(text), render.document(title, made, below))
+        return Outcome(made.state, text, render.document(title, made, below))
 
-    def trouble(self, text: str, *, state: int = UNKNOWN, trace: bool = False) -> Outcome:
-        """Return the outcome of a run that came to no verdict: one clear first line, in the format asked for."""
+    def _below(self) -> list[str]:
+        """Return what -vv and --explain add: what was asked, and what to do."""
         from nephoscope.plugin.text import clean, cut
 
+        options = self.options
+        lines: list[str] = []
+        if options is not None and (options.explain or options.verbose > 1) and self.run:
+            lines = [cut(f"asked: {clean(self._scrub(stage))}", 1000) for stage in self.run.stages]
+        if options is not None and options.explain:
+            from nephoscope.plugin import page
+
+            lines += page.explanation(self.check, options)
+        return lines
+
+    def trouble(self, text: str, *, state: int = UNKNOWN, trace: bool = False, ran: bool = False) -> Outcome:
+        """Return the outcome of a run that came to no verdict: one clear first line, in the format asked for.
+
+        ran  it did run, so that --exit-ok holds; a wrong option is never OK
+        """
+        from nephoscope.plugin.text import clean, cut
+
+        self._keep_hung()
         self._close_state(commit=False)
-        if self.options is not None and self.options.exit_ok and not trace:
-            text, state = f"[{WORDS[state]}] {text}", OK
-        reason = self._scrub(cut(clean(text), 240))
+        reason = clean(self._scrub(text))
+        if ran and self.options is not None and self.options.exit_ok and state != OK:
+            reason, state = f"[{WORDS[state]}] {reason}", OK
+        reason = cut(reason, 240)
+        below = self._below()
         document = {"name": self.check.title, "state": WORDS[state], "exit": state, "reason": reason, "absent": False}
-        document.update({"items": [], "metrics": [], "notes": [], "explanation": []})
+        document.update({"items": [], "metrics": [], "notes": [], "explanation": below})
         wanted = self._format()
         if wanted == "json":
             import json
 
             return Outcome(state, json.dumps(document), document)
         if wanted == "openmetrics":
-            quoted = reason.replace("\\", "\\\\").replace('"', '\\"')
-            sample = f'nephoscope_check_state{{check="{self.check.thing}",reason="{quoted}"}} {state}'
-            return Outcome(state, f"# TYPE nephoscope_check_state gauge\n{sample}\n# EOF", document)
-        line = f"{self.check.title} {WORDS[state]} - {reason}"
+            from nephoscope.plugin import render
+
+            return Outcome(state, "\n".join([*render.state_lines(self.check.thing, state, reason), "# EOF"]), document)
+        lines = [f"{self.check.title} {WORDS[state]} - {reason}", *below]
         if trace and self._wordy():
             import traceback
 
-            # A pipe below line 1 would be read as perfdata.
-            line += "\n" + self._scrub(traceback.format_exc().replace("|", " ").rstrip())
-        return Outcome(state, line, document)
+            trail = self._scrub(traceback.format_exc()).splitlines()[-100:]
+            lines += [line[: len(line) - len(line.lstrip())] + cut(clean(line), 500) for line in trail if line.strip()]
+        return Outcome(state, "\n".join(lines), document)
 
     def _format(self) -> str:
         """Return the format asked for, even when the options could not be read."""
         if self.options is not None:
             return str(self.options.format)
         words = list(self.argv)
-        for at, word in enumerate(words):
-            if word.startswith("--format="):
-                return word[9:]
-            if word == "--format" and at + 1 < len(words):
+        for at in range(len(words) - 1, -1, -1):
+            if words[at].startswith("--format="):
+                return words[at][9:]
+            if words[at] == "--format" and at + 1 < len(words):
                 return words[at + 1]
         return "nagios"
 
@@ -303,11 +329,12 @@ class Execution:
         return any(word.startswith("-vvv") for word in self.argv)
 
     def _scrub(self, text: str) -> str:
-        """Take every secret that an option holds out of a text."""
+        """Take every secret that an option holds out of a text, before it is cleaned or cut: both would disguise it."""
         for option in self.declared:
             secret = getattr(self.options, option.dest, None) if option.secret else None
-            if isinstance(secret, str) and len(secret) > 3:
-                text = text.replace(secret, "***")
+            if secret is not None and len(str(secret)) > 3:
+                for spelling in (str(secret), repr(secret)[1:-1]):
+                    text = text.replace(spelling, "***")
         return text
 
     def _open_state(self, options: argparse.Namespace) -> None:
@@ -319,9 +346,9 @@ class Execution:
         looks = {
             o.dest: getattr(options, o.dest) for o in self.declared if o.looks and not o.secret and o.dest != "state_id"
         }
-        key = {name: value for name, value in looks.items() if value not in (None, (), False)}
+        key = {name: value for name, value in looks.items() if not (value is None or value is False or value == ())}
         self.store = store = state.Store(
-            state.directory(options.state_dir), check.name, [_plain(key), options.state_id or ""]
+            state.directory(options.state_dir), check.name, [_plain(key), options.state_id or ""], force=options.save
         )
         keeps = check._keep is not None or options.window is not None
         hand = self.terminal and not options.save
@@ -353,24 +380,43 @@ class Execution:
 
         store, run = self.store, self.run
         assert store is not None and run is not None  # noqa: S101
-        data: dict[str, Any] = {}
-        if keep is not None:
-            data["kept"] = keep
-        if run.hung:
-            data["hung"] = run.hung
-        if options.window:
-            data["runs"] = self._window(made, options.window)
-        hung_news = run.hung != self.kept.get("hung", {}) and not (self.terminal and not options.save)
-        if not self.problems and (self.writes or (hung_news and store.owned())):
+        if self.writes:
+            data: dict[str, Any] = {} if keep is None else {"kept": keep}
+            if run.hung:
+                data["hung"] = run.hung
+            runs = self._window(made, options.window) if options.window else self.kept.get("runs")
+            if runs:
+                data["runs"] = runs
             try:
-                if self.writes or store.lock(0.2):
-                    self.writes = True
-                    store.prepare(data)
+                store.prepare(data)
             except state.StateError as error:
                 self.problems.append(str(error))
+        else:
+            if options.window:
+                self._window(made, options.window)
+            self._keep_hung()
         if self.problems:
-            made.items += [Item(UNKNOWN, "", text) for text in self.problems]
+            from nephoscope.plugin.text import clean
+
+            softened, made.softened = made.softened, ""
+            made.items += [Item(UNKNOWN, "", clean(text)) for text in self.problems]
             conclude(made)
+            if softened:
+                made.soften(softened, UNKNOWN)
+
+    def _keep_hung(self) -> None:
+        """Write down new children that hang, whoever runs: they are no evidence, they must only not grow in number."""
+        from nephoscope.base import state
+
+        store, run = self.store, self.run
+        if store is None or run is None or run.hung == self.kept.get("hung", {}) or not store.owned():
+            return
+        try:
+            if self.writes or store.lock(0.2):
+                store.prepare({**store.read(), "hung": run.hung})  # read anew: another run may have written meanwhile
+                store.commit()
+        except state.StateError:
+            pass  # nothing else is lost by it
 
     def _window(self, made: Verdict, window: tuple[int, float]) -> list[Any]:
         """Return the runs that count for --window, and soften a verdict that is too lonely among them."""
@@ -378,15 +424,14 @@ class Execution:
 
         number, length = window
         now = self.clock.time()
-        runs = [
-            r for r in self.kept.get("runs", ()) if isinstance(r, list) and len(r) == 2 and now - length < r[0] <= now
-        ]
+        runs = [entry for entry in self.kept.get("runs", ()) if now - length < entry[0] <= now]
         if made.state != UNKNOWN:
-            runs.append([round(now, 1), int(made.state != OK)])
-        bad = sum(run[1] for run in runs)
+            runs.append([int(now * 10) / 10, int(made.state != OK)])
+        bad = sum(entry[1] for entry in runs)
         if made.state not in (OK, UNKNOWN) and bad < number:
-            made.reason = f"[{WORDS[made.state]}, {bad} of {number} in {human(length, 's')}] {made.reason}"
-            made.state = OK
+            partial = any(item.state == UNKNOWN for item in made.items)  # what could not be looked at stays so
+            text = f"[{WORDS[made.state]}, {bad} of {number} in {human(length, 's')}]"
+            made.soften(text, UNKNOWN if partial else OK)
         return runs[-WINDOW_MAX:]
 
     def _close_state(self, commit: bool = True) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import stat
 
 from nephoscope.plugin.options import BadOption
 
@@ -75,11 +75,29 @@ def _lines(file: str) -> tuple[list[str], int, int]:
     """Return the file's lines, its mode and its owner; standard input counts as closed to others."""
     try:
         if file == "-":
-            return sys.stdin.read(LIMIT).splitlines(), 0o600, os.geteuid()
-        with open(file, encoding="utf-8") as handle:
-            status = os.fstat(handle.fileno())
-            return handle.read(LIMIT).splitlines(), status.st_mode, status.st_uid
+            return _text(0, file).splitlines(), 0o600, os.geteuid()
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadOption(f"--extra-opts: {file} is not a regular file")
+            return _text(descriptor, file).splitlines(), status.st_mode, status.st_uid
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise BadOption(f"--extra-opts: can't read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise BadOption(f"--extra-opts: {file} is not text in UTF-8") from None
+
+
+def _text(descriptor: int, file: str) -> str:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        part = os.read(descriptor, 65536)
+        if not part:
+            return b"".join(parts).decode("utf-8")
+        parts.append(part)
+        size += len(part)
+        if size > LIMIT:
+            raise BadOption(f"--extra-opts: {file} is larger than {LIMIT} bytes")

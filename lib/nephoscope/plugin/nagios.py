@@ -2,9 +2,10 @@
 """nagiosplugin's nouns, with its faults corrected in this one place.
 
 range     an empty one alerted on negative values, junk like `1_0` passed, the number 0 meant no limit
-order     UNKNOWN outranked CRITICAL
-printing  floats printed as 1e-05, perfdata was sorted and moved when verbose, `|` was deleted with a warning line
-summary   only the first problem reached line 1
+printing  floats printed as 1e-05, an infinite end printed as such
+
+Its Results (UNKNOWN outranked CRITICAL), Summary (only the first problem reached line 1), Check and Runtime (perfdata sorted,
+and moved when verbose; argparse's exit 2) are not used: order, words and exit are the frame's (verdict.py, door.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 import nagiosplugin
 from nagiosplugin.state import ServiceState
 
-from nephoscope.plugin.model import RANK
 from nephoscope.plugin.text import human, label, number
 
 STATES: tuple[ServiceState, ...] = (nagiosplugin.Ok, nagiosplugin.Warn, nagiosplugin.Critical, nagiosplugin.Unknown)
@@ -74,6 +74,8 @@ class Range(nagiosplugin.Range):  # type: ignore[misc]
     def words(self, how: str, unit: str, name: str) -> str:
         """Return the broken range as a person says it: "above 80 %"."""
         if how == "within":
+            if self.start == float("-inf") or self.end == float("inf"):
+                return f"within {self}"
             return f"within {number(self.start)} to {number(self.end)}"
         return f"{how} {human(self.end if how == 'above' else self.start, unit, name)}"
 
@@ -114,7 +116,7 @@ class Performance(nagiosplugin.Performance):  # type: ignore[misc]
 
     def __str__(self) -> str:
         fields = [f"{self.label}={number(self.value)}{self.uom}", str(self.warn), str(self.crit)]
-        fields += ["" if end == "" else number(end) for end in (self.min, self.max)]
+        fields += ["" if end == "" or not abs(end) < 1e300 else number(end) for end in (self.min, self.max)]
         return ";".join(fields).rstrip(";")
 
 
@@ -157,12 +159,3 @@ class Context(nagiosplugin.ScalarContext):  # type: ignore[misc]
         return Performance(
             label(self.name, metric.resource), metric.value, self.unit, warning, critical, metric.min, metric.max
         )
-
-
-class Results(nagiosplugin.Results):  # type: ignore[misc]
-    """Results in the order CRITICAL > WARNING > UNKNOWN > OK."""
-
-    @property
-    def most_significant_state(self) -> ServiceState:
-        """The worst state found. Raises ValueError if there is none."""
-        return max(self.by_state.keys(), key=lambda state: RANK[int(state)])

@@ -64,6 +64,14 @@ def pattern(text: str) -> str:
     return text
 
 
+def port(text: str) -> int:
+    """Return a TCP or UDP port. Raises ValueError."""
+    number = count(text)
+    if not 1 <= number <= 65535:
+        raise ValueError(f"'{text}' is no port between 1 and 65535")
+    return number
+
+
 def expect(text: str) -> tuple[str, int]:
     """Return name and number from "NAME" or "NAME=N", what must exist, and how often. Raises ValueError."""
     name, equals, number = text.rpartition("=")
@@ -186,7 +194,7 @@ def common(
     add("--verbose", short="-v", help="more detail; -vv what was asked; -vvv tracebacks", flag_=True)
     if "target" in uses or "https" in uses:
         add("--hostname", short="-H", metavar="HOST", help="the target's name or address", looks=True)
-        add("--port", short="-p", type=count, help="the target's port", looks=True)
+        add("--port", short="-p", type=port, help="the target's port", looks=True)
     if "https" in uses:
         add("--ca-file", metavar="FILE", help="certificates of the authorities to trust, PEM")
         add("--insecure", flag_=True, help="do not verify the certificate")
@@ -243,7 +251,7 @@ def parse(
     secrets = {option.flag: option for option in options if option.secret}
     given, hidden = _extra_opts(_joined(list(argv), options), prog, secrets)
     if any(word in ("-h", "--help") for word in given):
-        raise Show("help")
+        raise Show("help")  # whatever else is wrong
     parser = Parser(prog=prog, allow_abbrev=False, add_help=False)
     for option in options:
         if option.secret or option.flag == "--extra-opts":
@@ -258,8 +266,8 @@ def parse(
     values, rest = parser.parse_known_args(given)
     if rest:
         raise BadOption(_unknown(rest[0], options, secrets))
-    if values.version:
-        raise Show("version")
+    if values.help or values.version:
+        raise Show("help" if values.help else "version")
     for option in options:
         if option.flag == "--extra-opts":
             values.extra_opts = None
@@ -289,7 +297,7 @@ def _fill(values: argparse.Namespace, options: Sequence[Option], presets: Mappin
         else:
             value = from_presets[-1] if from_presets else option.default
         setattr(values, option.dest, value)
-        if option.required and value is None:
+        if option.required and value in (None, ()):
             source = f"an --extra-opts file or ${option.environment}" if option.secret else "the command line"
             raise BadOption(f"option {option.flag} is required: give it by {source}")
 
@@ -299,7 +307,7 @@ def _convert(option: Option, text: str) -> Any:
         raise BadOption(f"option {option.flag}: '{text}' is none of {', '.join(option.choices)}")
     try:
         return option.type(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         said = str(error)
         if option.secret:
             said = "its value is not of the right form"

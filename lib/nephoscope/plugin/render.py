@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from nephoscope.plugin.model import WORDS
+from nephoscope.plugin.text import clean, cut
 from nephoscope.plugin.verdict import LINE_MAX, OUTPUT_MAX, Verdict, long_lines
 
 
@@ -73,11 +74,7 @@ def as_json(title: str, verdict: Verdict, below: list[str]) -> str:
 def openmetrics(title: str, verdict: Verdict) -> str:
     """Return the values in the text format of OpenMetrics 1.0, every name prefixed, the state beside them."""
     thing = title.lower()
-    lines = [
-        "# TYPE nephoscope_check_state gauge",
-        "# HELP nephoscope_check_state 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN",
-        f'nephoscope_check_state{{check="{thing}",reason="{_escape(verdict.reason)}"}} {verdict.state}',
-    ]
+    lines = state_lines(thing, verdict.state, verdict.reason)
     families: dict[str, list[str]] = {}
     for item in verdict.perfdata:
         name, of = verdict.objects[item.label]
@@ -85,13 +82,22 @@ def openmetrics(title: str, verdict: Verdict) -> str:
         unit = {"s": "_seconds", "B": "_bytes", "%": "_percent"}.get(item.uom, "")
         metric = f"nephoscope_{thing}_{name}".replace("-", "_") + unit
         family = families.setdefault(metric, [f"# TYPE {metric} {kind}"])
-        family.append(f'{metric}{{of="{_escape(of)}"}} {str(item).partition("=")[2].partition(";")[0].rstrip("sBc%")}')
+        family.append(
+            f'{metric}{{of="{_escape(cut(of, 200))}"}} {str(item).partition("=")[2].partition(";")[0].rstrip("sBc%")}'
+        )
     for family in families.values():
         lines += family
     return "\n".join([*lines, "# EOF"])
 
 
-def _escape(text: str) -> str:
-    from nephoscope.plugin.text import clean
+def state_lines(thing: str, state: int, reason: str) -> list[str]:
+    """Return the state as a sample; its reason in the help, as a label would make a new series of every run."""
+    return [
+        "# TYPE nephoscope_check_state gauge",
+        f"# HELP nephoscope_check_state 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: {_escape(reason)}",
+        f'nephoscope_check_state{{check="{thing}"}} {state}',
+    ]
 
+
+def _escape(text: str) -> str:
     return clean(text).replace("\\", "\\\\").replace('"', '\\"')

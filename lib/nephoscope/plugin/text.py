@@ -45,7 +45,7 @@ def slug(name: str) -> str:
         and plain == name.replace("/", "_")
         and name[-1] != "/"
     )
-    if faithful and 0 < len(stripped) <= LABEL_MAX:
+    if faithful and 0 < len(stripped) <= LABEL_MAX and stripped != "root":  # which is /
         return stripped
     return shorten(stripped, name, LABEL_MAX)
 

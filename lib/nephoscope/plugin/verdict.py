@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import nagiosplugin
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, Collecting, Failed
-from nephoscope.plugin.model import OK, RANK, UNKNOWN, WORDS, Finding, Metric, Threshold
-from nephoscope.plugin.nagios import STATES, Context, Performance, Results
-from nephoscope.plugin.text import clean, cut, human
+from nephoscope.plugin.model import OK, RANK, UNKNOWN, WORDS, Finding, Metric, Threshold, worst
+from nephoscope.plugin.nagios import Context, Performance
+from nephoscope.plugin.text import LABEL_MAX, clean, cut, human, number, shorten
 
 REASON_MAX = 240  # bytes of the text on line 1
 LINE_MAX = 4096  # bytes of line 1
 OUTPUT_MAX = 60 * 1024  # bytes of everything: NRPE 3 and 4 carry 64 KiB
 PERFDATA_MAX = 100  # items
 LINES_MAX = 40  # below line 1, unless -v
+VALUE_MAX = 16  # bytes reckoned for a value: a size in bytes, a share with its decimals
 
 
 class Item:
@@ -41,9 +42,14 @@ class Verdict:
         self.items: list[Item] = []
         self.perfdata: list[Performance] = []
         self.notes: list[str] = []  # said below line 1, whatever the state
-        self.remarks: list[str] = []  # said on line 1, behind the reason
+        self.softened = ""  # why the state is another than that of the items
         self.absent = False
         self.objects: dict[str, tuple[str, str]] = {}  # perfdata label -> threshold name, object
+
+    def soften(self, why: str, state: int) -> None:
+        """Give the verdict another state than its items have, and say why on line 1."""
+        self.softened = f"{why} {self.softened}".strip()
+        self.state, self.reason = state, cut(f"{why} {self.reason}", REASON_MAX)
 
 
 def evaluate(
@@ -53,46 +59,45 @@ def evaluate(
     options: Any,
     needs: Sequence[Any],
     run: Any,
+    scrub: Callable[[str], str] = str,
 ) -> Verdict:
-    """Return the verdict over everything that the judge yields.
+    """Return the verdict over everything that the judge yields; `scrub` takes secrets out of text from outside.
 
     Raises TypeError and KeyError where the judge breaks its contract: a bug, told as one.
     """
     verdict = Verdict()
     asleep = {threshold.name for threshold in thresholds} - set(contexts)  # of modes that were not asked for
-    found = [thing for thing in found if not (isinstance(thing, Metric) and thing.name in asleep)]
+    found = [_scrubbed(thing, scrub) for thing in found if not (isinstance(thing, Metric) and thing.name in asleep)]
     excused = {thing.of for thing in found if isinstance(thing, Failed)}
     seen = bool(found)
-    kept = kept_object = False
+    # Something that filters choose from, or a failure to look at all; what is measured of the whole is enough for --exclude.
+    kept = False
     for thing in found:
-        of = thing.of
-        if of and not run.wants(of):
+        if thing.of and not run.wants(thing.of):
             continue
-        kept = True
-        kept_object = kept_object or bool(of)
+        kept = (
+            kept or bool(thing.of) or isinstance(thing, Failed) or (isinstance(thing, Metric) and not options.include)
+        )
         if isinstance(thing, Failed):
             verdict.items.append(_failed(thing, options, needs))
         elif isinstance(thing, Finding):
-            leads = not of and thing.state == OK
-            verdict.items.append(Item(thing.state, of, _of(of, thing.text), leads=leads))
-        elif isinstance(thing, Metric):
+            leads = not thing.of and thing.state == OK
+            verdict.items.append(Item(thing.state, thing.of, _of(thing.of, thing.text), leads=leads))
+        else:
             item = _metric(thing, contexts, excused)
             if item:
                 verdict.items.append(item)
-        else:
-            raise TypeError(f"a judge yields Metric, Finding or Failed, not {type(thing).__name__}")
     if run.left_out:
         names = sorted(run.left_out)
         verdict.notes.append(f"left out by --include/--exclude: {len(names)} ({cut(', '.join(names), 200)})")
-        if not kept or (options.include and not kept_object):
-            text = f"nothing matched --include/--exclude, which left out {len(names)}"
-            verdict.items.append(Item(options.absent_state, "", text))
-            verdict.absent = True
+    if (run.left_out or options.include) and not kept:
+        text = f"nothing matched --include/--exclude, which left out {len(run.left_out)}"
+        verdict.items.append(Item(options.absent_state, "", text))
+        verdict.absent = True
     elif not seen:
         verdict.items.append(Item(UNKNOWN, "", "nothing was looked at"))
     failures = [thing for thing in found if isinstance(thing, Failed)]
-    if not failures and seen:
-        verdict.items += _unmet(found, contexts)
+    verdict.items += _unmet(found, contexts, excused)
     if failures and len(failures) == len(found) and all(failed.kind == ABSENT for failed in failures):
         verdict.absent = True
     _perfdata(verdict, contexts, thresholds)
@@ -100,12 +105,20 @@ def evaluate(
     return verdict
 
 
+def _scrubbed(thing: Any, scrub: Callable[[str], str]) -> Any:
+    """Return what a judge yielded with the secrets taken out of its words. Raises TypeError for anything else."""
+    if isinstance(thing, Failed):
+        return Failed(thing.kind, *(scrub(word) for word in thing.args[1:]))
+    if isinstance(thing, Finding):
+        return Finding(thing.state, scrub(thing.of), scrub(thing.text))
+    if isinstance(thing, Metric):
+        return thing._replace(of=scrub(thing.of)) if thing.of else thing
+    raise TypeError(f"a judge yields Metric, Finding or Failed, not {type(thing).__name__}")
+
+
 def conclude(verdict: Verdict) -> None:
     """Set state and reason from the items, worst first, within one state by name."""
-    results = Results()
-    for item in verdict.items:
-        results.add(item.result or nagiosplugin.Result(STATES[item.state], item.text))
-    verdict.state = int(results.most_significant_state) if verdict.items else UNKNOWN
+    verdict.state = worst(item.state for item in verdict.items) if verdict.items else UNKNOWN
     verdict.items.sort(key=lambda item: (-RANK[item.state], not item.leads, item.of))  # else as the judge has them
     verdict.reason = _reason(verdict)
 
@@ -114,17 +127,22 @@ def _of(of: str, text: str) -> str:
     return clean(f"{of} {text}" if of else text) or "(no words for it)"
 
 
-def _unmet(found: Sequence[Any], contexts: Mapping[str, Context]) -> list[Item]:
-    """Return an item for each limit that the operator gave and that met no value: it would be a hole nobody sees."""
+def _unmet(found: Sequence[Any], contexts: Mapping[str, Context], excused: set[str]) -> list[Item]:
+    """Return an item for each limit that the operator gave and that met no value: it would be a hole nobody sees.
+
+    A failure excuses the limits of its object, a failure of the whole excuses all.
+    """
     from fnmatch import fnmatchcase
 
     items = []
     for name, context in contexts.items():
         objects = [thing.of for thing in found if isinstance(thing, Metric) and thing.name == name]
         for glob in sorted(context.asked):
-            if not any(fnmatchcase(of, glob) for of in objects) if glob else not objects:
-                text = f"the limit {name}{'/' if glob else ''}{glob} met nothing: no such value here"
-                items.append(Item(UNKNOWN, "", clean(text)))
+            known = excused if not objects or glob else ()
+            if "" in known or any(fnmatchcase(of, glob or "*") for of in (*objects, *known)):
+                continue
+            text = f"the limit {name}{'/' if glob else ''}{glob} met nothing: no such value here"
+            items.append(Item(UNKNOWN, "", clean(text)))
     return items
 
 
@@ -157,7 +175,9 @@ def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) 
     value = metric.value
     if isinstance(value, Collecting):
         return Item(OK, metric.of, _of(metric.of, f"{words} collecting"), collecting=True)
-    if value is None or value != value or value in (float("inf"), float("-inf")):
+    if value is not None and not isinstance(value, (int, float)):
+        value = float(value)  # a Decimal from a database
+    if value is None or not abs(value) < 1e300:  # not measured, NaN, or no number of this world
         if metric.of in excused:
             return None
         return Item(UNKNOWN, metric.of, _of(metric.of, f"{words} was not measured"))
@@ -184,7 +204,7 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
     late = {threshold.name for threshold in thresholds if threshold.late}
     budget = LINE_MAX - REASON_MAX - 100
     chosen = _chosen(by_name, each, late)
-    while len(chosen) > PERFDATA_MAX or sum(len(str(performance)) + 1 for _, _, performance in chosen) > budget:
+    while len(chosen) > PERFDATA_MAX or _width(chosen) > budget:
         # Too much for one line: the threshold with the most objects is told as its worst and its sum.
         sizes = {
             name: len([result for result in by_name[name] if result.metric.resource]) for name in each & set(by_name)
@@ -192,7 +212,7 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
         most = max(sorted(sizes), key=lambda name: sizes[name], default=None)
         if most is None or sizes[most] <= 1:
             chosen = chosen[:PERFDATA_MAX]
-            while sum(len(str(performance)) + 1 for _, _, performance in chosen) > budget:
+            while _width(chosen) > budget:
                 chosen.pop()
             break
         each.discard(most)
@@ -202,6 +222,18 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
         chosen = _chosen(by_name, each, late)
     verdict.perfdata = [performance for _, _, performance in chosen]
     verdict.objects = {performance.label: (name, of) for name, of, performance in chosen}
+
+
+def _width(chosen: Sequence[tuple[str, str, Performance]]) -> int:
+    """Return the bytes that the items may take, whatever their values are today: the choice must not flip with a digit."""
+    return sum(
+        len(item.label)
+        + len(f"{item.warn};{item.crit}")
+        + max(VALUE_MAX, len(number(item.value)))
+        + 6
+        + 2 * VALUE_MAX * (item.max != "")
+        for _, _, item in chosen
+    )
 
 
 def _chosen(by_name: Mapping[str, list[Any]], each: set[str], late: set[str]) -> list[tuple[str, str, Performance]]:
@@ -217,21 +249,21 @@ def _chosen(by_name: Mapping[str, list[Any]], each: set[str], late: set[str]) ->
             continue
         top = _worst(results)
         context = top.metric.contextobj
-        fixed.append((name, "", Performance(name, top.metric.value, context.unit, context.warning, context.critical)))
+        warning, critical = context.ranges(top.metric.resource)
+        fixed.append((name, "", Performance(name, top.metric.value, context.unit, warning, critical)))
         if context.unit in ("", "B", "c") and len(results) > 1 and not name.endswith("_rate"):
             total = sum(result.metric.value for result in results)
             fixed.append((name + "_sum", "", Performance(name + "_sum", total, context.unit)))
     objects.sort(key=lambda entry: entry[2].label)
     ordered = fixed + objects
-    labels: set[str] = set()
-    unique = []
-    for entry in sorted(
-        ordered, key=lambda entry: entry[0].removesuffix("_sum") in late
-    ):  # stable: they move to the end
-        if entry[2].label not in labels:
-            labels.add(entry[2].label)
-            unique.append(entry)
-    return unique
+    unique: dict[str, tuple[str, str, Performance]] = {}
+    # Stable, so the late ones move to the end; those of no object come first and keep their labels.
+    for name, of, item in sorted(ordered, key=lambda entry: entry[0].removesuffix("_sum") in late):
+        if item.label in unique and unique[item.label][:2] != (name, of):
+            # Two objects by one label ("a b" and "a_b" never, but `free` of x_inodes and `inodes_free` of x): tell them apart.
+            item = item._replace(label=shorten(item.label, f"{name}={of}", LABEL_MAX))
+        unique.setdefault(item.label, (name, of, item))
+    return list(unique.values())
 
 
 def _worst(results: Sequence[Any]) -> Any:
@@ -260,14 +292,13 @@ def _reason(verdict: Verdict) -> str:
         later = ["rates collecting"] if any(item.collecting for item in verdict.items) else []
         parts = (leads or _well([item for item in verdict.items if not item.collecting])) + later
         count = len(parts)
-    parts = [*verdict.remarks, *parts] if not bad else [*parts, *verdict.remarks]
     line = ""
-    for number, part in enumerate(parts):
+    for at, part in enumerate(parts):
         longer = f"{line}, {part}" if line else part
-        rest = count - number - 1
+        rest = count - at - 1
         more = f" … and {rest} more" if rest > 0 else ""
         if len((longer + more).encode("utf-8", "replace")) > REASON_MAX:
-            left = len(parts) - number
+            left = len(parts) - at
             if not line:
                 return cut(part, REASON_MAX - 16) + (f" and {left - 1} more" if left > 1 else "")
             return f"{line} … and {left} more"
