@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,107 @@ def test_state_is_kept_by_the_process(plugin, tmp_path):
     assert [start(argv).returncode for _ in range(2)] == [0, 2]
     (file,) = (tmp_path / "state").glob("*.json")
     assert json.loads(file.read_text())["data"] == {"kept": 100}
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&-"])
+def test_whichever_descriptor_is_closed_the_line_comes_out(plugin, closed):
+    argv = plugin("from nephoscope.base import child\nreturn child.each(run, {'x': lambda: 5}, tried='t')['x']")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *argv], stdout=subprocess.PIPE, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (0, "IT OK - used 5 % | used=5%;80;90\n")
+
+
+@pytest.mark.parametrize("how", [">&-", ">/dev/full"])
+def test_an_answer_that_nobody_got_commits_no_state(plugin, tmp_path, how):
+    argv = plugin("return (run.before or 0) + 50")
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$@" {how}', "sh", *argv], timeout=30)
+    assert done.returncode == 0
+    assert list((tmp_path / "state").glob("*.json")) == []
+    assert start(argv).stdout == "IT OK - used 50 % | used=50%;80;90\n"
+
+
+def test_a_stdout_that_does_not_block_gets_it_all(plugin):
+    argv = plugin(
+        "return [5]",
+        head=HEAD.replace(
+            'yield Metric("used", facts)', 'yield from (Finding(2, f"thing{n}", "x" * 200) for n in range(200))'
+        ),
+    )
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    process = subprocess.Popen([*argv, "-v"], stdout=writer)
+    os.close(writer)
+    time.sleep(0.3)
+    data = b""
+    while chunk := os.read(reader, 65536):
+        data += chunk
+    assert process.wait(10) == 2
+    assert data.count(b"\n") == 201
+
+
+def test_a_reader_that_does_not_read_does_not_hold_it_up(plugin):
+    argv = plugin(
+        "return [5]",
+        head=HEAD.replace(
+            'yield Metric("used", facts)', 'yield from (Finding(2, f"thing{n}", "x" * 400) for n in range(400))'
+        ),
+    )
+    import fcntl
+
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ
+    process = subprocess.Popen([*argv, "-v"], stdout=writer)
+    os.close(writer)
+    assert process.wait(10) == 2
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "swallow", ["try:\n    time.sleep(30)\nexcept BaseException:\n    pass\ntime.sleep(30)\nreturn 5"]
+)
+def test_who_swallows_the_interruption_is_answered_for(plugin, swallow):
+    argv = plugin(f'run.stage("be stubborn")\nopen(__file__ + ".up", "w").close()\n{swallow}')
+    process = subprocess.Popen([*argv, "-t", "1"], stdout=subprocess.PIPE, text=True)
+    wait_for(argv[1] + ".up")
+    begun = time.monotonic()
+    out, _ = process.communicate(timeout=10)
+    assert time.monotonic() - begun < 1.5
+    assert (process.returncode, "deadline of 1 s while it was to be stubborn" in out) == (3, True)
+
+
+def test_a_c_call_that_no_signal_ends_is_answered_for(plugin):
+    """getaddrinfo of a dead resolver goes on after a signal; a mutex that is locked twice does the same, without a network."""
+    body = """mutex = ctypes.create_string_buffer(64)
+for _ in range(2):
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)"""
+    begun = time.monotonic()
+    done = start([*plugin(body), "-t", "1"])
+    assert (done.returncode, "deadline of 1 s" in done.stdout) == (3, True)
+    assert time.monotonic() - begun < 3  # the interpreter's start is in it
+
+
+def test_signals_that_the_caller_blocked_still_end_it(plugin):
+    argv = plugin("time.sleep(30)")
+    code = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGTERM]); os.execv(sys.argv[1], sys.argv[1:])"
+    done = start([sys.executable, "-c", code, *argv, "-t", "1"])
+    assert (done.returncode, "deadline of 1 s" in done.stdout) == (3, True)
+
+
+def test_a_configuration_that_never_comes_is_under_the_deadline_too(plugin):
+    argv = plugin("return 5", head=HEAD)
+    path = Path(argv[1])
+    path.write_text(path.read_text().replace("keep=lambda facts: facts)", "keep=lambda facts: facts, deadline=1)"))
+    process = subprocess.Popen([*argv, "--extra-opts=@-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.wait(10) == 3
+    assert "deadline of 1 s" in process.stdout.read()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_an_exception_that_is_no_exception_is_a_bug_in_one_line(plugin):
+    done = start(plugin("import asyncio\nraise asyncio.CancelledError('x')"))
+    assert (done.returncode, done.stdout.count("\n")) == (3, 1)
+    assert "bug in check_it: CancelledError: x" in done.stdout
+    done = start(plugin("class Odd(Exception):\n    def __str__(self):\n        raise ValueError\nraise Odd"))
+    assert (done.returncode, "bug in check_it: Odd" in done.stdout) == (3, True)

@@ -4,7 +4,7 @@
 import os
 
 import pytest
-from nephoscope.plugin import Metric, Preset, Threshold, count, duration, expect, pattern, size
+from nephoscope.plugin import Finding, Metric, Preset, Threshold, count, duration, expect, pattern, size
 from nephoscope.plugin.options import seconds_state, state, window
 
 from tests.plugin.sample import THRESHOLDS, make
@@ -252,3 +252,55 @@ def test_a_secret_never_reaches_the_output(monkeypatch):
         assert outcome.state == 3
         assert "hunter22" not in outcome.text
         assert "bad password ***" in outcome.text
+
+
+def test_a_secret_is_taken_out_before_it_is_disguised(monkeypatch):
+    for secret in ('very  secret|"x', "hunter\\22", "'quoted'"):
+        monkeypatch.setenv("NEPHOSCOPE_PASSWORD", secret)
+
+        def probe(options, run):
+            run.stage(f"log in with {options.password}")
+            text = f"said {options.password} and {options.password!r}"
+            return [Metric("used", 5, options.password), Finding(1, "", text)]
+
+        for argv in (["-vv"], ["--format", "json"], ["--format", "openmetrics"], ["--explain"]):
+            outcome = make(options=own, probe=probe).run(argv)
+            everything = outcome.text + repr(outcome.document)
+            for part in ("very", "hunter", "quoted", "secret"):
+                assert part not in everything
+
+
+def test_a_required_option_that_repeats_is_required():
+    def must(add):
+        add("--must", repeat=True, required=True, help="must be given")
+
+    assert "option --must is required" in make(Metric("used", 1), options=must).run().line
+    assert make(Metric("used", 1), options=must).run(["--must", "x"]).state == 0
+
+
+def test_help_within_a_bundle_and_after_anything_wrong():
+    assert make().run(["-vh"]).text.startswith("Is the sample as it should be?")
+    assert make().run(["--nonsense", "-h"]).text.startswith("Is the sample as it should be?")
+
+
+def test_a_number_beyond_all_bounds_is_refused():
+    def sized(add):
+        add("--size", type=size, help="size")
+
+    assert "option --size" in make(options=sized).run(["--size", "9" * 400]).line
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_is_one(port):
+    assert make(uses=("target",)).run([f"--port={port}"]).state == 3
+    assert make(uses=("target",)).parse("--port=443").port == 443
+
+
+def test_an_ini_file_that_is_no_file_or_too_large_is_refused(tmp_path, ini):
+    os.mkfifo(tmp_path / "fifo")
+    assert "is not a regular file" in make().run([f"--extra-opts=@{tmp_path}/fifo"]).line
+    assert "is larger than" in make().run([f"--extra-opts=@{ini('[sample]' + chr(10) + '#' * (1 << 20) + 'x')}"]).line
+
+
+def test_the_last_format_counts_also_for_what_is_wrong():
+    assert make().run(["--format", "nagios", "--format", "json", "--critcal", "5"]).text.startswith("{")

@@ -217,3 +217,68 @@ class History(list):
     def __init__(self, history):
         super().__init__([Metric("errors_rate", history.rate("errors"))])
         self.history = history
+
+
+def test_window_does_not_make_partial_data_ok(there):
+    from nephoscope.base import NOT_ALLOWED, Failed
+
+    denied = Failed(NOT_ALLOWED, "b", "read b", "denied", "a right")
+    outcome = make(Metric("used", 95, "a"), denied).run([*there, "--window", "3/10m"])
+    assert outcome.state == 3
+    assert outcome.reason.startswith("[CRITICAL, 1 of 3 in 10 min] a used 95 %")
+
+
+def test_a_run_without_window_leaves_the_windows_history_alone(there):
+    check = make(Metric("used", 95), keep=lambda facts: 1)
+    windowed = lambda minute: check.run([*there, "--window", "3/1h"], clock=Clock(60 * minute)).state  # noqa: E731
+    assert [windowed(0), windowed(1)] == [0, 0]
+    assert check.run(there, clock=Clock(120)).state == 2
+    assert windowed(3) == 2
+
+
+@pytest.mark.parametrize("part", [{"hung": [1]}, {"hung": {"a": 1}}, {"runs": 5}, {"runs": [["a", 1]]}])
+def test_a_damaged_part_of_the_frames_own_is_begun_anew(there, part):
+    counting().run(there)
+    path = Path(state_file(there))
+    content = json.loads(path.read_text())
+    content["data"].update(part)
+    path.write_text(json.dumps(content))
+    outcome = counting().run([*there, "--window", "2/5m"])
+    assert (outcome.state, outcome.reason) == (0, "run 2")
+    assert "was damaged: beginning anew" in outcome.text
+
+
+def test_a_bug_with_kept_state_says_how_to_begin_anew(there):
+    counting().run(there)
+
+    def probe(values, run):
+        return run.before["of another release"]
+
+    outcome = make(options=options, probe=probe, keep=lambda facts: 1).run(there)
+    assert "if an older release left its state: remove " in outcome.text
+
+
+def test_children_that_hang_are_remembered_whatever_comes_after(there):
+    """Nothing here hangs in the kernel: this very process stands for the one that can't be killed."""
+    from nephoscope.base import child
+
+    def probe(values, run):
+        run.hung["/mnt"] = [os.getpid(), child.start_time(os.getpid()), 5]
+        raise ZeroDivisionError
+
+    for words in ({}, {"keep": lambda facts: 1}):
+        assert make(options=options, probe=probe, **words).run(there, terminal=True).state == 3
+        seen = []
+        make(
+            options=options, probe=lambda values, run: seen.append(dict(run.hung)) or [Metric("used", 1)], **words
+        ).run(there)
+        assert list(seen[0]) == ["/mnt"]
+
+
+def test_a_state_directory_with_an_odd_name_breaks_nothing():
+    from tests.plugin.readers import check_output
+
+    for odd in ("/proc/x|y", "/proc/\udcff"):
+        outcome = counting().run(["--state-dir", odd])
+        assert outcome.state == 3
+        check_output(outcome.text)

@@ -336,3 +336,68 @@ def test_a_judge_that_breaks_its_contract_is_a_bug_not_an_ok():
         assert "Traceback" not in outcome.text
         assert "Traceback" in make(wrong).run(["-vvv"]).text
         check_output(make(wrong).run(["-vvv"]).text)
+
+
+def test_two_objects_never_share_a_label():
+    outcome = make(Metric("used", 1, "/"), Metric("used", 2, "/root")).run()
+    assert outcome.perfdata[0] == "root-" + outcome.perfdata[0][5:] or outcome.perfdata[1] == "root_used=1%;80;90"
+    assert len(outcome.perfdata) == 2
+    thresholds = [Threshold("free", "%"), Threshold("inodes_free", "%")]
+    outcome = make(Metric("free", 1, "x_inodes"), Metric("inodes_free", 2, "x"), thresholds=thresholds).run()
+    assert len(outcome.perfdata) == 2
+    check_output(outcome.text)
+
+
+def test_the_choice_of_perfdata_does_not_flip_with_the_width_of_values():
+    for number in (40, 60, 80, 99):
+        few = [Metric("used", 1, f"object-{n:03}") for n in range(number)]
+        wide = [Metric("used", 12345678.123456, f"object-{n:03}") for n in range(number)]
+        labels = [[item.partition("=")[0] for item in make(*found).run().perfdata] for found in (few, wide)]
+        assert labels[0] == labels[1]
+
+
+def test_worst_prints_the_limit_of_its_object():
+    thresholds = [Threshold("free", "%", "1:", print="worst")]
+    outcome = make(Metric("free", 5, "a"), thresholds=thresholds).run(["-c", "free/a=10:"])
+    assert (outcome.state, outcome.perfdata) == (CRITICAL, ["free=5%;1:;10:"])
+
+
+def test_odd_numbers():
+    from decimal import Decimal
+
+    assert make(Metric("used", Decimal("5.5"))).run().perfdata == ["used=5.5%;80;90"]
+    assert make(Metric("used", 10**400)).run().state == UNKNOWN
+    assert make(Metric("size", 5, most=float("inf"))).run().perfdata == ["size=5B"]
+    assert make(Metric("used", 3)).run(["-c", "@3:"]).reason == "used 3 % is within @3:"
+
+
+def test_exit_ok_does_not_hide_a_wrong_option_or_a_bug():
+    assert make(Metric("used", 1)).run(["--exit-ok", "-w", "junk"]).state == UNKNOWN
+    assert make("no finding").run(["--exit-ok"]).state == UNKNOWN
+
+
+def test_a_limit_of_an_object_that_failed_is_excused_and_others_are_not():
+    found = [fail(ABSENT, "/x"), Metric("used", 5, "/y")]
+    assert "met nothing" not in make(*found).run(["-c", "used//x=9"]).reason
+    assert "met nothing" in make(*found).run(["-c", "used//z=9", "--absent-state", "ok"]).reason
+
+
+def test_reasons_stay_within_their_bound_when_softened(tmp_path):
+    found = [Finding(CRITICAL, f"thing{n}", "x" * 50) for n in range(20)]
+    check_output(make(*found).run(["--exit-ok"]).text)
+    check_output(make(*found).run(["--window", "3/10m", "--state-dir", str(tmp_path / "s")]).text)
+
+
+def test_what_was_asked_is_cleaned_too():
+    def probe(options, run):
+        run.stage("read a|b=1\nc=2 \x1b[31m")
+        return [Metric("used", 5)]
+
+    check_output(make(probe=probe).run(["-vv"]).text)
+
+
+def test_a_traceback_is_bounded_and_cleaned():
+    def probe(options, run):
+        raise ValueError("x|\x1b[31m" * 50_000)
+
+    check_output(make(probe=probe).run(["-vvv"]).text)
