@@ -9,6 +9,8 @@ One skip is none: a test that root cannot make (root may read and become everyth
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tests leave nothing in the state that this user's own checks keep, and find nothing of it.
+    folder = tempfile.mkdtemp(prefix="nephoscope-state-")
+    os.environ["XDG_STATE_HOME"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     config.pluginmanager.register(Labs(config), "nephoscope-labs")
 
 
