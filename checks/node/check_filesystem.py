@@ -3,17 +3,18 @@
 
 Every file system on a disk or a storage server is looked at, once, whatever it is bound or mounted to besides. Those of
 the kernel, of memory and of layers (tmpfs, overlay, fuse.*, snap and ISO images) are left out unless --type or --path
-asks for them. --path names directories and looks at the file systems that hold them. Space counts as df does: root's
-reserve is not free.
+asks for them. --path names directories and looks at the file systems that hold them, and at those mounted below them.
+Space counts as df does: root's reserve is not free.
 
 On very large disks a share alarms too early: `-w used//srv=98 -c used//srv=99.5 -c free//srv=53687091200:` moves the share
 aside and sets a floor of 50 GiB. `full_in` is the time until a file system is full if it goes on growing as it did in the
-last day (--span), at most a year.
+last day (--span), at most a year; a single step (an upgrade, a download) is no growth, and nothing is said before half of
+that time was seen.
 """
 
 from __future__ import annotations
 
-from nephoscope.base import Failed
+from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, WARNING, Check, Finding, Metric, Preset, Threshold, directory, duration
 from nephoscope.probes import mounts
 
@@ -26,7 +27,13 @@ SURPRISES = {
 
 
 def options(add):
-    add("--path", repeat=True, type=directory, metavar="DIR", help="look at the file system of DIR (default: all)")
+    add(
+        "--path",
+        repeat=True,
+        type=directory,
+        metavar="DIR",
+        help="look at what holds DIR and is mounted below it (default: all)",
+    )
     add("--type", repeat=True, metavar="GLOB", help="file system types to look at, instead of the usual ones")
     add("--writable", repeat=True, type=directory, metavar="DIR", help="must be writable, whatever fstab says")
     add("--read-only", repeat=True, metavar="GLOB", looks=False, help="mount points that are meant to be read-only")
@@ -59,14 +66,17 @@ def judge(survey, options):
             yield Finding(WARNING if nofail else CRITICAL, path, "is listed in /etc/fstab and not mounted")
         for path in survey.present:
             yield Finding(OK, path, "is mounted, as /etc/fstab wants it")
+    by_name = options.mode if options.mode_given or (options.type and not survey.systems) else ()
+    for text in survey.lacking(by_name):
+        yield Failed(ABSENT, "", "", text)
     if any(not isinstance(system, Failed) for system in survey.systems):
-        yield Finding(OK, "", survey.summary())
+        yield Finding(OK, "", survey.summary(options.mode))
 
 
 PRESETS = {
     name: Preset(help, options={"path": tuple(paths), "writable": tuple(paths)})
     for name, (help, *paths) in {
-        "nova_compute": ("disks of guests on this node", "/var/lib/nova/instances", "/var/log/nova"),
+        "nova_compute": ("disks of guests on this node", "/var/lib/nova", "/var/lib/nova/instances", "/var/log/nova"),
         "glance": ("images", "/var/lib/glance/images", "/var/log/glance"),
         "cinder": ("volumes, conversions and backups", "/var/lib/cinder", "/var/log/cinder"),
         "swift": ("object storage disks", "/srv/node"),

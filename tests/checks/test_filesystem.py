@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from nephoscope.base import COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed
+from nephoscope.base import ABSENT, COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed
 from nephoscope.checks.node.check_filesystem import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.mounts import FileSystem, Survey
@@ -31,7 +31,7 @@ def test_all_modes_of_a_good_one():
         Metric("full_in", YEAR, "/"),
         Finding(OK, "/", "is writable (/etc/fstab)"),
         Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
-        Finding(OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab"),
+        Finding(OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab, most inodes in use / 5 %, 1 writable"),
     ]
 
 
@@ -56,9 +56,65 @@ def test_each_mode_asks_its_own_question(mode, names):
 
 def test_what_was_left_out_is_said():
     found = judged("--mode", "space", left_out={"tmpfs": 3, "overlay": 2})
-    assert found[-1] == Finding(
-        OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab; left out by type: 2 overlay, 3 tmpfs"
-    )
+    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40 %; left out by type: 2 overlay, 3 tmpfs")
+
+
+@pytest.mark.parametrize(
+    ("mode", "summary"),
+    [
+        ("space", "1 looked at, fullest / 40 %"),
+        ("forecast", "1 looked at, fullest / 40 %"),
+        ("inode", "1 looked at, most inodes in use / 5 %"),
+        ("readonly", "1 looked at, 1 writable"),
+        ("mounted", "1 looked at, 1 listed in /etc/fstab"),
+    ],
+)
+def test_the_summary_tells_of_the_mode_that_was_asked(mode, summary):
+    assert judged("--mode", mode)[-1] == Finding(OK, "", summary)
+
+
+BARE = ROOT._replace(used=None, inodes=None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "systems", "text"),
+    [
+        ("mounted", [ROOT], "/etc/fstab lists nothing that should be mounted here"),
+        ("mounted", [], "/etc/fstab lists nothing that should be mounted here"),
+        ("inode", [BARE], "no file system here counts inodes"),
+        ("space", [BARE], "no file system here has a size that could run out"),
+        ("forecast", [BARE], "no file system here has a size that could run out"),
+        ("inode", [], "no file system of these types is mounted"),
+        ("readonly", [], "no file system of these types is mounted"),
+    ],
+)
+def test_what_is_not_here_is_told_when_it_was_asked_for_by_name(monkeypatch, tmp_path, mode, systems, text):
+    assert Failed(ABSENT, "", "", text) in judged("--mode", mode, systems=systems, present=())
+    monkeypatch.setattr("nephoscope.probes.mounts.survey", lambda run, *words: surveyed(*systems, present=()))
+    outcome = CHECK.run(["--mode", mode, "--state-dir", str(tmp_path / "state")])
+    assert outcome.state == UNKNOWN
+    assert text in outcome.line
+
+
+def test_what_is_not_here_is_no_fault_while_nobody_asked_for_it():
+    for systems in ([BARE], [BARE, ROOT]):
+        assert not [thing for thing in judged(systems=systems, present=()) if isinstance(thing, Failed)]
+    assert not [thing for thing in judged("--mode", "inode", systems=[BARE, ROOT]) if isinstance(thing, Failed)]
+
+
+def test_what_failed_is_not_called_absent_as_well():
+    failed = Failed(UNREACHABLE, "/", "ask the file system for its size", "no answer in 5 s")
+    assert judged("--mode", "inode", systems=[failed]) == [failed]
+    fstab = Failed(UNREADABLE, "/etc/fstab", "read /etc/fstab", "line 1 has fewer than three fields")
+    assert [thing for thing in judged("--mode", "mounted", fstab=fstab, present=()) if isinstance(thing, Failed)] == [
+        fstab
+    ]
+
+
+def test_a_type_that_nothing_has_is_told_beside_what_is_mounted():
+    lack = Failed(ABSENT, "", "", "no file system of these types is mounted")
+    assert lack in judged("--type", "xfs", systems=[])
+    assert lack not in judged(systems=[])
 
 
 def test_an_image_and_a_file_system_without_size_or_inodes_give_no_number():
@@ -67,7 +123,7 @@ def test_an_image_and_a_file_system_without_size_or_inodes_give_no_number():
     )
     assert judged(systems=[image], present=()) == [
         Finding(OK, "/snap", "is read-only (squashfs)"),
-        Finding(OK, "", "1 looked at, none listed in /etc/fstab"),
+        Finding(OK, "", "1 looked at, none listed in /etc/fstab, 0 writable"),
     ]
 
 
@@ -75,7 +131,7 @@ def test_a_hung_one_stands_beside_the_others():
     failed = Failed(UNREACHABLE, "/mnt/nfs", "ask the file system for its size", "no answer in 5 s")
     found = judged("--mode", "space", systems=[failed, ROOT])
     assert found[0] == failed
-    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40 %, 1 listed in /etc/fstab")
+    assert found[-1] == Finding(OK, "", "1 looked at, fullest / 40 %")
 
 
 def test_nothing_but_failures_is_no_summary():
@@ -118,7 +174,7 @@ def test_what_fstab_lists_and_is_not_mounted():
         Finding(CRITICAL, "/data", "is listed in /etc/fstab and not mounted"),
         Finding(WARNING, "/backup", "is listed in /etc/fstab and not mounted"),
         Finding(OK, "/", "is mounted, as /etc/fstab wants it"),
-        Finding(OK, "", "1 looked at, fullest / 40 %, 3 listed in /etc/fstab"),
+        Finding(OK, "", "1 looked at, 3 listed in /etc/fstab"),
     ]
 
 
@@ -196,7 +252,7 @@ def test_odd_names_keep_the_output_whole(root):
 
 
 def test_the_state_carries_the_forecast_over(root):
-    for hours in range(4):
+    for hours in range(14):
         argv = ["--state-dir", f"{root}/state", "--mode", "forecast"]
         outcome = CHECK.run(argv, root=root, clock=Clock(shift=3600.0 * hours))
     assert [item for item in outcome.perfdata if item.startswith("root_full_in=")], outcome.text
@@ -214,6 +270,35 @@ def test_a_preset_whose_directory_is_not_here(root):
     outcome = run(root, "--preset", "nova_compute")
     assert outcome.state == UNKNOWN
     assert "/var/lib/nova/instances: No such file or directory" in outcome.line
+
+
+def test_swifts_disks_are_looked_at_below_their_directory(root):
+    with open(f"{root}/proc/self/mountinfo", "ab") as file:
+        file.write(b"50 27 8:16 / /srv/node/sdb1 rw,noatime - xfs /dev/sdb1 rw\n")
+    os.makedirs(f"{root}/srv/node/sdb1")
+    os.mkdir(f"{root}/etc")
+    with open(f"{root}/etc/fstab", "w") as file:
+        file.write(
+            "LABEL=d1 /srv/node/sdb1 xfs noatime 0 0\nLABEL=d2 /srv/node/sdc1 xfs noatime 0 0\n/dev/x /opt xfs rw\n"
+        )
+    outcome = run(root, "--preset", "swift", "-w", "full_in=0:", "-c", "full_in=0:")
+    assert outcome.state == CRITICAL
+    assert "/srv/node/sdc1 is listed in /etc/fstab and not mounted" in outcome.line
+    assert "/srv/node/sdb1 used" in outcome.text
+    assert "/opt" not in outcome.text
+
+
+@pytest.mark.parametrize("service", ["nova", "cinder"])
+def test_volumes_on_nfs_are_looked_at_where_the_service_mounts_them(root, service):
+    place = f"/var/lib/{service}/mnt/0a1b2c"
+    with open(f"{root}/proc/self/mountinfo", "a") as file:
+        file.write(f"50 27 0:50 / {place} rw - nfs4 10.0.0.9:/volumes rw,vers=4.2\n")
+    for path in (place, f"/var/log/{service}", "/var/lib/nova/instances"):
+        os.makedirs(root + path)
+    preset = {"nova": "nova_compute", "cinder": "cinder"}[service]
+    outcome = run(root, "--preset", preset)
+    assert outcome.state == OK, outcome.text
+    assert f"{place} used" in outcome.text
 
 
 def test_garbage_in_the_table(root):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from nephoscope.base import ABSENT, COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, child
 from nephoscope.probes import mounts
 
 # Recorded on Debian 12 (Linux 6.18) with ext4 on loop devices, a bind mount of a directory, an overlay, a squashfs and a tmpfs;
@@ -244,6 +244,75 @@ def test_directories_lead_to_their_file_systems_once(tmp_path):
     assert found.systems[0] == Failed(ABSENT, "/nowhere", mounts.TRIED, "No such file or directory")
 
 
+NODE = (
+    RECORDED
+    + rb"""50 27 8:16 / /srv/node/sdb1 rw,noatime - xfs /dev/sdb1 rw
+51 27 8:32 / /srv/node/sdc1 rw,noatime - xfs /dev/sdc1 rw
+52 27 8:16 /x /srv/node/again rw,noatime - xfs /dev/sdb1 rw
+53 27 0:60 / /srv/node/memory rw - tmpfs tmpfs rw
+54 27 8:48 / /srv/nodes rw - xfs /dev/sdd1 rw
+"""
+)
+
+
+def test_directories_lead_to_what_is_mounted_below_them(tmp_path):
+    root = tree(tmp_path, NODE)
+    os.symlink(tmp_path / "srv/node", tmp_path / "node")
+    for asked in ("/srv/node", "/node"):
+        found = survey(root, paths=[asked])
+        assert paths(found) == ["/", "/srv/node/sdb1", "/srv/node/sdc1"]
+        assert found.left_out == {"tmpfs": 1}
+    assert paths(survey(root, paths=["/srv/node"], types=["tmpfs"])) == ["/", "/srv/node/memory"]
+    assert paths(survey(root, paths=["/srv/node"], exclude=["*/sdc1"])) == ["/", "/srv/node/sdb1"]
+    assert paths(survey(root, paths=["/srv/node/sdb1", "/srv/node/again"])) == ["/srv/node/sdb1"]
+
+
+def test_what_is_mounted_below_a_directory_fails_alone(tmp_path):
+    root = tree(tmp_path, NODE)
+    os.rmdir(tmp_path / "srv/node/sdc1")
+    found = survey(root, paths=["/srv/node"])
+    assert paths(found) == ["/", "/srv/node/sdb1", "/srv/node/sdc1"]
+    assert found.systems[2] == Failed(
+        UNREACHABLE, "/srv/node/sdc1", mounts.TRIED, "no such directory, though it is mounted"
+    )
+
+
+def test_what_should_be_mounted_below_a_directory_is_missed(tmp_path):
+    fstab = b"LABEL=d1 /srv/node/sdb1 xfs noatime 0 0\nLABEL=d9 /srv/node/sdi1 xfs nofail 0 0\n/dev/x /srv/nodes/a xfs rw 0 0\n"
+    root = tree(tmp_path, NODE, fstab)
+    os.symlink(tmp_path / "srv/node", tmp_path / "node")
+    for asked in ("/srv/node", "/node"):
+        found = survey(root, paths=[asked])
+        assert found.missing == {"/srv/node/sdi1": True}
+        assert found.present == ("/srv/node/sdb1",)
+
+
+@pytest.mark.parametrize("words", [{}, {"paths": ["/shut/disk"]}])
+def test_a_mount_below_a_directory_that_may_not_be_entered_names_the_right(words):
+    """As nobody where this is root, who may enter everything."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        root = tree(Path(folder), b"30 27 7:0 / /shut/disk rw - ext4 /dev/loop0 rw\n")
+        os.chmod(f"{folder}/shut", 0o000)
+
+        def job():
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            return [list(system.args) for system in survey(root, **words).systems]
+
+        ((kind, of, _, error, cure),) = child.each(Run(), {"x": job}, tried="look")["x"]
+        os.chmod(f"{folder}/shut", 0o700)
+    assert (kind, of, error) == (NOT_ALLOWED, "/shut/disk", "Permission denied")
+    assert "search permission (x) on its parent directories" in cure
+    assert "setfacl -m u:nagios:x" in cure
+    assert "--exclude" in cure
+
+
 def test_a_directory_that_is_not_there_is_told_once(tmp_path):
     found = survey(tree(tmp_path), paths=["/nowhere"], writable=["/nowhere"])
     assert len(found.systems) == 1
@@ -252,12 +321,50 @@ def test_a_directory_that_is_not_there_is_told_once(tmp_path):
 # -- forecast -------------------------------------------------------------------------------------------------------------
 
 
+HOUR = 3600.0
+
+
 def test_the_slope_of_a_straight_line_and_of_a_noisy_one():
-    hour = 3600.0
-    assert mounts.slope([[at * hour, 1000.0 + 5 * at * hour] for at in range(10)], 24 * hour) == pytest.approx(5)
-    assert mounts.slope([[at * hour, 1000.0 - 5 * at * hour] for at in range(10)], 24 * hour) == pytest.approx(-5)
-    noisy = [[at * hour, 5 * at * hour + (-1) ** at * 1000] for at in range(24)]
-    assert mounts.slope(noisy, 24 * hour) == pytest.approx(5, rel=0.01)
+    assert mounts.slope([[at * HOUR, 1000.0 + 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(5)
+    assert mounts.slope([[at * HOUR, 1000.0 - 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(-5)
+    noisy = [[at * HOUR, 5 * at * HOUR + (-1) ** at * 1000] for at in range(24)]
+    assert mounts.slope(noisy, 24 * HOUR) == pytest.approx(5, rel=0.01)
+
+
+def hourly(used):
+    """What the forecast says each hour: bytes by hour -> hour -> seconds until 100 GB are full."""
+    told = {}
+    for now in range(len(used)):
+        samples = [[at * HOUR, used[at]] for at in range(max(0, now - 26), now + 1) if now - at <= 26.4]
+        told[now] = mounts.full_in(100e9 - used[now], mounts.slope(samples, 24 * HOUR))
+    return told
+
+
+@pytest.mark.parametrize("first", range(1, 30))
+def test_a_step_is_no_growth_at_any_hour(first):
+    """20 GB, and 28 GB from one hour to the next: an upgrade, a download."""
+    told = hourly([20e9 if at < first else 28e9 for at in range(72)])
+    assert {told[at] for at in range(12)} == {COLLECTING}
+    assert {told[at] for at in range(12, 72)} == {mounts.YEAR}
+
+
+def test_two_steps_in_a_day_are_no_growth_of_a_week():
+    told = hourly([20e9 + 4e9 * (at >= 20) + 4e9 * (at >= 28) for at in range(72)])
+    assert min(told[at] for at in range(12, 72)) > 7 * 86400
+
+
+def test_steady_growth_alarms_in_time():
+    told = hourly([20e9 + 1e9 * at for at in range(72)])
+    assert told[12] == pytest.approx(68 * HOUR)
+    assert told[60] == pytest.approx(20 * HOUR)
+
+
+def test_growth_that_begins_late_alarms_while_it_lasts_and_no_longer():
+    told = hourly([20e9 + 1e9 * min(max(0, at - 24), 30) for at in range(72)])
+    assert told[24] == mounts.YEAR
+    assert told[38] < 7 * 86400
+    assert told[50] == pytest.approx(54 * HOUR)
+    assert told[54 + 12] == mounts.YEAR
 
 
 @pytest.mark.parametrize(
@@ -268,7 +375,9 @@ def test_the_time_until_it_is_full(growth, value):
     assert mounts.full_in(100.0, growth) == value
 
 
-@pytest.mark.parametrize("samples", [[[0, 1]], [[0, 1], [9000, 2]], [[0, 1], [60, 2], [120, 3]]])
+@pytest.mark.parametrize(
+    "samples", [[[0, 1]], [[0, 1], [50000, 2]], [[0, 1], [60, 2], [120, 3]], [[0, 1], [9000, 2], [43199, 3]]]
+)
 def test_too_few_samples_or_too_short_a_time_say_nothing(samples):
     assert mounts.slope(samples, 86400) is COLLECTING
 
@@ -279,8 +388,8 @@ def test_samples_are_kept_spaced_and_bounded_and_growth_comes_of_them(tmp_path):
         found = survey(root, kept, Clock(shift=minutes * 60))
         kept = found.keep()
         growths.append(found.systems[0].full_in)
-    assert growths[:4] == [COLLECTING] * 4
-    assert isinstance(growths[4], float)  # two hours: a twelfth of the span
+    assert growths[:24] == [COLLECTING] * 24
+    assert isinstance(growths[24], float)  # twelve hours: half the span
     history = kept["samples"]["/"]
     assert 20 <= len(history) <= 27
     assert all(later[0] - sooner[0] >= 3599 for sooner, later in zip(history, history[1:]))

@@ -12,11 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, child
+from nephoscope.base import (
+    ABSENT,
+    COLLECTING,
+    UNREACHABLE,
+    UNREADABLE,
+    Collecting,
+    Failed,
+    Run,
+    child,
+    files,
+)
 
 MOUNTINFO = "/proc/self/mountinfo"
 FSTAB = "/etc/fstab"
 TRIED = "ask the file system for its size"
+CURE = "search permission (x) on its parent directories, e.g. setfacl -m u:nagios:x DIR, or --exclude"
 LIMIT = 16 << 20  # bytes of mountinfo: 100 000 mounts
 YEAR = 31_536_000.0  # seconds
 SAMPLES = 24  # kept for one span of the forecast
@@ -107,16 +118,37 @@ class Survey(NamedTuple):
         """Return what the next run wants to know: who was writable, and how full all were."""
         return self.kept
 
-    def summary(self) -> str:
-        """Return in one line how many were looked at, the fullest of them, and what was not looked at."""
-        sizes = [(system.used, system.path) for system in self.systems if isinstance(system, FileSystem)]
-        text = f"{len(sizes)} looked at"
-        used, path = max(((used, path) for used, path in sizes if used is not None), default=(None, ""))
-        if used is not None:
-            text += f", fullest {path} {used:.3g} %"
-        text += f", {len(self.present) + len(self.missing) or 'none'} listed in {FSTAB}"
+    def summary(self, modes: Sequence[str]) -> str:
+        """Return in one line how many were looked at, for each of `modes` what stands out, and what was not looked at."""
+        systems = [system for system in self.systems if isinstance(system, FileSystem)]
+        parts = [f"{len(systems)} looked at"]
+        used = max(((system.used, system.path) for system in systems if system.used is not None), default=None)
+        if used and {"space", "forecast"} & set(modes):
+            parts.append(f"fullest {used[1]} {used[0]:.3g} %")
+        if "mounted" in modes:
+            parts.append(f"{len(self.present) + len(self.missing) or 'none'} listed in {FSTAB}")
+        inodes = max(((system.inodes, system.path) for system in systems if system.inodes is not None), default=None)
+        if inodes and "inode" in modes:
+            parts.append(f"most inodes in use {inodes[1]} {inodes[0]:.3g} %")
+        if "readonly" in modes:
+            parts.append(f"{sum(system.access == 'writable' for system in systems)} writable")
         left_out = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
-        return f"{text}; left out by type: {left_out}" if left_out else text
+        return ", ".join(parts) + (f"; left out by type: {left_out}" if left_out else "")
+
+    def lacking(self, modes: Sequence[str]) -> list[str]:
+        """Return what is not here of that which `modes` ask about; what failed is no lack, and says so itself."""
+        asked, lacks = set(modes), []
+        systems = [system for system in self.systems if isinstance(system, FileSystem)]
+        if not self.systems and asked - {"mounted"}:
+            lacks.append("no file system of these types is mounted")
+        elif len(systems) == len(self.systems):
+            if {"space", "forecast"} & asked and all(system.used is None for system in systems):
+                lacks.append("no file system here has a size that could run out")
+            if "inode" in asked and all(system.inodes is None for system in systems):
+                lacks.append("no file system here counts inodes")
+        if "mounted" in asked and not (self.fstab or self.missing or self.present):
+            lacks.append(f"{FSTAB} lists nothing that should be mounted here")
+        return lacks
 
 
 def shown(path: str) -> str:
@@ -130,7 +162,10 @@ def mounted(run: Run) -> list[Mount]:
     Raises Failed: absent, not-allowed, or unreadable when a line is not understood.
     """
     found = {}
-    for line in _lines(run, MOUNTINFO):
+    # Bytes, cut at newlines alone: names in it need not be UTF-8, and may hold any byte but the newline.
+    for line in files.data(run, MOUNTINFO, limit=LIMIT).split(b"\n"):
+        if not line:
+            continue
         try:
             head, _, tail = line.partition(b" - ")
             number, parent, device, root, path, options = (_plain(field) for field in head.split(b" ")[:6])
@@ -172,7 +207,7 @@ def listed(run: Run) -> list[Listed]:
     """
     entries = []
     try:
-        lines = _lines(run, FSTAB)
+        lines = files.data(run, FSTAB).split(b"\n")
     except Failed as failed:
         if failed.kind == ABSENT:
             return []
@@ -199,7 +234,7 @@ def survey(
     span: float = 86400.0,
     seconds: float = 5.0,
 ) -> Survey:
-    """Look at the file systems that hold `paths`, or at every one of an interesting type.
+    """Look at every file system of an interesting type; with `paths` at those that hold them, and at those mounted below.
 
     types      globs of file system types, instead of the usual choice
     writable   directories whose file system must be writable
@@ -219,11 +254,10 @@ def survey(
     failures: list[Failed] = []
     reals: dict[str, str] = {}
     if paths:
-        chosen, answers, failures = _holding(run, table, paths, seconds, reals)
+        chosen, answers, failures = _holding(run, table, paths, types, left_out, seconds, reals)
     else:
         chosen = _choose(run, table, types, left_out)
-        jobs = {shown(mount.path): (lambda mount=mount: _measure(run, mount.path)) for mount in chosen}
-        answers = child.each(run, jobs, tried=TRIED, seconds=seconds)
+        answers = _measure_all(run, chosen, seconds)
     told = {failed.of for failed in failures}
     asked = [path for path in writable if shown(path) not in reals and shown(path) not in told]
     reals.update(_real(run, asked, seconds, failures))
@@ -268,11 +302,13 @@ def survey(
             full_in=full_in(free, slope([*samples, newest], span)),
         )
         systems.append(system)
-    # Of the paths asked for, only the file systems that should hold them matter.
+    # Of the paths asked for, only the file systems that should hold them, or be mounted below, matter.
+    places = {place for path in paths for place in (path, reals.get(shown(path), path))}
     wishes = [
         wish
         for wish in wishes
-        if "noauto" not in wish.options and (not paths or any(_below(path, wish.path) for path in paths))
+        if "noauto" not in wish.options
+        and (not paths or any(_below(place, wish.path) or _below(wish.path, place) for place in places))
     ]
     missing = _missing(run, table, wishes, seconds)
     names = {shown(wish.path) for wish in wishes}
@@ -282,16 +318,28 @@ def survey(
 
 
 def slope(samples: Sequence[Sequence[float]], span: float) -> float | Collecting:
-    """Return the slope of the straight line through samples (seconds, value) with the least squares of error.
-
-    COLLECTING until they cover a twelfth of the span: a line through a few minutes says nothing about a week.
+    """Return the growth per second of samples (seconds, value), oldest first: over the whole span or over its newer half,
+    whichever is smaller, so that what has ended soon counts no more. COLLECTING until they cover half the span.
     """
-    if len(samples) < 3 or samples[-1][0] - samples[0][0] < span / 12:
+    if len(samples) < 3 or samples[-1][0] - samples[0][0] < span / 2:
         return COLLECTING
-    middle = sum(at for at, _ in samples) / len(samples)
-    mean = sum(value for _, value in samples) / len(samples)
-    spread = sum((at - middle) ** 2 for at, _ in samples)
-    return sum((at - middle) * (value - mean) for at, value in samples) / spread
+    newer = [sample for sample in samples if samples[-1][0] - sample[0] <= span / 2]
+    return min(_usual_slope(samples), _usual_slope(newer if len(newer) > 2 else samples))
+
+
+def _usual_slope(samples: Sequence[Sequence[float]]) -> float:
+    """Return a slope that a single step, however high, does not move: an upgrade or a download is no growth that goes on.
+
+    Of the slopes between any two samples it has two fifths below it. (The median is Theil's and Sen's estimate; a step
+    in the middle lies between n/(2n-2) of all pairs, which is more than half of them, and from n = 5 on at most 3/5.)
+    """
+    slopes = sorted(
+        (value - earlier) / (at - before)
+        for number, (at, value) in enumerate(samples)
+        for before, earlier in samples[:number]
+        if at > before
+    )
+    return slopes[(len(slopes) - 1) * 2 // 5]
 
 
 def full_in(free: float, growth: float | Collecting) -> float | Collecting:
@@ -299,18 +347,6 @@ def full_in(free: float, growth: float | Collecting) -> float | Collecting:
     if isinstance(growth, Collecting):
         return growth
     return min(YEAR, free / growth) if growth > 0 else YEAR
-
-
-def _lines(run: Run, path: str) -> list[bytes]:
-    """Return the lines of a small file as bytes: names in it need not be UTF-8, and may hold any byte but the newline."""
-    try:
-        with open(run.path(path), "rb") as file:
-            data = file.read(LIMIT + 1)
-    except OSError as error:
-        raise Failed.of_os_error(path, f"read {path}", error) from None
-    if len(data) > LIMIT:
-        raise Failed(UNREADABLE, path, f"read {path}", f"larger than {LIMIT} bytes")
-    return [line for line in data.split(b"\n") if line]
 
 
 def _plain(field: bytes) -> str:
@@ -362,10 +398,17 @@ def _choose(run: Run, table: Sequence[Mount], types: Sequence[str], left_out: di
 
 
 def _holding(
-    run: Run, table: Sequence[Mount], paths: Sequence[str], seconds: float, reals: dict[str, str]
+    run: Run,
+    table: Sequence[Mount],
+    paths: Sequence[str],
+    types: Sequence[str],
+    left_out: dict[str, int],
+    seconds: float,
+    reals: dict[str, str],
 ) -> tuple[list[Mount], dict[str, Any], list[Failed]]:
-    """Find the mounts that hold `paths`: the mounts, the measurements by mount point, and what failed.
+    """Find the mounts that hold `paths`, and those below: the mounts, the measurements by mount point, and what failed.
 
+    A mount that holds one is of any type; of those below, only the interesting ones count (`types`, `left_out`).
     `reals` is filled: path -> path without symbolic links.
     """
     jobs = {
@@ -386,7 +429,21 @@ def _holding(
         elif mount.device not in chosen:
             chosen[mount.device] = mount
             answers[shown(mount.path)] = numbers
-    return sorted(chosen.values(), key=lambda mount: mount.path), answers, failures
+    # Swift's disks, or a volume driver's NFS exports: the directory's own file system says nothing about them.
+    inner = [
+        mount
+        for mount in table
+        if mount.device not in chosen and any(_below(mount.path, real) for real in reals.values())
+    ]
+    below = _choose(run, inner, types, left_out)
+    answers.update(_measure_all(run, below, seconds))
+    return sorted([*chosen.values(), *below], key=lambda mount: mount.path), answers, failures
+
+
+def _measure_all(run: Run, chosen: Sequence[Mount], seconds: float) -> dict[str, Any]:
+    """Return mount point -> what `_measure` says of it, or Failed."""
+    jobs = {shown(mount.path): (lambda mount=mount: _measure(run, mount.path)) for mount in chosen}
+    return child.each(run, jobs, tried=TRIED, seconds=seconds)
 
 
 def _real(run: Run, paths: Sequence[str], seconds: float, failures: list[Failed]) -> dict[str, str]:
@@ -404,7 +461,10 @@ def _real(run: Run, paths: Sequence[str], seconds: float, failures: list[Failed]
 def _realpath(run: Run, path: str) -> str:
     """Follow symbolic links; runs in a child. Raises OSError when the path does not exist."""
     place = os.path.realpath(_bytes(run.path(path)))
-    os.stat(place)
+    try:
+        os.stat(place)
+    except PermissionError as denied:
+        raise Failed.of_os_error(shown(path), "resolve the path", denied, CURE) from None
     real = place.decode("utf-8", "surrogateescape")
     return (real[len(run.root) :] or "/") if run.root and real.startswith(run.root) else real
 
@@ -415,6 +475,8 @@ def _measure(run: Run, path: str, mounted: bool = True) -> list[int]:
     try:
         os.stat(place)  # an XFS that was shut down answers statvfs, but not this
         room = os.statvfs(place)
+    except PermissionError as denied:
+        raise Failed.of_os_error(shown(path), TRIED, denied, CURE) from None
     except FileNotFoundError:
         if not mounted:
             raise
