@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import pwd
 import tempfile
+import time
 
 import pytest
 from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run
@@ -77,6 +78,64 @@ def test_each_step_is_named_when_it_fails(tmp_path, monkeypatch, name, step):
     monkeypatch.setattr(os, name, fail)
     answers = filesystem._trial(str(tmp_path), str(tmp_path), me())
     assert answers[:2] == [step, "No space left on device"]
+
+
+def test_what_trials_that_were_given_up_left_behind_is_removed_by_the_next_one(tmp_path, monkeypatch):
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: time.sleep(30)
+    )  # a disk that is slow, and lets itself be killed
+    for _ in range(3):
+        assert isinstance(trial(tmp_path, seconds=0.2), Failed)
+    assert len(os.listdir(tmp_path)) == 3
+    for name in os.listdir(tmp_path):
+        os.utime(tmp_path / name, (time.time() - 61,) * 2)
+    trial(tmp_path, seconds=0.2)
+    assert len(os.listdir(tmp_path)) == 1, "each trial removes the remains first, whatever comes of it"
+    monkeypatch.setattr(os, "fsync", real)
+    assert trial(tmp_path).error == ""
+    assert len(os.listdir(tmp_path)) == 1, "a file this young may belong to a trial that is under way"
+
+
+def test_only_our_own_old_remains_are_removed(tmp_path):
+    old = (time.time() - 3600,) * 2
+    (tmp_path / ".nephoscope-young").touch()
+    (tmp_path / ".nephoscope-directory").mkdir()
+    (tmp_path / ".nephoscope-large").write_bytes(b"x" * 4097)
+    (tmp_path / "another").touch()
+    os.symlink("another", tmp_path / ".nephoscope-link")
+    os.mkfifo(tmp_path / ".nephoscope-pipe")
+    kept = sorted(os.listdir(tmp_path))
+    (tmp_path / ".nephoscope-old").write_bytes(b"x" * 4096)
+    for name in os.listdir(tmp_path):
+        if name != ".nephoscope-young":
+            os.utime(tmp_path / name, old, follow_symlinks=False)
+    assert trial(tmp_path).error == ""
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_one_trial_removes_a_bounded_number_of_remains(tmp_path):
+    for number in range(130):
+        (tmp_path / f".nephoscope-{number}").touch()
+        os.utime(tmp_path / f".nephoscope-{number}", (0, 0))
+    trial(tmp_path)
+    assert len(os.listdir(tmp_path)) == 30
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make another account's file")
+def test_another_accounts_remains_are_its_own(tmp_path):
+    place = tmp_path / ".nephoscope-theirs"
+    place.touch()
+    os.utime(place, (0, 0))
+    os.chown(place, 65534, 65534)
+    trial(tmp_path)
+    assert place.exists()
+
+
+def test_a_directory_that_may_be_written_and_not_listed_is_tried_all_the_same(tmp_path):
+    place = tmp_path / "drop"
+    place.mkdir(mode=0o300)
+    assert trial(place).error == ""
 
 
 def test_an_unknown_account(tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run, child
 
 TRIED = "create, sync, read back and remove a file"
 SIZE = 4096  # bytes written: one page, one block
+PREFIX = ".nephoscope-"
+OLD = 60.0  # seconds after which no trial can still be using its file
+REMOVED, LOOKED = 100, 20_000  # remains that one trial removes, names that it looks at, at most
 
 
 class Trial(NamedTuple):
@@ -39,7 +43,7 @@ def write_trials(paths: Sequence[str], run: Run, *, user: str = "", seconds: flo
 
     user     the account that tries; "" is this process's own, or nobody when that is root, who may write anywhere
     seconds  the longest that one trial may take
-    A child that hangs in the kernel leaves one empty or 4 KiB file `.nephoscope-*` behind, if the disk comes back at all.
+    A child that was killed or hangs leaves one empty or 4 KiB file `.nephoscope-*` behind, which a later trial removes.
     """
     jobs = {path: (lambda path=path: _trial(run.path(path), path, user)) for path in paths}
     answers = child.each(run, jobs, tried=TRIED, seconds=seconds)
@@ -74,16 +78,42 @@ def _become(user: str, path: str) -> None:
         raise Failed(NOT_ALLOWED, path, f"become {user}", error.strerror or str(error), cure) from None
 
 
+def _sweep(place: str) -> None:
+    """Remove what trials of this account that were given up have left behind; runs in a child."""
+    from itertools import islice
+
+    directory = -1
+    try:
+        directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, LOOKED) if entry.name.startswith(PREFIX)]
+        removed = 0
+        for name in names:
+            status = os.lstat(name, dir_fd=directory)
+            ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_size <= SIZE
+            if ours and time.time() - status.st_mtime > OLD:
+                os.unlink(name, dir_fd=directory)
+                removed += 1
+                if removed == REMOVED:
+                    break
+    except OSError:
+        pass  # what is wrong with the directory is told by the trial
+    finally:
+        if directory >= 0:
+            os.close(directory)
+
+
 def _trial(place: str, path: str, user: str) -> list[object]:
     """Do all steps in `place`; runs in a child, returns the fields of Trial after the path."""
     import tempfile
 
     _become(user, path)
+    _sweep(place)
     data = os.urandom(SIZE)
     step, problem, name, descriptor = "create", "", "", -1
     begun = time.monotonic()
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".nephoscope-", dir=place)
+        descriptor, name = tempfile.mkstemp(prefix=PREFIX, dir=place)
         step = "write"
         written = os.write(descriptor, data)
         if written != SIZE:
