@@ -21,6 +21,8 @@ def test_good():
         Metric("growth_rate", 10.0, A),
         Metric("size", MIB, B),
         Metric("growth_rate", COLLECTING, B),
+        Metric("total", 4 * MIB),
+        Metric("over", 0),
         Finding(OK, "", f"2 console logs, {A} has the largest with 3 MiB"),
     ]
 
@@ -32,6 +34,23 @@ def test_an_empty_host():
 def test_instances_without_any_log_are_not_good_news():
     error = "3 instances and no console.log (serial console on TCP, or another place)"
     assert judged(Store(NOVA, 3, (), None)) == [Failed(ABSENT, NOVA, TRIED, error)]
+
+
+def test_a_log_that_is_no_file_is_told_and_not_taken_for_small():
+    store = Store(NOVA, 2, (Log(A, MIB, 0.0),), None, {"i-1": "a pipe"})
+    failed = Failed(ABSENT, "i-1", TRIED, "its console.log is a pipe: nobody knows its size")
+    assert judged(store)[0] == failed
+    assert judged(Store(NOVA, 1, (), None, {"i-1": "a pipe"})) == [failed]
+    error = "2 instances and no console.log (serial console on TCP, or another place)"
+    assert judged(Store(NOVA, 2, (), None, {"i-1": "a pipe"})) == [Failed(ABSENT, NOVA, TRIED, error), failed]
+
+
+def test_total_and_over_count_all_stores():
+    stores = [Store(path, 1, (Log(A, 51 * MIB, 0.0),), None) for path in (NOVA, "/srv")]
+    found = list(judge(Survey(stores, {}), CHECK.parse()))
+    assert Metric("total", 102 * MIB) in found
+    assert Metric("over", 2) in found
+    assert Metric("over", 0) in list(judge(Survey(stores, {}), CHECK.parse("--large", "51MiB")))
 
 
 def test_what_may_not_be_seen_stands_beside_what_is():
@@ -79,6 +98,45 @@ def test_growth_names_the_guest_before_its_log_is_large(root, minute, state):
     assert outcome.state == state, outcome.text
     if state:
         assert f"{B} growth" in outcome.reason
+
+
+def many(root, number, size):
+    for at in range(number):
+        place = root / NOVA[1:] / f"i-{at:08x}"
+        place.mkdir()
+        with open(place / "console.log", "wb") as file:
+            file.truncate(size)
+    return run(root, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "state", "bad"),
+    [
+        (20, 90 * MIB, WARNING, ("total 1.76 GiB", "over 20")),
+        (11, 51 * MIB, WARNING, ("over 11",)),
+        (10, 51 * MIB, OK, ()),
+        (30, 40 * MIB, WARNING, ("total 1.17 GiB",)),
+        (110, 99 * MIB, CRITICAL, ("total 10.6 GiB",)),
+        (100, MIB, OK, ()),
+    ],
+)
+def test_many_logs_of_which_none_is_large_by_itself(root, number, size, state, bad):
+    outcome = many(root, number, size)
+    assert outcome.state == state, outcome.text
+    assert all(text in outcome.line for text in bad), outcome.line
+    assert f"total={number * size}B;1073741824;10737418240" in outcome.perfdata
+
+
+def test_a_link_out_of_the_store_is_never_ok(root):
+    (root / NOVA[1:] / A / "console.log").symlink_to("/etc/passwd")
+    (root / NOVA[1:] / B / "console.log").touch()
+    outcome = CHECK.run(["--state-dir", str(root / "state")], root=str(root))
+    assert outcome.state == UNKNOWN
+    assert f"{A}: its console.log is a link to /etc/passwd" in outcome.line
+    (root / NOVA[1:] / B / "console.log").unlink()
+    outcome = CHECK.run(["--state-dir", str(root / "state")], root=str(root))
+    assert outcome.state == UNKNOWN
+    assert "holds no instances" not in outcome.text
 
 
 def test_neither_cloud_is_here(tmp_path):

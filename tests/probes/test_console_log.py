@@ -100,12 +100,46 @@ def test_damaged_state_begins_anew(nova, before):
     assert {one.growth for one in survey(nova, before=before).stores[0].logs} == {COLLECTING}
 
 
-def test_a_link_and_a_pipe_are_no_logs(nova):
-    for name in ("link", "pipe"):
-        (nova / console_log.NOVA[1:] / f"i-{name}").mkdir()
-    os.symlink("/etc/passwd", nova / console_log.NOVA[1:] / "i-link/console.log")
-    os.mkfifo(nova / console_log.NOVA[1:] / "i-pipe/console.log")
-    assert len(survey(nova).stores[0].logs) == 2
+def test_a_link_that_leaves_the_store_and_a_pipe_are_instances_whose_log_nobody_knows(nova):
+    store = nova / console_log.NOVA[1:]
+    for name in ("link", "gone", "pipe", "directory"):
+        (store / f"i-{name}").mkdir()
+    os.symlink("/etc/passwd", store / "i-link/console.log")
+    os.symlink(store / "nowhere", store / "i-gone/console.log")
+    os.mkfifo(store / "i-pipe/console.log")
+    (store / "i-directory/console.log").mkdir()
+    (seen,) = survey(nova).stores
+    assert [one.instance for one in seen.logs] == [B, A]
+    assert seen.instances == 6
+    assert seen.odd == {
+        "i-link": "a link to /etc/passwd",
+        "i-gone": f"a link to {store}/nowhere, which is not there",
+        "i-pipe": "a pipe",
+        "i-directory": "no file",
+    }
+
+
+def test_a_store_of_nothing_but_links_is_not_an_empty_one(tmp_path):
+    (tmp_path / "srv/i-1").mkdir(parents=True)
+    os.symlink("/etc/passwd", tmp_path / "srv/i-1/console.log")
+    (seen,) = survey(tmp_path, "/srv").stores
+    assert (seen.instances, seen.logs, seen.odd) == (1, (), {"i-1": "a link to /etc/passwd"})
+
+
+def test_a_link_within_the_store_is_followed_and_what_is_thrown_away_weighs_nothing(nova):
+    store = nova / console_log.NOVA[1:]
+    for name in ("link", "null"):
+        (store / f"i-{name}").mkdir()
+    (store / "_logs").mkdir()
+    (store / "_logs/1").write_bytes(b"x" * 12)
+    os.symlink("../_logs/1", store / "i-link/console.log")
+    os.symlink("/dev/null", store / "i-null/console.log")
+    # The store may itself be reached by a link.
+    os.symlink(store, nova / "instances")
+    for asked in (console_log.NOVA, "/instances"):
+        (seen,) = survey(nova, asked).stores
+        assert {one.instance: one.size for one in seen.logs[2:]} == {"i-link": 12, "i-null": 0}
+        assert seen.odd == {}
 
 
 def test_too_many_directories_are_refused(nova, monkeypatch):
@@ -147,8 +181,8 @@ def test_an_instance_that_may_not_be_entered_is_not_a_small_one(open_folder):
     with open(f"{open_folder}/i-open/console.log", "w") as file:
         file.write("x" * 7)
     os.mkdir(f"{open_folder}/i-shut", 0o000)
-    count, found, hidden = as_somebody(lambda: console_log._scan(open_folder, "/store"))
-    assert (count, found) == (1, {"i-open": 7})
+    count, found, hidden, odd = as_somebody(lambda: console_log._scan(open_folder, "/store"))
+    assert (count, found, odd) == (1, {"i-open": 7}, {})
     assert hidden[:2] == [NOT_ALLOWED, "/store"]
     assert hidden[3] == "1 of its directories may not be entered, i-shut for one"
 

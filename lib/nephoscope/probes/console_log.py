@@ -37,12 +37,14 @@ class Store(NamedTuple):
     instances  how many instance directories there are, with or without a log
     logs       largest first
     hidden     Failed when some of its directories may not be entered, else None
+    odd        instance -> what its console.log is instead of a file in the store ("a pipe", "a link to /srv/x")
     """
 
     path: str
     instances: int
     logs: Sequence[Log]
     hidden: Failed | None
+    odd: Mapping[str, str] = {}
 
 
 class Survey(NamedTuple):
@@ -85,11 +87,11 @@ def survey(run: Run, paths: Sequence[str] = (), *, seconds: float = 5.0) -> Surv
             if sizes:
                 kept[path] = [at, sizes]
             continue
-        count, found, hidden = answer
+        count, found, hidden, odd = answer
         logs = [Log(name, size, _growth(sizes.get(name), size, now - at)) for name, size in found.items()]
         logs.sort(key=lambda log: (-log.size, log.instance))
         failed = Failed(*hidden) if hidden else None
-        stores.append(Store(path, count, tuple(logs), failed))
+        stores.append(Store(path, count, tuple(logs), failed, odd))
         kept[path] = [at, sizes] if sizes and now - at < LEAST else [now, found]
     return Survey(tuple(stores), kept)
 
@@ -113,8 +115,11 @@ def _before(kept: Any, now: float) -> tuple[float, dict[str, float]]:
 
 
 def _scan(place: str, path: str) -> list[object]:
-    """Return the number of instances, instance -> bytes, and the words of a Failed or None; runs in a child."""
+    """Return the number of instances, instance -> bytes, the words of a Failed or None, and instance -> what its
+    console.log is instead of a file; runs in a child.
+    """
     found: dict[str, int] = {}
+    odd: dict[str, str] = {}
     denied: list[str] = []
     looked = silent = 0
     layers = [(place, 0)]
@@ -140,9 +145,11 @@ def _scan(place: str, path: str) -> list[object]:
             if name.startswith(ASIDE):
                 continue
             try:
-                status = os.lstat(f"{directory}/{name}/{NAME}")
-                if stat.S_ISREG(status.st_mode):
-                    found[_shown(name)] = status.st_size
+                size, kind = _look(f"{directory}/{name}/{NAME}", place)
+                if kind:
+                    odd[_shown(name)] = kind
+                else:
+                    found[_shown(name)] = size
             except FileNotFoundError:
                 if _is_instance(name):
                     silent += 1
@@ -160,7 +167,29 @@ def _scan(place: str, path: str) -> list[object]:
             text,
             "the right to enter them (their group, or a default ACL on the store)",
         ]
-    return [len(found) + silent, found, hidden]
+    return [len(found) + len(odd) + silent, found, hidden, odd]
+
+
+def _look(path: str, store: str) -> tuple[int, str]:
+    """Return the bytes of a log and "", or 0 and what it is instead of a file in the store.
+
+    A link counts where it leads to within the store; what goes to /dev/null weighs nothing. Raises FileNotFoundError when
+    there is nothing, PermissionError when it may not be seen.
+    """
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        target = os.path.realpath(path)
+        if target == os.devnull:
+            return 0, ""
+        if not target.startswith(os.path.realpath(store) + "/"):
+            return 0, f"a link to {_shown(target)}"
+        try:
+            status = os.lstat(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, f"a link to {_shown(target)}, which is not there"
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size, ""
+    return 0, "a pipe" if stat.S_ISFIFO(status.st_mode) else "no file"
 
 
 def _is_instance(name: str) -> bool:
