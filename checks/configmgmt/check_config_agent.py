@@ -9,6 +9,7 @@ comes with every Ansible, when it has left a result or something starts it.
   Salt 1 h; ansible-pull, which has none, 1 h), or from --interval. Limits in seconds go to `age`, and are not set.
 * A run that did not do its work (no catalogue, an exception, a play that stopped, the failsafe policy) is CRITICAL. One that
   did it with failures is WARNING, and CRITICAL when more than 5 % failed.
+* A run that did not do it on purpose (noop, test=True) or at all (CFEngine: policy updates alone are on record) is WARNING.
 * A disabled agent is WARNING with the reason that was given, CRITICAL after 24 h; its age is no fault meanwhile. A lock that
   nobody holds any more, or that is held for more than 1 h, is WARNING.
 * Changes in 5 successive runs are WARNING: such a node never gets where it should be.

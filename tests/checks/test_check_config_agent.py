@@ -10,7 +10,7 @@ from nephoscope.checks.configmgmt.check_config_agent import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.config_agent import Agent, Disabled, LastRun, Lock, keep
 
-from tests.probes.test_puppet import FAILED, NO_CATALOGUE, UNCHANGED
+from tests.probes.test_puppet import FAILED, NO_CATALOGUE, NOOP, UNCHANGED
 from tests.probes.unprivileged import as_nobody
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
@@ -164,6 +164,7 @@ def test_a_host_that_is_well(host: Host) -> None:
         (UNCHANGED, 3700, WARNING, "puppet intervals 2.06"),
         (UNCHANGED, 22000, CRITICAL, "puppet intervals 12.2"),
         (FAILED, 600, CRITICAL, "puppet failed share 12.5 %"),
+        (NOOP, 600, WARNING, "puppet last run: ran in noop: 1 resources are out of sync"),
         (FAILED.replace("total: 8", "total: 80"), 600, WARNING, "puppet failed 1"),
         (NO_CATALOGUE, 600, CRITICAL, "it got no catalogue"),
         ("<html>", 600, UNKNOWN, "it has neither a time nor a version section"),
@@ -217,6 +218,15 @@ def test_all_that_are_installed_are_looked_at_and_excluded_ones_are_not(host: Ho
     outcome = host.check()
     assert (outcome.state, "cfengine has never run" in outcome.reason) == (CRITICAL, True)
     assert host.check("--exclude", "cfengine").state == OK
+
+
+def test_a_cfengine_that_only_updates_its_policy_gets_worse_and_not_well(host: Host) -> None:
+    update = "{0},{0}: Outcome of version CFEngine update.cf 3.21.0 (agent-0): Promises observed to be kept 100.00%, Promises repaired 0.00%, Promises not repaired 0.00%\n"
+    host.write("var/cfengine/promise_summary.log", update.format(host.at - 4000) + update.format(host.at + 500))
+    outcome = host.check("--agent", "cfengine", "--elsewhere")
+    assert outcome.state == CRITICAL
+    assert "cfengine intervals 15.3 is above 12" in outcome.reason
+    assert "no run of promises.cf" in outcome.reason
 
 
 def test_a_wrapper_in_cron_is_found_by_its_name(host: Host) -> None:

@@ -98,6 +98,15 @@ def test_puppet_that_changes_something_and_then_has_nothing_to_do(puppet: Puppet
     assert puppet.metrics(second)["changed_runs"] == "0"
 
 
+def test_puppet_in_noop_is_not_well(puppet: Puppet) -> None:
+    manifest = str(puppet.write("site.pp", f"file {{ '{puppet.folder}/made': content => 'x' }}"))
+    assert puppet("apply", "--noop", manifest) == 0
+    outcome = puppet.check()
+    assert outcome.state == WARNING
+    assert "puppet last run: ran in noop: 1 resources are out of sync" in outcome.line
+    assert not (puppet.folder / "made").exists()
+
+
 def test_a_manifest_that_does_not_compile_is_only_told_by_the_age(puppet: Puppet) -> None:
     assert puppet.apply("notify { 'x': }") == 2
     assert puppet.apply("file { broken") == 1

@@ -63,6 +63,18 @@ def test_the_policy_counts_and_a_failed_update_is_not_hidden_by_it() -> None:
     assert cfengine.outcome(old + policy).note == ""
 
 
+def test_updates_alone_are_no_run_of_the_policy() -> None:
+    """The last run of promises.cf has scrolled out of what is read of the log: it is older than all that is on record."""
+    first = line("100.00", "0.00", "0.00", "CFEngine update.cf 3.21.0", at=1795260000)
+    reason = "since then only policy updates are on record, and no run of promises.cf"
+    expected = LastRun(datetime.fromtimestamp(1795260000, timezone.utc), "empty", reason=reason)
+    assert cfengine.outcome(first + line("100.00", "0.00", "0.00", "CFEngine update.cf 3.21.0")) == expected
+    failed = line("50.00", "0.00", "50.00", "CFEngine update.cf 3.21.0")
+    note = "its policy update failed: 50 % of the promises were not repaired"
+    assert cfengine.outcome(first + failed) == expected._replace(note=note)
+    assert cfengine.outcome(line("0.00", "0.00", "100.00", "x Promises.cf", at=1) + first).status == "failed"
+
+
 def test_a_run_without_a_version_after_runs_with_one_is_the_failsafe_policy() -> None:
     policy = line("100.00", "0.00", "0.00", "CFEngine Promises.cf 3.21.0")
     failsafe = line("80.77", "0.00", "19.23")  # as cf-agent 3.21.0 left it after a syntax error in its policy

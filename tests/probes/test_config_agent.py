@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run, child
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, child, files
 from nephoscope.probes import config_agent, scheduled
 from nephoscope.probes.config_agent import Agent, LastRun
 from nephoscope.probes.scheduled import Schedule
@@ -55,11 +57,74 @@ def test_nothing_found_is_only_nothing_when_all_was_seen(
     unstarted: str,
     failures: tuple[Failed, ...],
 ) -> None:
-    monkeypatch.setattr(scheduled, "look", lambda run, is_daemon, starts: schedule)
+    monkeypatch.setattr(scheduled, "look", lambda run, is_daemon, starts, scan: schedule)
     found = agent(tmp_path)
     assert (found.started, found.unstarted, found.failures) == (started, unstarted, failures)
     found = agent(tmp_path, schedules=False)
     assert (found.started, found.unstarted, found.failures) == ((), "", ())
+
+
+@pytest.fixture
+def readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[tuple[int, str]]]:
+    """Which process has read the command lines: pid and path. That of 813 is stuck, and so is who reads it."""
+    real = files.text
+    log = tmp_path / "readers"
+    log.write_text("")
+
+    def text(run: Run, path: str, **words: Any) -> str:
+        if path.endswith("/cmdline"):
+            with open(log, "a") as lines:
+                lines.write(f"{os.getpid()} {path}\n")
+        if path == "/proc/813/cmdline":
+            time.sleep(60)
+        return real(run, path, **words)
+
+    monkeypatch.setattr(files, "text", text)
+    return lambda: [(int(line.split()[0]), line.split()[1]) for line in log.read_text().splitlines()]
+
+
+def host(tmp_path: Path, *pids: int) -> str:
+    for path in ("usr/bin/puppet", "usr/bin/cf-agent", "usr/bin/ansible-pull", "var/cache/puppet/state/state.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    for pid in pids:
+        (tmp_path / f"proc/{pid}").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/cmdline").write_text("puppet\0agent\0")
+        (tmp_path / f"proc/{pid}/status").write_text(f"NSpid:\t{pid}\n")
+    return str(tmp_path)
+
+
+def test_command_lines_are_read_once_for_all_agents_and_never_by_the_check_itself(
+    tmp_path: Path, readers: Callable[[], list[tuple[int, str]]]
+) -> None:
+    run = Run(root=host(tmp_path, 1, 812))
+    (tmp_path / "var/cache/puppet/state/agent_catalog_run.lock").write_text("812")
+    puppet, cfengine = config_agent.look(run)
+    assert (puppet.started, cfengine.unstarted) == (("daemon, pid 1", "daemon, pid 812"), NOTHING)
+    assert puppet.lock is not None
+    assert puppet.lock.alive
+    paths = [path for _, path in readers()]
+    # The one of the lock is asked for by itself.
+    assert sorted(paths) == ["/proc/1/cmdline", "/proc/812/cmdline", "/proc/812/cmdline"]
+    assert os.getpid() not in {pid for pid, _ in readers()}
+
+
+def test_a_process_that_is_stuck_hangs_no_check(tmp_path: Path, readers: Callable[[], list[tuple[int, str]]]) -> None:
+    run = Run(1.0, root=host(tmp_path, 1, 813))
+    for agent in config_agent.look(run):
+        assert (agent.started, agent.unstarted) == ((), "")
+        assert [(failed.kind, failed.tried) for failed in agent.failures] == [(UNREACHABLE, "list the processes")]
+    assert [path for _, path in readers()] == ["/proc/1/cmdline", "/proc/813/cmdline"]
+
+
+def test_the_lock_of_a_process_that_is_stuck_is_not_stale(
+    tmp_path: Path, readers: Callable[[], list[tuple[int, str]]]
+) -> None:
+    root = host(tmp_path, 1, 813)
+    (tmp_path / "var/cache/puppet/state/agent_catalog_run.lock").write_text("813")
+    (found,) = config_agent.look(Run(1.0, root=root), ("puppet",), schedules=False)
+    assert found.lock is None
+    assert [(failed.kind, failed.tried) for failed in found.failures] == [(UNREACHABLE, "read its command line")]
 
 
 def test_a_run_that_is_yet_to_come_has_no_age(tmp_path: Path) -> None:
@@ -177,3 +242,7 @@ def test_a_place_is_name_and_absolute_path(text: str) -> None:
 @pytest.mark.parametrize("status", ["ok", "changed", "failed", "aborted", "empty", "skipped"])
 def test_every_status_has_words(status: str) -> None:
     assert "in the run of 2026-11-21 11:53 UTC: x" in LastRun(AT, status, reason="x").words
+
+
+def test_a_run_that_left_things_out_of_sync_had_something_to_do() -> None:
+    assert LastRun(AT, "ok", out_of_sync=14).words == "changed nothing in the run of 2026-11-21 11:53 UTC"

@@ -45,6 +45,14 @@ UNCHANGED = (
     CHANGED.replace("changed: 1", "changed: 0").replace("out_of_sync: 1", "out_of_sync: 0").replace("l: 1\n", "l: 0\n")
 )
 FAILED = UNCHANGED.replace("  failed: 0", "  failed: 1").replace("failure: 0", "failure: 1")
+# The same with --noop; a file that noop leaves alone beside one that is made.
+NOOP = CHANGED.replace("changed: 1", "changed: 0").replace(
+    "changes:\n  total: 1\nevents:\n  failure: 0\n  success: 1\n",
+    "changes:\n  total: 0\nevents:\n  failure: 0\n  noop: 1\n  success: 0\n",
+)
+PARTLY = CHANGED.replace("out_of_sync: 1", "out_of_sync: 2").replace(
+    "  success: 1\n  total: 1", "  noop: 1\n  success: 1\n  total: 2"
+)
 # Puppet 7.23, `puppet agent --onetime` when the server refused the connection: every count is there, and 0.
 NO_CATALOGUE = UNCHANGED.replace("config: 1795262029", "config:").replace("total: 8", "total: 0")
 # Puppet 3 to 5 in the same case: no counts at all.
@@ -81,6 +89,11 @@ cached_catalog_status: on_failure
         (UNCHANGED, LastRun(AT, "ok", 0, 0, 0, 0.0, 0.006784765)),
         (FAILED, LastRun(AT, "failed", 1, 0, 0, 12.5, 0.006784765)),
         (FAILED.replace("to_restart: 0", "to_restart: 1"), LastRun(AT, "failed", 2, 0, 0, 25.0, 0.006784765)),
+        (NOOP, LastRun(AT, "ok", 0, 0, 1, 0.0, 0.006784765, "", "ran in noop: 1 resources are out of sync")),
+        (
+            PARTLY,
+            LastRun(AT, "changed", 0, 1, 2, 0.0, 0.006784765, "", "did some of it in noop: 1 changes were left undone"),
+        ),
         (NO_CATALOGUE, LastRun(AT, "aborted", seconds=0.006784765, reason="it got no catalogue")),
         (OLD_FLAT, LastRun(datetime.fromtimestamp(7, timezone.utc), "aborted", reason="it got no catalogue")),
     ],
@@ -134,6 +147,8 @@ def test_the_report_adds_reason_and_cached_catalogue(tree: Path) -> None:
     (tree / "var/cache/puppet/state/last_run_report.yaml").write_text(REPORT)
     assert look(tree).last.note == "it used the cached catalogue, because it got no new one"
     assert look(tree).last.reason == ""
+    (tree / "var/cache/puppet/public/last_run_summary.yaml").write_text(NOOP)
+    assert look(tree).last.note.startswith("ran in noop: 1 resources are out of sync; it used the cached catalogue")
     (tree / "var/cache/puppet/public/last_run_summary.yaml").write_text(NO_CATALOGUE)
     assert look(tree).last.reason == (
         "it got no catalogue: Request to https://127.0.0.1:9/puppet/v3 failed Wrapped exception: Failed to open TCP connection"

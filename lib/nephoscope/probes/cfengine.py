@@ -65,25 +65,29 @@ def look(run: Run, directory: str, results: Sequence[str]) -> Found:
 def outcome(text: str) -> LastRun:
     """Return the last run from the end of a promise_summary.log.
 
-    A run of cf-execd is two: update.cf and promises.cf, each with its own line. The latter counts, unless an update alone
-    is on record; a failed update is not hidden by it, for the last of each is looked at.
+    A run of cf-execd is two: update.cf and promises.cf, each with its own line. The latter counts; a failed update is not
+    hidden by it, for the last of each is looked at. Where updates alone are on record, the host's own policy has not run for
+    as long at least: that is a run that did nothing, as old as the first of them.
     Raises Failed(UNREADABLE) when no line is a summary.
     """
-    update = policy = None
+    first = update = policy = None
     named = False
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
         if not match:
             continue
         if "update" in (match[3] or "").lower():
-            update = match
+            first, update = first or match, match
         else:
             named = named or match[3] not in (None, UNNAMED)
             policy = match
-    newest = policy or update
-    if newest is None:
+    if policy is not None:
+        last = _run(policy)
+    elif first is not None:
+        reason = "since then only policy updates are on record, and no run of promises.cf"
+        last = LastRun(config_agent.utc(int(first[2])), "empty", reason=reason)
+    else:
         raise Failed(UNREADABLE, "cfengine", "read promise_summary.log", "no line of it is a summary of a run")
-    last = _run(newest)
     if policy is not None and named and policy[3] == UNNAMED:
         # Policies before it named their version, and the built-in failsafe policy has none; nor has what one tries by hand.
         if last.status == "failed":
@@ -92,9 +96,9 @@ def outcome(text: str) -> LastRun:
             )
         else:
             last = last._replace(note="it ran a policy without a version: the built-in failsafe policy, or one by hand")
-    elif policy is not None and update is not None:
+    elif update is not None:
         other = _run(update)
-        if other.status == "failed" and int(update[1]) >= int(policy[1]) - 900:
+        if other.status == "failed" and (policy is None or int(update[1]) >= int(policy[1]) - 900):
             last = last._replace(note=f"its policy update failed: {other.reason}")
     return last
 

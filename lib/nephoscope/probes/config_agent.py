@@ -10,11 +10,13 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from nephoscope.probes import scheduled
 
 NAMES = ("puppet", "cfengine", "chef", "salt", "ansible-pull")
 TAIL = 262144  # bytes read of a file's end; a fixed number, because sudoers lines name it
@@ -59,7 +61,7 @@ class LastRun(NamedTuple):
     def words(self) -> str:
         """What the run came to, with its time and the reason, to be read after the agent's name."""
         said = {
-            "ok": "had nothing to do",
+            "ok": "changed nothing" if self.out_of_sync else "had nothing to do",
             "changed": "made changes",
             "failed": "had failures",
             "aborted": "did not do its work",
@@ -163,7 +165,10 @@ def look(
     schedules    False: do not look for what starts it
     Raises Failed(ABSENT) when no agent is named and none is installed.
     """
+    from nephoscope.probes import scheduled
+
     found = []
+    scan = scheduled.Scan(run)
     for name in agents or NAMES:
         if not run.wants(name):
             continue
@@ -171,8 +176,8 @@ def look(
         directory = "".join([path for of, path in directories if of == name][-1:])
         given = tuple(path for of, path in results if of == name)
         try:
-            if directory or given or _installed(run, name, bool(agents)):
-                found.append(_agent(run, name, directory, given, wrappers, schedules))
+            if directory or given or _installed(run, name, bool(agents), scan):
+                found.append(_agent(run, name, directory, given, wrappers, scan if schedules else None))
             elif agents:
                 raise Failed(ABSENT, name, f"look for {' or '.join(module(name).PROGRAMS)}", f"{name} is not installed")
         except Failed as failed:
@@ -203,7 +208,7 @@ def module(name: str) -> Any:
     return found
 
 
-def _installed(run: Run, name: str, named: bool) -> bool:
+def _installed(run: Run, name: str, named: bool, scan: scheduled.Scan) -> bool:
     """Return whether an agent is here: its program, or what a run leaves. Raises Failed(NOT_ALLOWED) when that is hidden.
 
     ansible-pull comes with every Ansible: unless it is `named`, the program counts only where something starts it.
@@ -217,12 +222,17 @@ def _installed(run: Run, name: str, named: bool) -> bool:
         return True
     from nephoscope.probes import scheduled
 
-    schedule = scheduled.look(run, agent.is_daemon, agent.starts)
+    schedule = scheduled.look(run, agent.is_daemon, agent.starts, scan)
     return bool(schedule.found or schedule.idle)
 
 
 def _agent(
-    run: Run, name: str, directory: str, results: Sequence[str], wrappers: Sequence[str], schedules: bool
+    run: Run,
+    name: str,
+    directory: str,
+    results: Sequence[str],
+    wrappers: Sequence[str],
+    scan: scheduled.Scan | None,
 ) -> Agent:
     agent = module(name)
     told: Found = agent.look(run, directory, results)
@@ -241,13 +251,13 @@ def _agent(
         failures.append(Failed(UNREADABLE, name, "look at the last run", "its first run is under way"))
     started: tuple[str, ...] = ()
     unstarted = ""
-    if schedules:
+    if scan:
         from nephoscope.probes import scheduled
 
         def starts(words: Sequence[str]) -> bool:
             return agent.starts(words) or any(word in wrappers for word in words)
 
-        schedule = scheduled.look(run, agent.is_daemon, starts)
+        schedule = scheduled.look(run, agent.is_daemon, starts, scan)
         started = schedule.found
         if not started:
             failures += schedule.unseen
@@ -353,13 +363,19 @@ def document(run: Run, path: str, of: str, limit: int = 32 << 20) -> Any:
 
 
 def process_is(run: Run, pid: int, word: str) -> bool:
-    """Return whether a process lives and its command line names `word` (a pid may have gone to another program)."""
-    from nephoscope.base import files
+    """Return whether a process lives and its command line names `word` (a pid may have gone to another program).
 
-    try:
-        return word in files.text(run, f"/proc/{pid}/cmdline")
-    except Failed:
-        return False
+    Raises Failed(UNREACHABLE): the kernel does not answer for it; it is stuck, and not gone.
+    """
+    from nephoscope.base import child, files
+
+    of = f"process {pid}"
+    answer = child.each(
+        run, {of: lambda: word in files.text(run, f"/proc/{pid}/cmdline")}, tried="read its command line"
+    )[of]
+    if isinstance(answer, Failed) and answer.kind in (UNREACHABLE, LATE):
+        raise answer
+    return answer is True
 
 
 def first_line(text: str, limit: int = 160) -> str:

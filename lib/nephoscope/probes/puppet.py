@@ -5,6 +5,7 @@ Sources: Puppet 7.23 (Debian 12) by real runs, its lib/puppet/defaults.rb and li
 `resources` of older ones from Puppet 3 to 5. What was seen:
 * A catalogue that could not be had leaves a summary whose counts are all 0 (Puppet 7) or which has no counts (older).
 * `puppet apply` of a manifest with a syntax error leaves the summary of the run before untouched: only its age tells.
+* A run in noop (noop = true, --noop) changes nothing and counts no failure: resources out of sync and events.noop tell it.
 * An agent that fell back to its cached catalogue leaves a summary that looks well; only the report says on_failure.
 * Summary and report are 0640 of the user that ran the agent: root:root where nothing else is configured.
 """
@@ -137,14 +138,22 @@ def summary(text: str, modified: float) -> LastRun:
     failed = int((_number(resources, "failed") or 0) + (_number(resources, "failed_to_restart") or 0))
     # `changed` of resources misses what failed half-way; `changes` counts every property.
     changed = int(max(_number(resources, "changed") or 0, _number(found.get("changes", {}), "total") or 0))
+    out_of_sync = int(_number(resources, "out_of_sync") or 0)
+    noop = int(_number(found["events"], "noop") or 0)
+    note = ""
+    if noop and not changed and not failed:
+        note = f"ran in noop: {out_of_sync} resources are out of sync"
+    elif noop:
+        note = f"did some of it in noop: {noop} changes were left undone"
     return LastRun(
         at,
         "failed" if failed else "changed" if changed else "ok",
         failed,
         changed,
-        int(_number(resources, "out_of_sync") or 0),
+        out_of_sync,
         round(100 * failed / max(total, failed), 2),
         seconds,
+        note=note,
     )
 
 
@@ -175,7 +184,8 @@ def _with_report(run: Run, last: LastRun, at: float, path: str) -> LastRun:
         if said:
             last = last._replace(reason=f"{last.reason}: {said}" if last.reason else said)
     if re.search(r"^cached_catalog_status: ['\"]?on_failure", text, re.MULTILINE):
-        last = last._replace(note="it used the cached catalogue, because it got no new one")
+        note = "it used the cached catalogue, because it got no new one"
+        last = last._replace(note=f"{last.note}; {note}" if last.note else note)
     return last
 
 

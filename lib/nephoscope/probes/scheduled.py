@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run, files
+from nephoscope.base.child import each
 
 UNITS = (
     "/etc/systemd/system",
@@ -44,8 +45,32 @@ class Schedule(NamedTuple):
     unseen: tuple[Failed, ...] = ()
 
 
+class Scan:
+    """The processes of this host, listed when they are first asked for, and once for all that ask in a run."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._found: list[Process] | Failed | None = None
+
+    def processes(self) -> list[Process]:
+        """Return the processes; look at `ours` for those of containers.
+
+        The command line of a process that is stuck may block in the kernel (it takes the lock of its memory): a child reads.
+        Raises Failed: not-allowed when /proc hides other users' processes (mount option hidepid), unreachable, late.
+        """
+        if self._found is None:
+            tried = "list the processes"
+            answer = each(self.run, {"/proc": lambda: processes(self.run)}, tried=tried)["/proc"]
+            if not isinstance(answer, Failed):
+                answer = [Process(pid, tuple(argv)) for pid, argv in answer]
+            self._found = answer
+        if isinstance(self._found, Failed):
+            raise self._found
+        return self._found
+
+
 def processes(run: Run) -> list[Process]:
-    """Return the processes of this host, without those of its containers (their NSpid has several numbers).
+    """Return the processes of this host, those of its containers included. May block: runs in the child.
 
     Raises Failed(NOT_ALLOWED) when /proc hides other users' processes (mount option hidepid).
     """
@@ -88,18 +113,24 @@ def words(line: str) -> list[str]:
     return [word.rsplit("/", 1)[-1] for word in re.split(r"[\s;&|()'\"`]+", line) if word]
 
 
-def look(run: Run, is_daemon: Callable[[Sequence[str]], bool], starts: Callable[[Sequence[str]], bool]) -> Schedule:
+def look(
+    run: Run,
+    is_daemon: Callable[[Sequence[str]], bool],
+    starts: Callable[[Sequence[str]], bool],
+    scan: Scan | None = None,
+) -> Schedule:
     """Return what starts a program.
 
     is_daemon  tells from a process's argument list whether it is the program's daemon
     starts     tells from the words of a command line (see `words`) whether it starts the program
+    scan       the processes, where several programs are looked for
     Places that may not be read are in `unseen`; nothing is raised.
     """
     found: list[str] = []
     idle: list[str] = []
     unseen: list[Failed] = []
     try:
-        running = processes(run)
+        running = (scan or Scan(run)).processes()
     except Failed as failed:
         running = None
         unseen.append(failed)
