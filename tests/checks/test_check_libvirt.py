@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import tempfile
+import threading
+import time
 
 import pytest
-from nephoscope.base import UNREACHABLE, Failed
+from nephoscope.base import UNREACHABLE, Clock, Failed
 from nephoscope.checks.node.check_libvirt import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.libvirt import OFF, Chain, Guest, Guests, Kvm
@@ -16,7 +21,7 @@ def found(chain, *argv):
     return list(judge(chain, CHECK.parse(*argv)))
 
 
-def counts(running=0, paused=0, io_error=0, passing=0, shutoff=0, crashed=0):
+def counts(running=0, paused=0, io_error=0, passing=0, shutoff=0, crashed=0, ages=()):
     return [
         Metric("running", running),
         Metric("paused", paused),
@@ -24,6 +29,7 @@ def counts(running=0, paused=0, io_error=0, passing=0, shutoff=0, crashed=0):
         Metric("passing", passing),
         Metric("shutoff", shutoff),
         Metric("crashed", crashed),
+        *(ages or [Metric("passing_age", 0.0)]),
     ]
 
 
@@ -33,6 +39,9 @@ def test_green():
         Finding(OK, "bus", "answers"),
         Finding(OK, "kvm", "ready"),
         Metric("answer", 0.08),
+        Finding(OK, "a", "running"),
+        Finding(OK, "b", "running"),
+        Finding(OK, "c", "shutoff (shutdown)"),
         *counts(running=2, shutoff=1),
     ]
 
@@ -60,29 +69,29 @@ def test_kvm(kvm, finding):
     assert found(Chain(kvm=kvm), "--mode", "kvm") == [finding]
 
 
-@pytest.mark.parametrize(
-    "guest, kind",
-    [
-        (Guest("g", "paused", "snapshot"), "passing"),
-        (Guest("g", "paused", "migration"), "passing"),
-        (Guest("g", "shutting down", ""), "passing"),
-        (Guest("g", "shutoff", "saved"), "shutoff"),
-    ],
-)
-def test_guests_that_are_only_counted(guest, kind):
-    assert found(Chain(guests=Guests(0.1, (guest,))), "--mode", "guests") == counts(**{kind: 1})
+def test_guests_that_pass_have_an_age():
+    guests = (Guest("g", "paused", "migration"), Guest("h", "shutting down", ""))
+    chain = Chain(guests=Guests(0.1, guests, {"h": 0.0, "g": 901.0}))
+    assert found(chain, "--mode", "guests") == [
+        Finding(OK, "g", "paused (migration)"),
+        Finding(OK, "h", "shutting down"),
+        *counts(passing=2, ages=[Metric("passing_age", 901.0, of="g"), Metric("passing_age", 0.0, of="h")]),
+    ]
 
 
 @pytest.mark.parametrize(
     "guest, text, kind",
     [
+        (Guest("g", "paused", "snapshot"), "paused (snapshot)", "passing"),
+        (Guest("g", "shutoff", "saved"), "shutoff (saved)", "shutoff"),
+        (Guest("g", "paused", "from-snapshot"), "paused (from-snapshot)", "paused"),
         (Guest("g", "paused", "user"), "paused (user)", "paused"),
         (Guest("g", "paused", "watchdog"), "paused (watchdog)", "paused"),
         (Guest("g", "paused", "unknown 99"), "paused (unknown 99)", "paused"),
-        (Guest("g", "asleep", ""), "asleep (no reason)", "paused"),
+        (Guest("g", "asleep", ""), "asleep", "paused"),
         (Guest("g", "paused", "crashed"), "paused (crashed)", "crashed"),
         (Guest("g", "shutoff", "crashed"), "shutoff (crashed)", "crashed"),
-        (Guest("g", "crashed", ""), "crashed (no reason)", "crashed"),
+        (Guest("g", "crashed", ""), "crashed", "crashed"),
     ],
 )
 def test_guests_that_are_named(guest, text, kind):
@@ -90,11 +99,12 @@ def test_guests_that_are_named(guest, text, kind):
     assert found(Chain(guests=Guests(0.1, (guest,))), "--mode", "guests") == expected
 
 
-def test_io_errors_are_named_on_one_line():
-    guests = tuple(Guest(f"g{n}", "paused", "io-error") for n in range(7))
+def test_each_guest_with_an_io_error_is_a_finding_of_its_own():
+    guests = tuple(Guest(f"g{n}", "paused", "io-error") for n in range(2))
     assert found(Chain(guests=Guests(0.1, guests)), "--mode", "guests") == [
-        Finding(CRITICAL, "", "paused on an I/O error: g0, g1, g2, g3, g4 and 2 more"),
-        *counts(io_error=7),
+        Finding(CRITICAL, "g0", "is paused on an I/O error"),
+        Finding(CRITICAL, "g1", "is paused on an I/O error"),
+        *counts(io_error=2),
     ]
 
 
@@ -111,17 +121,18 @@ def check(tmp_path, monkeypatch):
     """Return a run of the modes libvirt and guests, with a script for virsh."""
     monkeypatch.setattr("nephoscope.base.child.PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    def run(script, *argv):
+    def run(script, *argv, shift=0.0):
         program = tmp_path / "virsh"
         program.write_text(f"#!/bin/sh\n{script}\n")
         os.chmod(program, 0o755)
-        return CHECK.run(["--state-dir", str(tmp_path / "state"), "--mode", "libvirt", "--mode", "guests", *argv])
+        words = ["--state-dir", str(tmp_path / "state"), "--mode", "libvirt", "--mode", "guests", *argv]
+        return CHECK.run(words, clock=Clock(shift=shift))
 
     return run
 
 
-def guest(state, reason=0):
-    return f"echo \"Domain: 'a'\"; echo '  state.state={state}'; echo '  state.reason={reason}'"
+def guest(state, reason=0, name="a"):
+    return f"echo \"Domain: '{name}'\"; echo '  state.state={state}'; echo '  state.reason={reason}'"
 
 
 def test_states(check):
@@ -132,6 +143,77 @@ def test_states(check):
     assert check(guest(9)).state == UNKNOWN
     assert check("exit 0").state == OK  # a hypervisor without guests
     assert check(guest(1), "-w", "0").reason.startswith("answer ")
+
+
+def test_what_should_pass_and_does_not(check):
+    """A migration that hangs; libvirt that is silent in between makes it no younger, its end does."""
+    migrating = guest(3, 2)
+    first = check(migrating)
+    assert (first.state, "passing_age=0s;900;3600" in first.perfdata) == (OK, True)
+    assert check(migrating, shift=890).state == OK
+    assert check("exit 1", shift=900).state == UNKNOWN
+    late = check(migrating, shift=960)
+    assert (late.state, late.reason) == (WARNING, "a passing age 16 min is above 15 min")
+    assert check(guest(4), shift=3700).state == CRITICAL
+    assert check(guest(1), shift=3760).state == OK
+    assert check(migrating, shift=3800).state == OK
+    assert check(guest(3, 7), "--state-id", "x").state == WARNING  # from-snapshot: paused until somebody resumes it
+
+
+def test_a_limit_on_the_age_while_no_guest_passes(check):
+    assert check(guest(1), "-w", "passing_age=60").state == OK
+
+
+def test_filters_reach_the_guests(check):
+    both = guest(3, 5, "known") + "; " + guest(1, 0, "healthy")
+    named = check(both)
+    assert (named.state, named.reason) == (CRITICAL, "known is paused on an I/O error")
+    without = check(both, "--exclude", "known")
+    assert (without.state, "io_error=0" in without.perfdata, "known" in without.reason) == (OK, True, False)
+    assert "left out by --include/--exclude: 1 (known)" in without.text
+    healthy = check(both, "--include", "healthy")
+    assert (healthy.state, "healthy running" in healthy.text, "running=1" in healthy.perfdata) == (OK, True, True)
+    assert check(both, "--include", "nobody").state == UNKNOWN
+
+
+def test_many_guests_that_lost_their_storage(check):
+    """The storage of a whole node is gone: all are counted, the first are named, and line 1 stays short."""
+    each = "echo \"Domain: 'guest-$n'\"; echo '  state.state=3'; echo '  state.reason=5'"
+    outcome = check(f"n=0; while [ $n -lt 2000 ]; do n=$((n+1)); {each}; done")
+    assert (outcome.state, "io_error=2000" in outcome.perfdata) == (CRITICAL, True)
+    assert outcome.reason.startswith("guest-1 is paused on an I/O error, guest-10 is paused")
+    assert outcome.reason.endswith(" more")
+    assert len(outcome.text) < 60 * 1024
+
+
+@contextlib.contextmanager
+def bus(path, wait):
+    """Serve one caller of a message bus, who waits that many seconds for the answer."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(1)
+        server.settimeout(10)
+
+        def serve():
+            link, _ = server.accept()
+            with link:
+                link.recv(256)
+                time.sleep(wait)
+                with contextlib.suppress(OSError):
+                    link.sendall(b"OK 1234deadbeef\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        thread.join(10)
+
+
+def test_a_hung_libvirt_leaves_a_slow_bus_its_time(check, tmp_path):
+    with tempfile.TemporaryDirectory() as folder, bus(f"{folder}/bus", 0.2):
+        outcome = check("exec sleep 30", "--mode", "bus", "--bus", f"{folder}/bus", "-t", "3")
+    states = {item["of"]: item["state"] for item in outcome.items}
+    assert states == {"bus": "OK", "libvirt": "CRITICAL"}, outcome.text
+    assert outcome.reason.startswith("libvirt: no answer in 1.5 s")
 
 
 def test_trouble(check, tmp_path):

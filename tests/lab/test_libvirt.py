@@ -63,6 +63,14 @@ def test_every_state_that_the_test_driver_knows(check, node):
         assert item in outcome.perfdata
 
 
+def test_filters_name_guests(check, node):
+    uri = f"test://{node(1, 3)}"
+    without = check(*GUESTS, "--uri", uri, "--exclude", "guest-3")
+    assert (without.state, "paused=0;0" in without.perfdata) == (OK, True), without.text
+    named = check(*GUESTS, "--uri", uri, "--include", "guest-1")
+    assert (named.state, "guest-1 running" in named.text) == (OK, True), named.text
+
+
 def test_a_node_without_guests(check, node):
     outcome = check(*GUESTS, "--uri", f"test://{node()}")
     assert (outcome.state, "running=0" in outcome.perfdata) == (OK, True)
@@ -136,6 +144,21 @@ def test_a_real_bus_answers_hangs_and_dies(check, folder):
     assert gone.reason.startswith("bus: ")
 
 
+def test_a_hung_libvirt_leaves_a_real_bus_its_time(check, folder, libvirtd):
+    address = f"{folder}/bus"
+    config = folder / "bus.conf"
+    config.write_text(
+        f"<busconfig><type>system</type><listen>unix:path={address}</listen><auth>EXTERNAL</auth>"
+        '<policy context="default"><allow user="*"/></policy></busconfig>'
+    )
+    argv = ["/usr/bin/dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile"]
+    with Daemon(argv, ready=lambda: os.path.exists(address), log=folder / "bus.log"):
+        os.kill(libvirtd.pid, signal.SIGSTOP)
+        outcome = check("--mode", "bus", *GUESTS, "--uri", libvirtd.uri, "--bus", address, "-t", "3")
+        os.kill(libvirtd.pid, signal.SIGCONT)
+    assert {item["of"]: item["state"] for item in outcome.items} == {"bus": "OK", "libvirt": "CRITICAL"}, outcome.text
+
+
 def test_the_lowest_link_is_named_first(check, folder):
     outcome = check(
         "--mode", "bus", *GUESTS, "--uri", f"test+unix:///default?socket={folder}/none", "--bus", f"{folder}/bus"
@@ -145,12 +168,30 @@ def test_the_lowest_link_is_named_first(check, folder):
     assert [item["of"] for item in outcome.items] == ["bus", "libvirt"]
 
 
-def test_the_kernel_of_this_machine(check):
-    """Whatever this machine offers: the word must agree with its files, asked another way."""
-    flagged = subprocess.run(["grep", "-qwE", "vmx|svm", "/proc/cpuinfo"]).returncode == 0
-    outcome = check("--mode", "kvm")
-    expected = OK if flagged and os.path.exists("/dev/kvm") else CRITICAL
-    assert outcome.state in ((expected,) if os.uname().machine == "x86_64" else (OK, CRITICAL))
+@pytest.mark.parametrize("device", ["present", "missing"])
+@pytest.mark.parametrize("flag", ["vmx", "svm", "none"])
+def test_the_kernel_agrees_with_what_libvirt_says_about_it(folder, installed_plugins, flag, device):
+    """libvirt's own virt-host-validate beside the installed check, both in a mount name space with another CPU and another /dev."""
+    need("virt-host-validate", "unshare", "mknod")
+    need_root("to put another /proc/cpuinfo and another /dev in place")
+    (folder / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flag} sse\nbogomips\t: 1\n\n")
+    steps = [f"mount --bind {folder}/cpuinfo /proc/cpuinfo", "mount -t tmpfs none /dev", "mknod -m 666 /dev/null c 1 3"]
+    steps += ["mknod -m 666 /dev/urandom c 1 9"] + ["mknod /dev/kvm c 10 232"] * (device == "present")
+
+    def there(*argv):
+        script = " && ".join([*steps, 'exec "$@"'])
+        argv = ["unshare", "--mount", "sh", "-c", script, "sh", *map(str, argv)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, "LC_ALL": "C"})
+
+    said = there("virt-host-validate", "qemu").stdout
+    passed = [line for line in said.splitlines() if line.endswith(": PASS")]
+    theirs = [any(words in line for line in passed) for words in ("hardware virtualization", "/dev/kvm exists")]
+    assert theirs == [flag != "none", flag != "none" and device == "present"], (
+        said
+    )  # it stops at a CPU without the flag
+    ours = there(installed_plugins / "check_libvirt", "--mode", "kvm", "--state-dir", folder / "state")
+    assert ours.returncode == (OK if all(theirs) else CRITICAL), ours
+    assert ("neither vmx nor svm" in ours.stdout) is (flag == "none")
 
 
 def test_no_such_driver_is_absent(check, libvirtd):

@@ -10,7 +10,7 @@ import tempfile
 import threading
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import dbus
 
 
@@ -50,6 +50,14 @@ def test_not_alive(answer, kind):
     with bus(answer) as (path, _), pytest.raises(Failed) as caught:
         dbus.greet(Run(), path, seconds=0.2)
     assert (caught.value.kind, caught.value.of) == (kind, "bus")
+
+
+def test_too_little_time_to_call_it_silent():
+    with bus(b"OK 1234deadbeef\r\n") as (path, heard):
+        with pytest.raises(Failed) as caught:
+            dbus.greet(Run(0.1), path)  # half of it is kept for the answer
+        assert (caught.value.kind, caught.value.of, heard) == (LATE, "bus", [])
+        dbus.greet(Run(), path)
 
 
 def test_no_socket_and_nobody_behind_it(tmp_path):

@@ -48,6 +48,7 @@ def test_no_domain_is_an_empty_list():
     "numbers, state, reason",
     [
         ((3, 5), "paused", "io-error"),  # VIR_DOMAIN_PAUSED_IOERROR
+        ((3, 7), "paused", "from-snapshot"),  # VIR_DOMAIN_PAUSED_FROM_SNAPSHOT
         ((3, 1), "paused", "user"),
         ((3, 99), "paused", "unknown 99"),
         ((5, 3), "shutoff", "crashed"),
@@ -161,7 +162,8 @@ def test_without_libvirt_the_rest_of_the_chain_is_no_finding(tmp_path, monkeypat
 def test_a_hung_libvirt_leaves_time_for_the_bus(tmp_path, monkeypatch):
     virsh(tmp_path, "exec sleep 30")
     monkeypatch.setattr("nephoscope.base.child.PATH", f"{tmp_path}:/bin")
-    run = Run(2.0, root=str(tree(tmp_path).root))
+    run = Run(2.0, root=str(tree(tmp_path).root))  # 1 s of it may be used
     chain = libvirt.chain(run, ("bus", "libvirt"), "qemu:///system", "/nowhere")
     assert (chain.guests.kind, chain.bus.kind) == (UNREACHABLE, UNREACHABLE)
+    assert "no answer in 0.75 s" in chain.guests.error
     assert "no such socket" in chain.bus.error

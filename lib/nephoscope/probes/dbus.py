@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 
-from nephoscope.base import UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import LATE, UNREACHABLE, UNREADABLE, Failed, Run
 
 SYSTEM = "/run/dbus/system_bus_socket"  # D-Bus Specification, "Well-known Message Bus Instances", as systemd places it
+LEAST = 0.1  # seconds: in less, a healthy daemon on a busy host may be taken for a silent one
 
 
 def greet(run: Run, path: str = SYSTEM, *, of: str = "bus", seconds: float = 2.0) -> float:
@@ -15,7 +16,8 @@ def greet(run: Run, path: str = SYSTEM, *, of: str = "bus", seconds: float = 2.0
 
     Source: D-Bus Specification, "Authentication Protocol": a NUL byte, then `AUTH EXTERNAL <uid in hex>`; the answer is OK or
     REJECTED, and either comes from a daemon that is alive. Nothing more is asked.
-    Raises Failed: unreachable (no socket, refused, silent), not-allowed, unreadable (something else answers).
+    Raises Failed: unreachable (no socket, refused, silent), not-allowed, unreadable (something else answers), late (too little
+    time is left to tell whether it is silent).
     """
     import socket
     import time
@@ -24,9 +26,11 @@ def greet(run: Run, path: str = SYSTEM, *, of: str = "bus", seconds: float = 2.0
     run.stage(tried)
     began = time.monotonic()
     share = min(seconds, run.left())
+    if share < LEAST:
+        raise Failed(LATE, of, tried, "not asked: the time was up")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(max(0.01, share))
+            link.settimeout(share)
             link.connect(run.path(path))
             link.sendall(b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n")
             answer = link.recv(256)

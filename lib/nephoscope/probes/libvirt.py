@@ -37,8 +37,9 @@ REASONS = {
 CUT = ("client socket is closed", "End of file while reading", "Connection reset")  # the daemon died while it was asked
 
 
-# Reasons for a pause that ends by itself.
-PASSING = ("migration", "save", "dump", "from-snapshot", "shutting-down", "snapshot", "starting", "postcopy")
+# Reasons for a pause that ends by itself, unless what caused it hangs. Not "from-snapshot": who was restored from a snapshot of
+# a paused guest stays paused until somebody resumes it.
+PASSING = ("migration", "save", "dump", "shutting-down", "snapshot", "starting", "postcopy")
 KINDS = ("running", "paused", "io_error", "passing", "shutoff", "crashed")
 
 OFF = "switched off in the firmware, or not passed on to this virtual machine"
@@ -68,12 +69,22 @@ class Guest(NamedTuple):
             self.state
         )
 
+    @property
+    def said(self) -> str:
+        """State and reason, as a person would say it."""
+        return f"{self.state} ({self.reason})" if self.reason else self.state
+
 
 class Guests(NamedTuple):
-    """All domains, running or not, and the seconds that libvirt took to list them."""
+    """The domains that the filters leave in, running or not.
+
+    seconds  that libvirt took to list all of them
+    passing  name -> seconds for which a guest was seen to be passing without a break, 0.0 at first sight
+    """
 
     seconds: float
     guests: tuple[Guest, ...]
+    passing: dict[str, float] = {}  # noqa: RUF012 - never changed
 
     def of(self, kind: str | None) -> list[Guest]:
         """Return the guests of one kind, by name."""
@@ -105,12 +116,14 @@ class Kvm(NamedTuple):
 class Chain(NamedTuple):
     """The links of the chain, from the lowest; None: not asked, a Failed: could not be looked at.
 
-    bus  seconds until the message bus answered
+    bus   seconds until the message bus answered
+    kept  plain JSON from which the next run knows since when a guest is passing
     """
 
     bus: float | Failed | None = None
     kvm: Kvm | Failed | None = None
     guests: Guests | Failed | None = None
+    kept: Any = None
 
 
 def chain(run: Run, links: tuple[str, ...], uri: str, bus: str) -> Chain:
@@ -129,7 +142,15 @@ def chain(run: Run, links: tuple[str, ...], uri: str, bus: str) -> Chain:
     asked = look("libvirt" in links or "guests" in links, lambda: guests(run, uri, max(0.1, run.left() - spare)))
     if isinstance(asked, Failed) and asked.kind == ABSENT:
         raise asked  # no hypervisor: that it has no KVM either is no finding
-    return Chain(look("bus" in links, lambda: dbus.greet(run, bus)), look("kvm" in links, lambda: kvm(run)), asked)
+    greeted, offered = look("bus" in links, lambda: dbus.greet(run, bus)), look("kvm" in links, lambda: kvm(run))
+    if not isinstance(asked, Guests):
+        return Chain(greeted, offered, asked, run.before)  # a libvirt that was silent once makes no guest younger
+    from nephoscope.base import samples
+
+    now = run.clock.time()
+    since = samples.since(run.before, (guest.name for guest in asked.of("passing")), now)
+    passing = {name: now - first for name, first in since.items()}
+    return Chain(greeted, offered, asked._replace(passing=passing), since)
 
 
 def kvm(run: Run) -> Kvm:
@@ -153,7 +174,7 @@ def kvm(run: Run) -> Kvm:
 
 
 def guests(run: Run, uri: str, seconds: float | None = None) -> Guests:
-    """Return all domains, asked read-only. An access driver of libvirt may leave some out, and nothing tells of that.
+    """Return the domains that the filters leave in, asked read-only. An access driver of libvirt may leave some out unsaid.
 
     seconds  its share of the deadline; libvirt that is silent for so long is unreachable
     Raises Failed: absent (no virsh, no driver for this URI), unreachable, not-allowed, unreadable.
@@ -161,13 +182,12 @@ def guests(run: Run, uri: str, seconds: float | None = None) -> Guests:
     import time
 
     began = time.monotonic()
-    answer = command(
-        ["virsh", "--quiet", "--readonly", "--connect", uri, "domstats", "--raw", "--state"], run, of="libvirt"
-    )
+    argv = ["virsh", "--quiet", "--readonly", "--connect", uri, "domstats", "--raw", "--state"]
+    answer = command(argv, run, of="libvirt", seconds=seconds)
     took = time.monotonic() - began
     if answer.status:
         raise refused(uri, answer.err)
-    return Guests(took, parse(answer.out))
+    return Guests(took, tuple(guest for guest in parse(answer.out) if run.wants(guest.name)))
 
 
 def refused(uri: str, text: str) -> Failed:
