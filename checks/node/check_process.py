@@ -7,16 +7,15 @@ that this suite knows, like `keystone`, an application inside uwsgi or Apache (w
 running. Memory, descriptors and threads are those of the daemon's largest process; growth is known after half a `--period`.
 Descriptors of other users' processes can be counted from Linux 6.2 on; before, they are only known to be few when they are.
 Without any name, only processes that are stuck are looked for: a minute or longer in uninterruptible sleep, or dead and not
-collected.
+collected. Inside a container only the container's processes are seen, and the summary says so.
 """
 
 from __future__ import annotations
 
 from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, WARNING, Check, Finding, Metric, Preset, Threshold, duration, expect
+from nephoscope.plugin.options import BadOption
 from nephoscope.probes import daemons, process
-
-STUCK = 60.0  # seconds: a process that waits for a disk is in state D for a moment, and a child is dead for one
 
 
 def options(add):
@@ -29,13 +28,14 @@ def options(add):
 
 def probe(options, run):
     narrow = process.Narrow(options.user, options.cmdline, options.cgroup)
+    if not options.expect and (any(narrow) or (options.mode_given and set(options.mode) != {"state"})):
+        raise BadOption("--user, --cmdline, --cgroup and modes but state look at nothing without --expect or --preset")
     return process.scan(run, options.expect, narrow, period=options.period, ourselves=CHECK.name)
 
 
 def judge(table, options):
-    groups = [group for group in table.groups if not isinstance(group, Failed)]
-    if "count" in options.mode and groups:
-        yield Finding(OK, "", "running: " + ", ".join(f"{len(group.alive)} {group.name}" for group in groups))
+    if "count" in options.mode and table.running:
+        yield Finding(OK, "", f"running: {table.running}")
     for group in table.groups:
         yield from [group] if isinstance(group, Failed) else _group(group, options.mode)
     if "state" in options.mode:
@@ -43,8 +43,9 @@ def judge(table, options):
 
 
 def _stuck(table):
-    long = [one for one in table.stuck if one.seconds >= STUCK]
-    yield Finding(OK, "", f"{table.total} processes, {len(long)} of them stuck")
+    # A minute: a process that waits for a disk is in state D for a moment, and a child is dead for one.
+    long = [one for one in table.stuck if one.seconds >= 60]
+    yield Finding(OK, "", f"{table.total} processes{table.whose}, {len(long)} of them stuck")
     yield from (Finding(OK, f"{one.name}[{one.pid}]", one.words) for one in long)
     yield Metric("blocked", sum(one.state == "D" for one in long))
     yield Metric("zombies", sum(one.state == "Z" for one in long))

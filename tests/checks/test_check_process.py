@@ -9,7 +9,7 @@ import pytest
 from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, Clock, Failed
 from nephoscope.checks.node.check_process import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
-from nephoscope.probes.process import Group, Process, Stuck, Table
+from nephoscope.probes.process import UNLIMITED, Group, Process, Stuck, Table
 
 from tests.probes.test_process import PAGE, Proc
 
@@ -81,10 +81,19 @@ def test_guests_are_only_counted():
 def test_descriptors_that_are_not_ours_to_count():
     few = ONE._replace(fds=None, fds_most=512)
     many = ONE._replace(fds=None, fds_most=513)
-    unknown = ONE._replace(fds=None, fds_most=None, fds_limit=None)
+    boundless = ONE._replace(fds=None, fds_most=4096, fds_limit=UNLIMITED)
+    unknown = ONE._replace(fds=None, fds_most=None)
+    unlimited = ONE._replace(fds_limit=UNLIMITED)
+    untold = ONE._replace(fds_limit=None)
     not_allowed = Failed(
         NOT_ALLOWED, "d", "count open descriptors", "they are another user's", "root, the user of d, or Linux 6.2"
     )
+    no_limit_told = Failed(NOT_ALLOWED, "d", "read its limit of open files", "it is not told", "root, or the user of d")
+    assert found(group(unlimited), "fds") == [Metric("fds", 0.0, of="d")]
+    assert found(group(untold), "fds") == [no_limit_told]
+    assert found(group(TWO, untold), "fds") == [Metric("fds", 50.0, of="d"), no_limit_told]
+    assert found(group(few._replace(fds_limit=None)), "fds") == [no_limit_told]
+    assert found(group(boundless), "fds") == [Finding(OK, "d", "has at most 4096 descriptors open")]
     assert found(group(few), "fds") == [Finding(OK, "d", "has at most 512 descriptors open")]
     assert found(group(many), "fds") == [not_allowed]
     assert found(group(unknown), "fds") == [not_allowed]
@@ -104,6 +113,19 @@ def test_stuck_for_a_minute():
         Metric("blocked", 1),
         Metric("zombies", 1),
     ]
+
+
+def test_a_container_is_not_taken_for_its_host(check, proc):
+    folder = proc.root / "proc/self/ns"
+    folder.mkdir(parents=True)
+    proc.add(5, "cron", "/usr/sbin/cron")
+    (folder / "pid").symlink_to("pid:[4026531836]")
+    assert check("--expect", "cron", "--mode", "count").reason == "running: 1 cron"
+    assert check().reason.startswith("2 processes, 0 of them stuck")
+    (folder / "pid").unlink()
+    (folder / "pid").symlink_to("pid:[4026532201]")
+    assert check("--expect", "cron", "--mode", "count").reason == "running: 1 cron of this container"
+    assert check().reason.startswith("2 processes of this container, 0 of them stuck")
 
 
 def test_failures_are_handed_on():
@@ -182,7 +204,26 @@ def test_hidden(check, proc):
 
 
 def test_options():
-    nothing = CHECK.run(["--mode", "rss"])
-    assert (nothing.state, nothing.reason) == (UNKNOWN, "nothing was looked at")
     assert "no regular expression" in CHECK.run(["--cmdline", "("]).reason
     assert "no such user" in CHECK.run(["--expect", "x", "--user", "no-such-user"]).reason
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--mode", "rss"],
+        ["--mode", "rss", "--mode", "state", "-c", "rss=1"],
+        ["--cmdline", "nova-api"],
+        ["--cgroup", "*/x.service"],
+        ["--user", "root", "--mode", "state"],
+    ],
+)
+def test_what_looks_at_nothing_without_a_name(check, argv):
+    outcome = check(*argv)
+    assert (outcome.state, "look at nothing without --expect or --preset" in outcome.reason) == (UNKNOWN, True)
+    assert "look at nothing" not in check(*argv, "--expect", "systemd").reason
+
+
+@pytest.mark.parametrize("argv", [[], ["--mode", "state"]])
+def test_without_a_name_the_stuck_are_looked_for(check, argv):
+    assert (check(*argv).state, check(*argv).reason) == (OK, "1 processes, 0 of them stuck")

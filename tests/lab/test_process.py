@@ -214,3 +214,17 @@ def test_our_own_command_line_is_no_daemon(folder, installed_plugins):
     )
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
     assert (answer.returncode, "0 running, 1 expected" in answer.stdout) == (CRITICAL, True), answer
+
+
+def test_in_a_container(folder, daemon, installed_plugins):
+    """A PID name space of its own: what runs outside is not seen, and whose processes were counted is said."""
+    need("unshare")
+    need_root("to make a PID name space")
+    daemon()
+    argv = [installed_plugins / "check_process", "--state-dir", folder / "s", "--mode", "state"]
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", *argv]
+    outside = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(list(map(str, inside)), capture_output=True, text=True, timeout=60)
+    assert " processes of this container, 0 of them stuck" in answer.stdout, answer
+    own = os.readlink("/proc/self/ns/pid") == "pid:[4026531836]"  # a test machine may be a container itself
+    assert (" of this container" in outside.stdout) is not own, outside

@@ -191,7 +191,7 @@ def test_a_proc_that_is_no_proc(tmp_path):
 def test_descriptors_without_a_limit_and_without_the_right(proc):
     proc.add(5, "free", "/usr/bin/free", limit="unlimited")
     (free,) = proc.scan("free").groups[0].processes
-    assert (free.fds, free.fds_most, free.fds_limit) == (3, 64, None)
+    assert (free.fds, free.fds_most, free.fds_limit) == (3, 64, process.UNLIMITED)
     folder = proc.add(6, "bare", "/usr/bin/bare")
     for name in ("limits", "status"):
         (folder / name).unlink()

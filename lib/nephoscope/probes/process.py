@@ -21,6 +21,8 @@ KTHREAD = 0x00200000  # PF_KTHREAD of include/linux/sched.h: it has no command l
 KEPT = 200  # processes whose memory is followed, the largest
 RING = 16  # samples of each
 TRIED = "look through /proc"
+UNLIMITED = -1
+HOST = "pid:[4026531836]"  # PROC_PID_INIT_INO of include/linux/proc_ns.h: the PID name space that the kernel began with
 
 
 class Process(NamedTuple):
@@ -32,7 +34,7 @@ class Process(NamedTuple):
     age       seconds since it began
     fds       descriptors open; None: not ours to count
     fds_most  descriptors that its table has room for, so that no more are open; None: not told
-    fds_limit descriptors that it may open; None: no limit, or not told
+    fds_limit descriptors that it may open; UNLIMITED: no limit; None: not told
     """
 
     pid: int
@@ -92,7 +94,7 @@ class Group(NamedTuple):
     def values(self) -> dict[str, float | Collecting | None]:
         """What those that can work hold, the largest of them each: rss, threads, age, growth_rate, and fds in % of the limit.
 
-        Nothing for guests and when none can work; no fds when none could be counted.
+        Nothing for guests and when none can work; no fds when of none both number and limit are known.
         """
         alive = self.alive
         if not alive or self.guests:
@@ -103,7 +105,12 @@ class Group(NamedTuple):
             "age": max(one.age for one in alive),
             "growth_rate": self.growth,
         }
-        shares = [100 * one.fds / one.fds_limit if one.fds_limit else 0.0 for one in alive if one.fds is not None]
+        shares = [
+            # No limit is never near; and who may open none (a sandbox) holds no more than it was given.
+            100 * one.fds / one.fds_limit if one.fds_limit > 0 else 0.0
+            for one in alive
+            if one.fds is not None and one.fds_limit is not None
+        ]
         return {**found, "fds": max(shares)} if shares else found
 
     @property
@@ -112,8 +119,12 @@ class Group(NamedTuple):
 
         The size of its table is a bound: half of the limit or less, it is no news whatever the number.
         """
-        hidden = [] if self.guests else [one for one in self.alive if one.fds is None]
-        if any(one.fds_most is None or (one.fds_limit and 2 * one.fds_most > one.fds_limit) for one in hidden):
+        alive = () if self.guests else self.alive
+        if any(one.fds_limit is None for one in alive):
+            cure = f"root, or the user of {self.name}"
+            return Failed(NOT_ALLOWED, self.name, "read its limit of open files", "it is not told", cure)
+        hidden = [one for one in alive if one.fds is None]
+        if any(one.fds_most is None or 0 < (one.fds_limit or 0) < 2 * one.fds_most for one in hidden):
             cure = f"root, the user of {self.name}, or Linux 6.2"
             return Failed(NOT_ALLOWED, self.name, "count open descriptors", "they are another user's", cure)
         return f"has at most {max(one.fds_most or 0 for one in hidden)} descriptors open" if hidden else None
@@ -140,16 +151,29 @@ class Stuck(NamedTuple):
 class Table(NamedTuple):
     """What a scan gives.
 
-    total   processes seen, ours left out
-    groups  one for each name asked for, or a Failed
-    stuck   those in state D or Z, or a Failed
-    kept    plain JSON for the next scan
+    total      processes seen, ours left out
+    groups     one for each name asked for, or a Failed
+    stuck      those in state D or Z, or a Failed
+    kept       plain JSON for the next scan
+    container  whether these are the processes of a PID name space only, and not those of the host
     """
 
     total: int
     groups: tuple[Group | Failed, ...]
     stuck: tuple[Stuck, ...] | Failed
     kept: dict[str, Any]
+    container: bool = False
+
+    @property
+    def whose(self) -> str:
+        """Words that follow a count of processes: nothing on a host."""
+        return " of this container" if self.container else ""
+
+    @property
+    def running(self) -> str:
+        """How many of each name can work, in words; "" when no name was looked for."""
+        counts = [f"{len(one.alive)} {one.name}" for one in self.groups if isinstance(one, Group)]
+        return ", ".join(counts) + self.whose if counts else ""
 
 
 def regex(text: str) -> str:
@@ -203,7 +227,8 @@ def scan(
     largest = sorted(rings, key=lambda key: -rings[key][-1][1])[:KEPT]
     stuck, since = _stuck(answer["stuck"], before.get("stuck"), run.clock.time())
     kept = {"growth": {key: rings[key] for key in largest}, "stuck": since}
-    return Table(answer["total"], tuple(groups), _hidden("/proc") if answer["hidden"] else stuck, kept)
+    seen = _hidden("/proc") if answer["hidden"] else stuck
+    return Table(answer["total"], tuple(groups), seen, kept, answer["container"])
 
 
 def _hidden(of: str) -> Failed:
@@ -341,7 +366,7 @@ def _reader(run: Run, wanted: tuple[str, ...], narrow: Narrow, own: int, ourselv
 
 
 def read(run: Run, wanted: tuple[str, ...], narrow: Narrow, own: int, ourselves: str) -> dict[str, Any]:
-    """Walk through /proc once and return plain JSON: total, hidden, found, others, stuck. Runs in the child."""
+    """Walk through /proc once and return plain JSON: total, hidden, found, others, stuck, container. Runs in the child."""
     import re
 
     proc = run.path("/proc")
@@ -388,7 +413,16 @@ def read(run: Run, wanted: tuple[str, ...], narrow: Narrow, own: int, ourselves:
         for pid, stat in sorted(stats.items())
         if stat.state in ("D", "Z")
     ]
-    return {"total": len(stats), "hidden": hidden, "found": found, "others": others, "stuck": stuck[:1000]}
+    seen = {"total": len(stats), "hidden": hidden, "container": _container(proc)}
+    return {**seen, "found": found, "others": others, "stuck": stuck[:1000]}
+
+
+def _container(proc: str) -> bool:
+    """Return whether we stand in a PID name space that is not the host's; False where the kernel does not tell (before 3.8)."""
+    try:
+        return os.readlink(f"{proc}/self/ns/pid") != HOST
+    except OSError:
+        return False
 
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -469,7 +503,7 @@ def _descriptors(folder: str) -> list[int | None]:
             line for line in _bytes(f"{folder}/limits").decode().splitlines() if line.startswith("Max open files")
         )
         soft = row.split()[3]
-        limit = None if soft == "unlimited" else int(soft)
+        limit = UNLIMITED if soft == "unlimited" else int(soft)
     except (OSError, KeyError, ValueError, IndexError, StopIteration):
         pass
     return [count, most, limit]
