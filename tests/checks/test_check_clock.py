@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from nephoscope.base import UNREACHABLE, Clock, Failed
@@ -13,6 +15,7 @@ from nephoscope.probes import chrony
 from nephoscope.probes.ntp import Clocks, Peer
 
 from tests.probes.test_chrony import ALONE, FOLLOWS, NEVER
+from tests.probes.unprivileged import as_nobody
 
 GOOD = chrony.Clock("chronyd", True, False, "10.0.0.1", -0.0002, 0.004, 3, 1000.0, 3, 4)
 LOST = chrony.Clock("chronyd", False, False, "", None, None, None, 1000.0, 0, 4)
@@ -43,12 +46,52 @@ def test_without_a_source_nothing_is_claimed_about_the_offset():
     ]
 
 
-def test_the_kernel_tells_no_offset_when_its_loop_is_not_used():
-    kernel = chrony.Clock("kernel", True, False, "", None, 0.1, None, None, None, None)
-    assert found(Clocks([], kernel, 1060.0)) == [
-        Finding(OK, "", "kernel says synchronised, the offset it does not tell"),
+KERNEL = chrony.Clock("kernel", True, False, "", None, 1.45, None, None, None, None)
+
+
+def test_the_kernel_tells_a_bound_and_no_offset():
+    assert found(Clocks([], KERNEL, 1060.0)) == [
+        Finding(OK, "", "kernel says synchronised, off by at most 1.45 s"),
         Metric("unsynchronised", 0.0),
-        Metric("error", 0.1),
+        Metric("error", 1.45),
+    ]
+
+
+@pytest.mark.parametrize("preset, findings", [("eucalyptus", 0), ("openstack", 1), ("ceph", 1)])
+def test_a_preset_that_asks_for_more_than_the_kernel_tells(preset, findings):
+    text = "the kernel tells no offset, which this preset limits: run chronyd or ntpd"
+    given = found(Clocks([], KERNEL, 1060.0), "--preset", preset)
+    assert given.count(Finding(UNKNOWN, "", text)) == findings
+
+
+@pytest.mark.parametrize(
+    "seconds, argv, state, text",
+    [
+        (1.45, [], OK, "kernel says synchronised, off by at most 1.45 s"),
+        (4.5, [], WARNING, "error 4.5 s is above 4 s"),  # systemd-timesyncd has heard nothing for two hours and a half
+        (12.5, [], CRITICAL, "error 12.5 s is above 12 s"),
+        (1.45, ["-c", "offset=0.1"], UNKNOWN, "the limit offset met nothing"),
+        (1.45, ["-w", "0.1"], UNKNOWN, "the limit offset met nothing"),
+        (1.45, ["--preset", "openstack"], UNKNOWN, "the kernel tells no offset"),
+        (1.45, ["--preset", "eucalyptus"], OK, "off by at most 1.45 s"),
+        (5.5, ["--preset", "ceph"], CRITICAL, "error 5.5 s is above 5 s"),
+    ],
+)
+def test_the_kernel_alone(tmp_path, monkeypatch, seconds, argv, state, text):
+    """What adjtimex answers under systemd-timesyncd: STA_NANO and STA_PLL, and a bound that grows."""
+    monkeypatch.setattr("nephoscope.probes.ntp.adjtimex", lambda: (0x2001, round(seconds * 1e6), 0))
+    outcome = CHECK.run(["--state-dir", str(tmp_path), "--mode", "daemon", "--daemon", "kernel", *argv])
+    assert (outcome.state, text in outcome.reason) == (state, True), outcome.text
+    assert not [item for item in outcome.perfdata if item.startswith("offset=")]
+
+
+def test_a_clock_that_follows_itself_claims_neither_offset_nor_bound():
+    alone = chrony.parse(ALONE)
+    assert found(Clocks([], alone, alone.synced_at + 60), "--allow-alone") == [
+        Finding(OK, "", "chronyd follows only itself: how far the clock is off is not known"),
+        Metric("unsynchronised", 0.0),
+        Metric("stratum", 8),
+        Metric("last_sync", 60.0),
     ]
 
 
@@ -133,6 +176,62 @@ def test_trouble(clock):
     assert clock("506 Cannot talk to daemon\n").state == CRITICAL
     assert clock("506 Cannot talk to daemon\n", "--unreachable-state", "warning").state == WARNING
     assert clock("<html>\n").state == UNKNOWN
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Return a run, as nobody, over a chronyc that reaches nothing: `comms` run, chronyd's socket lies in a folder of a mode."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        program = home / "bin/chronyc"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho '506 Cannot talk to daemon'; exit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setattr("nephoscope.base.child.PATH", str(program.parent))
+        socket = home / "run/chrony/chronyd.sock"
+        socket.parent.mkdir(parents=True)
+        socket.touch()
+
+        def run(comms, folder, *argv, mode=0o755):
+            socket.chmod(mode)
+            for number, comm in enumerate(comms, 1):
+                (home / f"proc/{number}").mkdir(parents=True)
+                (home / f"proc/{number}/comm").write_text(f"{comm}\n")
+            (home / "proc").mkdir(exist_ok=True)
+            socket.parent.chmod(folder)
+            try:
+                return as_nobody(CHECK, ["--mode", "daemon", *argv], root=name)
+            finally:
+                socket.parent.chmod(0o755)
+
+        yield run
+
+
+@pytest.mark.parametrize(
+    "folder, mode, argv",
+    [
+        (0o000, 0o755, []),
+        (0o555, 0o555, []),  # it may be seen and not written to
+        (0o000, 0o755, ["--control", "/run/chrony/chronyd.sock"]),
+    ],
+)
+def test_a_chronyd_that_is_closed_to_us_is_not_down(closed, folder, mode, argv):
+    state, line = closed(["systemd", "chronyd"], folder, *argv, mode=mode)
+    assert (state, "506 Cannot talk to daemon, but chronyd runs" in line, "cmdport 0" in line) == (UNKNOWN, True, True)
+
+
+def test_a_chronyd_that_does_not_run_is_down_whatever_its_socket(closed):
+    assert closed(["systemd", "cron"], 0)[0] == CRITICAL
+
+
+def test_a_chronyd_that_is_asked_by_its_port_is_down(closed):
+    assert closed(["systemd", "chronyd"], 0, "--control", "127.0.0.1:323")[0] == CRITICAL
+
+
+def test_a_proc_that_hides_chronyd(closed):
+    """With hidepid=2 pid 1 is missing as well: whether chronyd runs is not known."""
+    assert closed([], 0)[0] == UNKNOWN
 
 
 def test_a_hung_chronyc(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from nephoscope.checks.node.check_clock import CHECK
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 
 from tests.lab.support import Daemon, need, need_root, wait_for
+from tests.probes.unprivileged import as_nobody
 
 pytestmark = pytest.mark.lab
 
@@ -32,7 +33,7 @@ def udp_port() -> int:
 class Chronyd(Daemon):
     """A chronyd of its own folder; `control` is its command port on loopback, `ntp` its NTP port."""
 
-    def __init__(self, folder, name, *lines, follows=True):
+    def __init__(self, folder, name, *lines, follows=True, command_port=True):
         home = folder / name
         home.mkdir(mode=0o700)
         self.ntp, port = udp_port(), udp_port()
@@ -44,7 +45,7 @@ class Chronyd(Daemon):
                     f"port {self.ntp}",
                     "bindaddress 127.0.0.1",
                     "allow 127.0.0.1",
-                    f"cmdport {port}",
+                    f"cmdport {port if command_port else 0}",
                     "bindcmdaddress 127.0.0.1",
                     f"bindcmdaddress {self.socket}",
                     f"pidfile {home}/pid",
@@ -150,6 +151,27 @@ def test_chronyd_hangs_and_dies(folder, server, check):
         gone = check("--control", address)
         assert gone.state == CRITICAL, gone.text
     assert "Cannot talk to daemon" in check("--control", server.control).reason
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o755])
+def test_a_chronyd_that_is_closed_to_an_ordinary_user(folder, mode):
+    """With `cmdport 0` only the socket is left, which root and chronyd's own user may use; gone, it is down for everybody."""
+    with Chronyd(folder, "closed", "local stratum 8", follows=False, command_port=False) as daemon:
+        os.chmod(os.path.dirname(daemon.socket), mode)
+        argv = ["--daemon", "chronyd", "--control", daemon.socket, "--allow-alone"]
+        state, line = as_nobody(CHECK, argv)
+        assert (state, "but chronyd runs" in line, "no `cmdport 0`" in line) == (UNKNOWN, True, True), line
+        assert CHECK.run([*argv, "--state-dir", str(folder / "state")]).state == OK
+        os.chmod(os.path.dirname(daemon.socket), 0o777)
+        os.chmod(daemon.socket, 0o777)
+        assert as_nobody(CHECK, argv)[0] == OK
+    gone, line = as_nobody(CHECK, argv)
+    assert (gone, "Could not open connection" in line) == (CRITICAL, True), line
+
+
+def test_an_open_command_port_is_enough_for_an_ordinary_user(server):
+    state, line = as_nobody(CHECK, ["--daemon", "chronyd", "--control", server.control, "--allow-alone"])
+    assert state == OK, line
 
 
 def test_peers_against_each_other(folder, server, check):

@@ -38,7 +38,7 @@ def test_an_offset_of_zero_is_no_measurement_without_a_source():
 
 
 def test_a_clock_that_follows_itself_is_told_from_one_that_follows_a_source():
-    assert chrony.parse(ALONE) == Clock("chronyd", True, True, "", None, 0.0, 8, 1795262122.462321541, 0, 0)
+    assert chrony.parse(ALONE) == Clock("chronyd", True, True, "", None, None, 8, 1795262122.462321541, 0, 0)
 
 
 def test_tracking_stays_normal_when_the_source_is_lost():
@@ -103,3 +103,11 @@ def test_what_chronyc_answers_instead(script, kind, tmp_path, monkeypatch):
     with pytest.raises(Failed) as caught:
         chrony.clock(Run())
     assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "offset, words", [(0.25, "0.25 s behind"), (-0.25, "0.25 s ahead"), (0.0, "0 s off"), (-0.0, "0 s off")]
+)
+def test_an_offset_in_words(offset, words):
+    clock = chrony.parse(FOLLOWS)._replace(offset=offset)
+    assert clock.said == f"chronyd follows 127.0.0.1, the clock is {words}"

@@ -7,13 +7,15 @@ with it on chrony 4.3 of Debian 12. Times are in seconds, shares of time not rou
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
-from nephoscope.base import UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, files
 from nephoscope.base.child import command
 
 TRACKING = 14
 SOURCE = 10
+SOCKET = "/run/chrony/chronyd.sock"  # chronyc's default (strings chronyc; man chronyc, "-h")
 LEAPS = ("Normal", "Insert second", "Delete second", "Not synchronised")
 ITSELF = "7F7F0101"  # the reference id of `local stratum N`: chronyd follows nothing but this host's own clock
 
@@ -27,7 +29,7 @@ class Clock(NamedTuple):
     source        what it follows, "" for none
     offset        seconds between clock and true time as it reckons them, positive: the clock is behind;
                   None when it cannot know (not synchronised, or it does not tell)
-    error         seconds that it may be wrong at most, by its own account; None when not synchronised
+    error         seconds that it may be wrong at most, by its own account; None when not synchronised, or with itself alone
     stratum       steps from a reference clock; None when not synchronised or not told
     synced_at     seconds since 1970 of the last update from a source, None for never or not told
     reachable     sources that answered one of the last eight times, None when not told
@@ -48,13 +50,13 @@ class Clock(NamedTuple):
     @property
     def said(self) -> str:
         """Who follows whom, and how far the clock is off, in words."""
-        if self.alone and self.offset is None and self.error is None:
+        if self.alone:
             return f"{self.daemon} follows only itself: how far the clock is off is not known"
         if not self.synchronised:
             return f"{self.daemon} is not synchronised: how far the clock is off is not known"
         if self.offset is None:
-            return f"{self.daemon} says synchronised, the offset it does not tell"
-        side = "behind" if self.offset > 0 else "ahead"
+            return f"{self.daemon} says synchronised, off by at most {self.error or 0:.3g} s"
+        side = "behind" if self.offset > 0 else "ahead" if self.offset < 0 else "off"
         return f"{self.daemon} follows {self.source or 'a source'}, the clock is {abs(self.offset):.3g} s {side}"
 
 
@@ -63,7 +65,8 @@ def clock(run: Run, address: str = "", seconds: float = 3.0) -> Clock:
 
     address  HOST, HOST:PORT or the path of its command socket; "" for chronyc's own default (the socket, then loopback)
     seconds  chronyc itself would try for 7 s
-    Raises Failed: absent (no chronyc), unreachable (chronyd does not answer), unreadable.
+    Raises Failed: absent (no chronyc), unreachable (chronyd does not answer), not-allowed (chronyd runs, its socket is closed
+    to us and its command port to everybody), unreadable.
     """
     argv = ["chronyc", "-n", "-c", *_where(address), "-m", "tracking", "sources"]
     answer = command(argv, run, of="chronyd", seconds=seconds)
@@ -71,10 +74,43 @@ def clock(run: Run, address: str = "", seconds: float = 3.0) -> Clock:
     first = said[0] if said else "nothing"
     # 506: no answer. Over a socket that is not there chronyc only says that it could not open the connection.
     if first.startswith("506 ") or "Could not open connection" in first:
+        if _closed(run, address) and _lives(run):
+            # No group helps: chronyd makes its socket for its own user (0755), chronyc needs to write beside it.
+            cure = "chronyd's command port on loopback (no `cmdport 0`): its socket is for root and its own user"
+            raise Failed(NOT_ALLOWED, "chronyd", "run chronyc tracking", f"{first}, but chronyd runs", cure)
         raise Failed(UNREACHABLE, "chronyd", "run chronyc tracking", first)
     if answer.status or not said:
         raise Failed(UNREADABLE, "chronyd", "run chronyc tracking", f"status {answer.status}, {first[:80]!r}")
     return parse(answer.out)
+
+
+def _closed(run: Run, address: str) -> bool:
+    """Return whether the socket that chronyc tries is not ours to use: chronyc writes to it, and makes its own beside it."""
+    if address and not address.startswith("/"):
+        return False
+    path = run.path(address or SOCKET)
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK | os.X_OK))
+
+
+def _lives(run: Run) -> bool:
+    """Return whether a process chronyd runs, or may run where /proc hides the processes of others (hidepid)."""
+    seen = False
+    for entry in files.names(run, "/proc"):
+        if entry.isdigit():
+            try:
+                with open(run.path(f"/proc/{entry}/comm"), "rb") as file:
+                    if file.read(32).strip() == b"chronyd":
+                        return True
+            except OSError:
+                continue
+            seen = seen or entry == "1"
+    return not seen
 
 
 def _where(address: str) -> list[str]:
@@ -112,7 +148,7 @@ def parse(text: str) -> Clock:
         alone,
         chosen[0] if chosen else "",
         offset if synchronised and not alone else None,
-        error if synchronised else None,
+        error if synchronised and not alone else None,
         stratum if synchronised else None,
         at or None,
         reachable,

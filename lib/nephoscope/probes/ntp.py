@@ -19,7 +19,7 @@ TALLIES = " x.-+#*o"  # what ntpq -c peers begins a line with; * and o (by a pul
 LOCAL = ("LOCAL", "LOCL", ".LOCL.", ".LOCAL.", "127.127.1.0", "127.127.1.1")  # the undisciplined clock of this host
 
 # linux/timex.h
-STA_PLL, STA_UNSYNC, STA_NANO = 0x0001, 0x0040, 0x2000
+STA_UNSYNC = 0x0040
 TIME_ERROR = 5
 
 
@@ -75,7 +75,7 @@ def parse_ntpq(text: str) -> Clock:
         alone,
         followed,
         offset if synchronised and not alone else None,
-        error if synchronised else None,
+        error if synchronised and not alone else None,
         stratum if synchronised else None,
         at,
         reachable if rule else None,
@@ -104,8 +104,8 @@ def kernel(run: Run) -> Clock:
     return of_timex(*adjtimex())
 
 
-def adjtimex() -> tuple[int, int, int, int]:
-    """Return status word, offset, maxerror (microseconds) and state that adjtimex gives without changing anything.
+def adjtimex() -> tuple[int, int, int]:
+    """Return status word, maxerror (microseconds) and state that adjtimex gives without changing anything.
 
     Raises Failed: not-allowed where a sandbox forbids the call, unreadable.
     """
@@ -134,20 +134,24 @@ def adjtimex() -> tuple[int, int, int, int]:
     if state < 0:
         number = ctypes.get_errno()
         raise Failed.of_os_error("kernel", "adjtimex", OSError(number, os.strerror(number)))
-    return timex.status, timex.offset, timex.maxerror, state
+    return timex.status, timex.maxerror, state
 
 
-def of_timex(status: int, offset: int, maxerror: int, state: int) -> Clock:
-    """Return the account in the words of adjtimex: status bits, offset (µs, or ns with STA_NANO), maxerror (µs), state."""
+def of_timex(status: int, maxerror: int, state: int) -> Clock:
+    """Return the account in the words of adjtimex: status bits, maxerror (µs), state.
+
+    Its `offset` is no measurement: it is what is left of the correction being applied, 0.5 s at most (MAXPHASE of
+    linux/timex.h; 0 for a daemon that steers by frequency or steps the clock). maxerror is what a daemon set at its last update
+    (systemd-timesyncd: 0) and grows by 500 ppm, 1.8 s an hour; at 16 s the kernel itself sets STA_UNSYNC (kernel/time/ntp.c,
+    second_overflow).
+    """
     synchronised = not status & STA_UNSYNC and state != TIME_ERROR
-    # The kernel knows an offset only when its own loop is used (ntpd, systemd-timesyncd). chronyd and PTP steer otherwise.
-    measured = synchronised and status & STA_PLL
     return Clock(
         "kernel",
         synchronised,
         False,
         "",
-        offset / (1e9 if status & STA_NANO else 1e6) if measured else None,
+        None,
         maxerror / 1e6 if synchronised else None,
         None,
         None,
