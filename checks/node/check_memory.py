@@ -15,14 +15,19 @@ from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, Check, Finding, Group, Metric, Preset, Threshold
 from nephoscope.probes import memory
 
-VITAL = (
-    *("qemu*", "mysqld", "mariadbd", "postgres", "beam.smp", "java", "ceph-*", "libvirtd", "virt*d", "ovs-vswitchd"),
-    *("ovsdb-*", "ovn-*", "nova-compute", "eucalyptus*", "httpd", "apache2", "haproxy"),
-)
-
 
 def options(add):
-    add("--vital", repeat=True, metavar="GLOB", default=VITAL, looks=False, help="killing one of these is critical")
+    add(
+        "--vital",
+        repeat=True,
+        metavar="GLOB",
+        default=(
+            *("qemu*", "libvirtd", "virt*d", "nova-compute", "eucalyptus*", "ovs-vswitchd", "ovn-*", "ceph-*"),
+            *("mysqld", "mariadbd", "postgres", "ovsdb-*", "beam.smp", "java", "httpd", "apache2", "haproxy"),
+        ),
+        looks=False,
+        help="killing one of these is critical",
+    )
 
 
 def probe(options, run):
