@@ -69,6 +69,72 @@ def test_a_command_that_closed_its_outputs_and_goes_on_is_late(tmp_path):
         child.command([script(tmp_path, "exec >&- 2>&-; sleep 60")], Run(8), seconds=0.3)
 
 
+def test_an_answer_that_is_not_whole_is_no_answer(tmp_path):
+    for _ in range(5):  # whether it has exited when the limit is seen is a race
+        with pytest.raises(Failed, match="more than 1000 bytes of output"):
+            child.command([script(tmp_path, "head -c 60000 /dev/zero")], Run(), limit=1000)
+    holder = script(tmp_path, f"echo a; (sleep 30; echo b) & echo $! > {tmp_path}/pid; exit 0", "holder")
+    begun = time.monotonic()
+    with pytest.raises(Failed, match="holds its output open") as raised:
+        child.command([holder], Run(8))
+    assert time.monotonic() - begun < 1
+    assert raised.value.kind == UNREADABLE
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_nothing_is_begun_without_time(tmp_path):
+    with pytest.raises(Failed, match="not begun") as raised:
+        child.command([script(tmp_path, f"touch {tmp_path}/begun")], Run(0))
+    assert raised.value.kind == LATE
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_command_does_not_outlive_an_interruption(tmp_path):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupted):
+            child.command([script(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 30")], Run(8))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_odd_arguments(tmp_path):
+    with pytest.raises(Failed, match="null byte"):
+        child.command([script(tmp_path, "true"), "a\0b"], Run())
+    with pytest.raises(ValueError, match="do not fit"):
+        child.command([script(tmp_path, "cat")], Run(), stdin=b"x" * 70_000)
+
+
+def test_a_child_that_answers_and_can_not_exit_is_not_waited_for():
+    def stubborn():
+        os.closerange(3, 64)  # the pipe too: for the parent it has ended
+        time.sleep(30)
+
+    begun = time.monotonic()
+    answers = child.each(Run(4), {"x": stubborn}, tried="look", seconds=1)
+    assert time.monotonic() - begun < 1
+    assert answers["x"] == Failed(UNREADABLE, "x", "look", "the child died without an answer")
+
+
+def test_no_more_processes_is_told_for_each(monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "fork", refuse)
+    answers = child.each(Run(), {"x": lambda: 1, "y": lambda: 2}, tried="look")
+    assert {failed.error for failed in answers.values()} == {"Resource temporarily unavailable"}
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_flood_is_cut(tmp_path):
     with pytest.raises(Failed, match="more than 100000 bytes of output") as raised:
         child.command([script(tmp_path, "yes")], Run(), limit=100_000)

@@ -262,5 +262,78 @@ def test_tls_to_a_plain_server_is_not_understood(server):
 
 
 def test_a_base_that_is_no_address():
-    with pytest.raises(Failed, match="is no http:// or https:// address"):
+    with pytest.raises(Failed, match="is no http:// or https://"):
         http_.Session(Run(), "ftp://x")
+
+
+@pytest.mark.parametrize("base", ["http://h:99999", "http://h:x", "http://[", "http://", "nonsense"])
+def test_an_odd_address_is_told_without_its_password(base):
+    with pytest.raises(Failed, match="is no http://") as raised:
+        http_.Session(Run(), base.replace("//", "//user:hunter22@"))
+    assert "hunter22" not in repr(raised.value)
+
+
+def test_no_secret_of_an_address_a_query_or_a_header_is_told(server):
+    served = server(plain(b"{}", "500 Oops"))
+    with http_.Session(Run(), f"http://user:hunter22@127.0.0.1:{served.port}") as client:
+        assert client.of == f"127.0.0.1:{served.port}"
+        with pytest.raises(Failed) as raised:
+            client.json("/a?apikey=hunter22")
+        assert "hunter22" not in repr(raised.value)
+        with pytest.raises(Failed, match="characters that HTTP does not allow") as raised:
+            client.get("/", {"X-Auth-Token": "hunter22\n"})
+        assert "hunter22" not in repr(raised.value)
+        with pytest.raises(Failed, match="characters that HTTP does not allow"):
+            client.get("/é")
+
+
+def test_an_odd_location_matters_only_to_who_follows(server):
+    assert session(server(plain(b"", "200 OK", "Location: http://[\r\n"))).get("/").status == 200
+    assert session(server(plain(b"", "302 Found")), redirects=1).get("/").status == 302
+    with pytest.raises(Failed, match="another host"):
+        session(server(plain(b"", "302 Found", "Location: http://[\r\n")), redirects=1).get("/")
+
+
+def test_a_silent_resolver_and_silent_addresses_share_one_deadline(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **more: time.sleep(30))
+    begun = time.monotonic()
+    with pytest.raises(Failed, match="no answer in") as raised:
+        http_.Session(Run(1), "http://name.invalid").get("/")
+    assert time.monotonic() - begun < 1
+    assert raised.value.kind == UNREACHABLE
+    # A listener whose queue is full drops what comes: real silence on loopback.
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    port = full.getsockname()[1]
+    fillers = [socket.socket() for _ in range(3)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.1", port))
+    address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **more: [address] * 3)
+    begun = time.monotonic()
+    with pytest.raises(Failed) as raised:
+        http_.Session(Run(2), "http://name.invalid").get("/")
+    assert time.monotonic() - begun < 1.5
+    assert raised.value.kind == UNREACHABLE
+    for one in (*fillers, full):
+        one.close()
+
+
+def test_tls_that_is_cut_is_unreachable(server):
+    with pytest.raises(Failed) as raised:
+        session(server(lambda peer, line: False), 3, scheme="https").get("/")
+    assert raised.value.kind in (UNREACHABLE, UNREADABLE)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def cut():
+        peer, _ = listener.accept()
+        peer.recv(5)
+        peer.close()
+
+    threading.Thread(target=cut, daemon=True).start()
+    with pytest.raises(Failed) as raised:
+        http_.Session(Run(3), f"https://127.0.0.1:{listener.getsockname()[1]}").get("/")
+    assert raised.value.kind == UNREACHABLE
+    listener.close()

@@ -18,8 +18,16 @@ from typing import Any, NamedTuple
 from nephoscope.base.failed import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.base.run import Run
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CHILDREN = 16  # side by side, at most
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+STDIN_MAX = 1 << 16  # bytes: what a pipe takes without a reader
+SLICE = 0.1  # seconds between two looks at whether a command has exited
+DRAIN = 0.3  # seconds for what an exited command left in its pipes
 GRACE = 0.1  # seconds in which a killed child is expected to be gone
 
 
@@ -58,11 +66,11 @@ def command(
     argv     argument list; no shell; the program absolute, or found on PATH of this module
     sudo     run it by `sudo -n`, unless this already is root
     env      added to PATH, HOME and LC_ALL=C, which are all that it gets
-    stdin    given to it; kept below 64 KiB, the size of a pipe
+    stdin    given to it; at most 64 KiB, the size of a pipe
     limit    bytes of its output at most
     seconds  its own share of the deadline
     Raises Failed: absent (not installed), not-allowed (sudo refused, not executable), unreachable (no answer in time),
-    unreadable (too much output).
+    unreadable (too much output, or an output that its own children hold open), late (no time was left to begin).
     """
     import subprocess
 
@@ -78,8 +86,12 @@ def command(
         if wrapper is None:
             raise Failed(NOT_ALLOWED, of, f"run {shown}", "sudo is not installed")
         line = [wrapper, "-n", *line]
+    if len(stdin) > STDIN_MAX:
+        raise ValueError(f"{len(stdin)} bytes of stdin do not fit into a pipe")
     run.stage(f"run {shown}")
     share = run.left() if seconds is None else min(seconds, run.left())
+    if share <= 0:
+        raise Failed(LATE, of, f"run {shown}", "not begun: the time was up")
     end = time.monotonic() + share
     environment = {"PATH": PATH, "LC_ALL": "C", "HOME": os.environ.get("HOME", "/"), **(env or {})}
     try:
@@ -94,25 +106,59 @@ def command(
         )
     except OSError as error:
         raise Failed.of_os_error(of, f"run {shown}", error) from None
-    if process.stdin:
-        try:
-            process.stdin.write(stdin[:65536])
-            process.stdin.close()
-        except OSError:
-            pass
+    except ValueError as error:  # a NUL in an argument
+        raise Failed(UNREADABLE, of, f"run {shown}", str(error)) from None
     assert process.stdout and process.stderr  # noqa: S101 - for the type checker
+    fault: tuple[str, str] | None = ("", "")  # unless it is said otherwise: a signal may cut us short
+    try:
+        if process.stdin:
+            try:
+                process.stdin.write(stdin)
+                process.stdin.close()
+            except OSError:
+                pass
+        streams, fault = _listen(process, end, limit)
+    finally:
+        process.stdout.close()
+        process.stderr.close()
+        if process.poll() is None:
+            _kill(process.pid)
+            process.returncode = -signal.SIGKILL  # dead or abandoned: nothing may wait for it any more
+        elif fault is not None:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)  # its own number may be another's by now, its group's is not
+            except OSError:
+                pass
+    if fault:
+        kind, error_ = fault
+        raise Failed(kind, of, f"run {shown}", error_ or f"no answer in {share:.3g} s")
+    out, err = (part.decode("utf-8", "replace") for part in streams)
+    refusal = _refusal(err) if sudo and process.returncode == 1 and not out else ""
+    if refusal:
+        raise Failed(NOT_ALLOWED, of, f"run {shown}", refusal)
+    return Answer(process.returncode, out, err)
+
+
+def _listen(
+    process: subprocess.Popen[bytes], end: float, limit: int
+) -> tuple[tuple[bytes, bytes], tuple[str, str] | None]:
+    """Read both outputs to their ends; return them, and (kind, error) when the answer is not whole."""
+    assert process.stdout and process.stderr  # noqa: S101
     streams: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
     size = 0
     poller = select.poll()
     for descriptor in streams:
         poller.register(descriptor, select.POLLIN)
     waiting = set(streams)
-    while waiting and size <= limit:
-        left = end - time.monotonic()
-        events = poller.poll(max(0, int(left * 1000) + 1)) if left > 0 else []
-        if not events:
-            break
-        for descriptor, _ in events:
+    ended = 0.0  # when it was first seen to have exited, with an output still open
+    fault: tuple[str, str] | None = None
+    while waiting and fault is None:
+        now = time.monotonic()
+        if now >= end:
+            fault = (UNREACHABLE, "")
+        elif ended and now - ended > DRAIN:
+            fault = (UNREADABLE, "it ended, and something that it started holds its output open")
+        for descriptor, _ in () if fault else poller.poll(max(1, int(min(end - now, SLICE) * 1000))):
             data = os.read(descriptor, 65536)
             if data:
                 streams[descriptor].append(data)
@@ -120,25 +166,17 @@ def command(
             else:
                 poller.unregister(descriptor)
                 waiting.discard(descriptor)
-    if not waiting:
-        # Both ends are closed: it is about to exit, or it goes on without a voice, and then it is late as well.
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(0.002)
-    status = process.poll()
-    out, err = (b"".join(parts).decode("utf-8", "replace") for parts in streams.values())
-    process.stdout.close()
-    process.stderr.close()
-    if status is None:
-        _kill(process.pid)
-        if process.poll() is None:
-            process.returncode = -signal.SIGKILL  # abandoned: nothing may wait for it any more
         if size > limit:
-            raise Failed(UNREADABLE, of, f"run {shown}", f"more than {limit} bytes of output")
-        raise Failed(UNREACHABLE, of, f"run {shown}", f"no answer in {share:.3g} s")
-    refusal = _refusal(err) if sudo and status == 1 and not out else ""
-    if refusal:
-        raise Failed(NOT_ALLOWED, of, f"run {shown}", refusal)
-    return Answer(status, out, err)
+            fault = (UNREADABLE, f"more than {limit} bytes of output")
+        if waiting and not ended and process.poll() is not None:
+            ended = time.monotonic()
+    # Both ends are closed: it is about to exit, or it goes on without a voice, and then it is late as well.
+    while fault is None and process.poll() is None:
+        if time.monotonic() >= end:
+            fault = (UNREACHABLE, "")
+        time.sleep(0.002)
+    out, err = (b"".join(parts) for parts in streams.values())
+    return (out, err), fault
 
 
 def _refusal(err: str) -> str:
@@ -193,7 +231,11 @@ def each(
         while queue or live:
             while queue and len(live) < CHILDREN and run.left() > 0:
                 of, job = queue.pop()
-                pid, pipe = _fork(of, tried, job)
+                try:
+                    pid, pipe = _fork(of, tried, job)
+                except OSError as error:  # no more processes, no more descriptors
+                    results[of] = Failed.of_os_error(of, f"start a child to {tried}", error)
+                    continue
                 share = min(seconds, run.left())
                 live[pipe] = (of, pid, share, time.monotonic() + share, [])
                 poller.register(pipe, select.POLLIN)
@@ -207,8 +249,9 @@ def each(
                     parts.append(data)
                     continue
                 _forget(poller, pipe, live)
-                _reap(pid)
                 results[of] = _result(of, tried, b"".join(parts))
+                if not _gone(pid):  # it answered and can't exit: stuck in the close of a file
+                    _leave(run, {pid: of})
             now = time.monotonic()
             late = {}
             for pipe, (of, pid, share, end, _) in list(live.items()):
@@ -241,15 +284,25 @@ def start_time(pid: int) -> int | None:
 def _fork(of: str, tried: str, job: Callable[[], Any]) -> tuple[int, int]:
     """Start one child; return its pid and the pipe that it answers by."""
     reader, writer = os.pipe()
-    pid = os.fork()
+    # A signal between fork and reset would run the parent's handler in the child, and answer twice.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(reader)
+        os.close(writer)
+        raise
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
         return pid, reader
     code = 1
     try:  # the child: nothing below may reach the caller's stack again
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
@@ -295,12 +348,18 @@ def _forget(poller: select.poll, pipe: int, live: dict[int, Any]) -> None:
     os.close(pipe)
 
 
-def _reap(pid: int) -> None:
-    """Collect a child that has closed its pipe, and so is gone in a moment."""
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass
+def _gone(pid: int) -> bool:
+    """Collect a child that has closed its pipe; return False if it is still there after a moment."""
+    end = time.monotonic() + GRACE
+    while True:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return True
+        except ChildProcessError:
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.001)
 
 
 def _leave(run: Run, late: Mapping[int, str]) -> None:

@@ -6,6 +6,7 @@ requests costs thirteen bare interpreter starts; it serves where cookies and log
 
 from __future__ import annotations
 
+import _thread
 import http.client
 import io
 import json
@@ -55,6 +56,50 @@ class _Socket:
         return io.BufferedReader(_Reader(self._sock, self._run), 65536)
 
 
+def dial(run: Run, host: str, port: int) -> socket.socket:
+    """Return a TCP connection; every address of the host is tried, all together within the time that is left.
+
+    Raises OSError: socket.gaierror for a name that is not known, TimeoutError for silence, of a resolver too.
+    """
+    addresses = resolve(run, host, port)
+    last: OSError = TimeoutError("timed out")
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = run.left()
+        if left <= 0:
+            break
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(left / (len(addresses) - number))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as error:
+            sock.close()
+            last = error
+    raise last
+
+
+def resolve(run: Run, host: str, port: int) -> list[Any]:
+    """Return socket.getaddrinfo's answer, or raise TimeoutError: the resolver itself knows no deadline of ours."""
+    answer: list[Any] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def ask() -> None:
+        try:
+            answer.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            answer.append(error)
+        done.release()
+
+    _thread.start_new_thread(ask, ())
+    if not done.acquire(timeout=max(0.01, run.left())):
+        raise TimeoutError("timed out")
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return list(answer[0])
+
+
 class Response(NamedTuple):
     """An answer: status, headers by lower-case name, the whole body."""
 
@@ -88,11 +133,18 @@ class Session:
         key: str | None = None,
         redirects: int = 0,
     ) -> None:
-        parts = urlsplit(base)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Failed(UNREADABLE, of, "", f"'{base}' is no http:// or https:// address")
-        self.run, self.base, self.of, self.redirects = run, base, of or parts.netloc, redirects
-        self._host, self._port, self._tls = parts.hostname, parts.port, parts.scheme == "https"
+        try:
+            parts = urlsplit(base)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        if not host or parts.scheme not in ("http", "https"):
+            # Without the address itself: it may hold a password.
+            raise Failed(UNREADABLE, of, "", "the address is no http:// or https:// of a host and a port")
+        name = f"{host}:{port}" if port else host
+        self.run, self.base, self.of, self.redirects = run, base, of or name, redirects
+        self._tls = parts.scheme == "https"
+        self._host, self._port = host, port or (443 if self._tls else 80)
         self._pin = (fingerprint or "").replace(":", "").lower()
         self._verify = not (insecure or self._pin)
         self._files = (ca_file, cert, key)
@@ -121,7 +173,7 @@ class Session:
         status but 200 and for what is no JSON.
         """
         response = self.get(path, {"Accept": "application/json", **(headers or {})})
-        tried = f"GET {path}"
+        tried = f"GET {path.partition('?')[0]}"
         if response.status in (401, 403):
             raise Failed(NOT_ALLOWED, self.of, tried, f"HTTP {response.status}")
         if response.status >= 500:
@@ -141,15 +193,21 @@ class Session:
         Raises Failed: unreachable (refused, no name, cut, silent), not-allowed (the certificate does not verify),
         unreadable (no HTTP, larger than 64 MiB), late (no time was left to begin).
         """
+        tried = f"{method} {path.partition('?')[0]}"
         for _ in range(self.redirects + 1):
             response = self._one(method, path, body, headers or {})
-            target = urlsplit(urljoin(self.base, response.headers.get("location", "")))
-            if response.status not in (301, 302, 303, 307, 308) or not self.redirects:
+            where = response.headers.get("location", "")
+            if response.status not in (301, 302, 303, 307, 308) or not self.redirects or not where:
                 return response
-            if target.hostname != self._host:
-                raise Failed(UNREADABLE, self.of, f"{method} {path}", f"redirected to another host, {target.hostname}")
+            try:
+                target = urlsplit(urljoin(self.base, where))
+                there = target.hostname
+            except ValueError:
+                there = None
+            if there != self._host:
+                raise Failed(UNREADABLE, self.of, tried, f"redirected to another host, {there}")
             path = target.path + (f"?{target.query}" if target.query else "")
-        raise Failed(UNREADABLE, self.of, f"{method} {path}", f"more than {self.redirects} redirects")
+        raise Failed(UNREADABLE, self.of, tried, f"more than {self.redirects} redirects")
 
     def _one(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         tried = f"{method} {path.partition('?')[0]}"
@@ -179,6 +237,9 @@ class Session:
             self.close()
             cure = "trust its authority by --ca-file, or the certificate itself by --fingerprint"
             raise Failed(NOT_ALLOWED, self.of, tried, f"certificate: {error.verify_message}", cure) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            self.close()
+            raise Failed(UNREACHABLE, self.of, tried, "the connection was cut before the answer was whole") from None
         except ssl.SSLError as error:
             self.close()
             raise Failed(UNREADABLE, self.of, tried, f"TLS: {error.reason or error}") from None
@@ -188,6 +249,11 @@ class Session:
         except (http.client.IncompleteRead, http.client.RemoteDisconnected):
             self.close()
             raise Failed(UNREACHABLE, self.of, tried, "the connection was cut before the answer was whole") from None
+        except (ValueError, UnicodeError):
+            self.close()
+            # Without the text itself: it may be a token that ends in a newline.
+            text = "the path or a header has characters that HTTP does not allow"
+            raise Failed(UNREADABLE, self.of, tried, text) from None
         except http.client.HTTPException as error:
             self.close()
             raise Failed(UNREADABLE, self.of, tried, f"no HTTP: {type(error).__name__}") from None
@@ -201,10 +267,29 @@ class Session:
         return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
 
     def _connect(self) -> http.client.HTTPConnection:
-        left = max(0.05, self.run.left())
-        if not self._tls:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=left)
-            return self._ready(connection)
+        if self._tls:
+            context = self._context()
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                self._host, self._port, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port)
+        sock = dial(self.run, self._host, self._port)
+        try:
+            if self._tls:
+                sock.settimeout(max(0.05, self.run.left()))
+                secure = context.wrap_socket(sock, server_hostname=self._host)
+                sock = secure
+                self._check_pin(secure)
+        except BaseException:
+            sock.close()
+            raise
+        connection.sock = sock
+        wrap: Any = lambda peer, **words: http.client.HTTPResponse(cast("Any", _Socket(peer, self.run)), **words)  # noqa: E731
+        connection.response_class = wrap
+        return connection
+
+    def _context(self) -> ssl.SSLContext:
         ca_file, cert, key = self._files
         try:
             context = ssl.create_default_context(cafile=ca_file)
@@ -218,24 +303,16 @@ class Session:
             raise Failed(
                 NOT_ALLOWED, self.of, f"read {named}", getattr(error, "strerror", None) or str(error)
             ) from None
-        secure = http.client.HTTPSConnection(self._host, self._port, timeout=left, context=context)
-        self._ready(secure)
+        return context
+
+    def _check_pin(self, secure: ssl.SSLSocket) -> None:
         if self._pin:
             import hashlib
 
-            digest = hashlib.sha256(secure.sock.getpeercert(True) or b"").hexdigest()
+            digest = hashlib.sha256(secure.getpeercert(True) or b"").hexdigest()
             if digest != self._pin:
-                secure.close()
-                raise Failed(
-                    NOT_ALLOWED, self.of, "verify the certificate", f"its fingerprint is {digest}, not the one given"
-                )
-        return secure
-
-    def _ready(self, connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
-        connection.connect()
-        wrap: Any = lambda sock, **words: http.client.HTTPResponse(cast("Any", _Socket(sock, self.run)), **words)  # noqa: E731
-        connection.response_class = wrap
-        return connection
+                error = f"its fingerprint is {digest}, not the one given"
+                raise Failed(NOT_ALLOWED, self.of, "verify the certificate", error)
 
     def _patience(self) -> None:
         """Give the socket what is left of the deadline, for its next single wait."""
