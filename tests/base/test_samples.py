@@ -122,3 +122,26 @@ def test_the_targets_own_clock_and_its_restart():
     assert second.rate("n") == 2
     third = take(Run(before=second.keep()), {"n": 900}, at=60.0, boot="start-2")
     assert third.rate("n") is COLLECTING
+
+
+def test_a_share_is_taken_from_one_moment():
+    points = [(0, 0, 0), (200, 5000, 2000), (300, 1, 2010)]  # `bad` was reset after the second
+    made = [Sample("b", at, {"bad": bad, "all": all_}) for at, bad, all_ in points]
+    assert History(made[-1], tuple(made[:-1])).share("bad", "all") is COLLECTING
+    made.append(Sample("b", 400, {"bad": 2, "all": 2020}))
+    assert History(made[-1], tuple(made[:-1])).share("bad", "all") == 10
+
+
+def test_a_counter_that_is_always_reset_is_not_measured_at_last():
+    kept = None
+    seen = []
+    for minute in range(0, 30, 2):
+        made = take(Run(before=kept, clock=Clock(minute * 60)), {"n": 1000 - minute, "m": minute})
+        seen.append(made.rate("n"))
+        kept = json.loads(json.dumps(made.keep()))
+    assert seen[0] is seen[5] is COLLECTING
+    assert seen[-1] is None
+    assert isinstance(made.rate("m"), float)
+    after = take(Run(before=kept, clock=Clock(1800)), {"n": 2000, "m": 40})
+    assert isinstance(after.rate("n"), float)
+    assert after.keep()[-1] != {"waiting": {}}

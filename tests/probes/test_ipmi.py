@@ -9,7 +9,6 @@ import time
 
 import pytest
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, child
-from nephoscope.base.cache import Cache
 from nephoscope.probes import ipmi
 from nephoscope.probes.parts import Part
 
@@ -84,7 +83,7 @@ BMC = ipmi.Bmc("bmc.example", 623, "nagios", 'pa"ss#w\\ord')
 
 
 def running(tmp_path, seconds=8.0):
-    return Run(seconds, root=str(tmp_path), cache=Cache(str(tmp_path / "cache")))
+    return Run(seconds, root=str(tmp_path), cache_directory=str(tmp_path / "cache"))
 
 
 def test_freeipmi_sensors(tool, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from nephoscope.base.run import COLLECTING, Collecting, Run
 
 RING = 16  # samples kept at most
+PATIENCE = 3  # spans for which a counter may be without anything to compare it with
 LEAST = 30.0  # seconds: a forced re-check a moment later must not make a rate of noise
 
 
@@ -21,11 +22,18 @@ class Sample(NamedTuple):
 
 
 class History(NamedTuple):
-    """The sample of now and the earlier ones that it may be compared with, oldest first."""
+    """The sample of now and the earlier ones that it may be compared with, oldest first.
+
+    span     seconds over which rates and rises are wanted
+    time     now, seconds since 1970
+    waiting  counter -> since when (as `time`) it could not be compared with anything
+    """
 
     now: Sample
     older: Sequence[Sample] = ()
     span: float = 300.0
+    time: float = 0.0
+    waiting: Mapping[str, float] = {}
 
     def _base(self, name: str) -> Sample | None:
         """Return the earlier sample nearest to one span ago whose counter has not been reset since."""
@@ -42,23 +50,35 @@ class History(NamedTuple):
             return None
         return min(usable, key=lambda sample: abs(self.now.at - sample.at - self.span))
 
-    def rate(self, name: str) -> float | Collecting:
-        """Return a counter's increase per second over about one span, or COLLECTING."""
+    def _none(self, name: str) -> Collecting | None:
+        """Return what stands for no base: COLLECTING, or None when that has gone on for too long to be a beginning."""
+        waited = self.time - self.waiting.get(name, self.time)
+        return None if waited > PATIENCE * max(self.span, LEAST) else COLLECTING
+
+    def rate(self, name: str) -> float | Collecting | None:
+        """Return a counter's increase per second over about one span.
+
+        COLLECTING at first; None, which is "not measured", when it was reset before each comparison for three spans.
+        """
         base = self._base(name)
         if base is None:
-            return COLLECTING
+            return self._none(name)
         return (self.now.values[name] - base.values[name]) / (self.now.at - base.at)
 
-    def rise(self, name: str) -> float | Collecting:
-        """Return a counter's increase since about one span ago, or COLLECTING."""
+    def rise(self, name: str) -> float | Collecting | None:
+        """Return a counter's increase since about one span ago; COLLECTING and None as `rate` does."""
         base = self._base(name)
-        return COLLECTING if base is None else self.now.values[name] - base.values[name]
+        return self._none(name) if base is None else self.now.values[name] - base.values[name]
 
-    def share(self, part: str, whole: str) -> float | Collecting:
-        """Return how much of one counter's rise is another's, in percent; 0 when neither moved; or COLLECTING."""
-        rises = self.rise(part), self.rise(whole)
-        if isinstance(rises[0], Collecting) or isinstance(rises[1], Collecting):
-            return COLLECTING
+    def share(self, part: str, whole: str) -> float | Collecting | None:
+        """Return how much of one counter's rise is another's, in percent; 0 when neither moved; else as `rate` does."""
+        bases = [self._base(part), self._base(whole)]
+        for name, base in zip((part, whole), bases):
+            if base is None:
+                return self._none(name)
+        # From one moment for both, the later: else a reset of one alone makes any number.
+        base = max((base for base in bases if base is not None), key=lambda sample: sample.at)
+        rises = [self.now.values[name] - base.values[name] for name in (part, whole)]
         return 100.0 * rises[0] / rises[1] if rises[1] > 0 else 0.0
 
     @property
@@ -73,7 +93,9 @@ class History(NamedTuple):
             # Thin out where the samples stand closest; first and last stay.
             gaps = [(ring[i + 1].at - ring[i - 1].at, i) for i in range(1, len(ring) - 1)]
             del ring[min(gaps)[1]]
-        return [[sample.boot, round(sample.at, 3), dict(sample.values)] for sample in ring]
+        kept: list[Any] = [[sample.boot, round(sample.at, 3), dict(sample.values)] for sample in ring]
+        waiting = {name: self.waiting.get(name, self.time) for name in self.now.values if self._base(name) is None}
+        return [*kept, {"waiting": waiting}] if waiting else kept
 
 
 def boot_id(run: Run) -> str:
@@ -108,7 +130,12 @@ def take(
     if boot is None:
         boot = boot_id(run)
     now = Sample(boot, run.clock.boottime() if at is None else at, dict(values))
-    return History(now, tuple(_usable(now, run.before if before is None else before, span)), span)
+    before = run.before if before is None else before
+    last = before[-1] if isinstance(before, list) and before else None
+    waiting = last.get("waiting") if isinstance(last, dict) else None
+    if not isinstance(waiting, dict) or not all(isinstance(since, (int, float)) for since in waiting.values()):
+        waiting = {}
+    return History(now, tuple(_usable(now, before, span)), span, run.clock.time(), waiting)
 
 
 def _usable(now: Sample, before: Any, span: float) -> Iterable[Sample]:

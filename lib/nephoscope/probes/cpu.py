@@ -178,11 +178,7 @@ def _shares(history: History) -> dict[str, float | Collecting | None]:
         shares.update((name, 100 * ticks[name] / total) for name in names if name != "idle")
         shares["busy"] = 100 * (ticks["user"] + ticks["system"]) / total
     if "periods" in now.values:
-        periods, throttled = history.rise("periods"), history.rise("throttled")
-        if isinstance(periods, Collecting) or isinstance(throttled, Collecting):
-            shares["throttled"] = COLLECTING
-        else:
-            shares["throttled"] = 100 * throttled / periods if periods else 0.0
+        shares["throttled"] = history.share("throttled", "periods")
     return shares
 
 

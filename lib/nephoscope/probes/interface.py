@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, LATE, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.base import ABSENT, LATE, UNREADABLE, Collecting, Failed, Run, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Interface(NamedTuple):
     speed: int | None = None
     duplex: str = "unknown"
     mtu: int = 1500
-    values: Mapping[str, float | Collecting] = {}
+    values: Mapping[str, float | Collecting | None] = {}
 
-    def measured(self, mbit: float | None = None) -> dict[str, float | Collecting]:
+    def measured(self, mbit: float | None = None) -> dict[str, float | Collecting | None]:
         """Return the values with speed, mtu, and use: % of the speed, or of `mbit` where the driver tells none."""
         found = {**self.values, "mtu": self.mtu}
         if self.link == "up" and self.speed:
@@ -65,9 +65,8 @@ class Interface(NamedTuple):
         fastest = self.speed or mbit
         if self.link == "up" and fastest:
             received, sent = found["in_rate"], found["out_rate"]
-            if isinstance(received, Collecting) or isinstance(sent, Collecting):
-                found["use"] = COLLECTING
-            else:
+            found["use"] = received
+            if isinstance(received, float) and isinstance(sent, float):
                 found["use"] = 100 * max(received, sent) * 8 / (fastest * 1e6)
         return found
 
@@ -201,20 +200,19 @@ def _link(carrier: str, state: str) -> str:
     return "up" if state in ("up", "unknown", "") else state  # unknown: a driver that does not say
 
 
-def _rates(history: History, name: str) -> dict[str, float | Collecting]:
-    def rate(*counters: str) -> float | Collecting:
+def _rates(history: History, name: str) -> dict[str, float | Collecting | None]:
+    def rate(*counters: str) -> float | Collecting | None:
         total = 0.0
         for counter in counters:
             value = history.rate(f"{name}/{counter}")
-            if isinstance(value, Collecting):
+            if not isinstance(value, float):
                 return value
             total += value
         return total
 
     errors, packets = rate("rx_errors", "tx_errors"), rate("rx_packets", "tx_packets")
-    if isinstance(errors, Collecting) or isinstance(packets, Collecting):
-        share: float | Collecting = COLLECTING
-    else:
+    share: float | Collecting | None = errors
+    if isinstance(errors, float) and isinstance(packets, float):
         share = 100 * errors / (errors + packets) if errors else 0.0
     return {
         "in_rate": rate("rx_bytes"),

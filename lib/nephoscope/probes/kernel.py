@@ -46,7 +46,7 @@ class Overflow(NamedTuple):
     """How often per second something was thrown away because a table was full."""
 
     name: str
-    rate: float | Collecting
+    rate: float | Collecting | None
     of: str = ""
 
 
@@ -370,7 +370,9 @@ def _watchers_by_sudo(run: Run) -> _Watchers:
             uid = None
             continue
         users[uid] = (users.get(uid, (0, 0))[0] + 1, users.get(uid, (0, 0))[1])
-    return _Watchers(users, "Permission denied" in answer.err)
+    # In a container root may not look into map_files, and that hides no descriptor.
+    hidden = any("Permission denied" in line and "/fd" in line for line in answer.err.splitlines())
+    return _Watchers(users, hidden)
 
 
 ORDINARY = (

@@ -33,8 +33,8 @@ class Swap(NamedTuple):
 
     used: int
     total: int
-    in_rate: float | Collecting
-    out_rate: float | Collecting
+    in_rate: float | Collecting | None
+    out_rate: float | Collecting | None
 
 
 class Kills(NamedTuple):
@@ -165,7 +165,7 @@ def _kills(run: Run, kept: dict[str, Any]) -> Kills:
     history = samples.take(run, {"oom_kill": total}, span=OOM_SPAN, before=kept.get("oom", []))
     kept["oom"] = history.keep()
     number = history.rise("oom_kill")
-    if isinstance(number, Collecting):  # the first run, or the first one after a reboot
+    if number is None or isinstance(number, Collecting):  # the first run, or the first one after a reboot
         if not total or run.clock.boottime() <= OOM_SPAN:
             number = float(total)
         else:
