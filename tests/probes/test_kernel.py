@@ -307,6 +307,8 @@ def test_what_is_hidden_even_from_root_is_said(tmp_path, stand_in):
     stand_in(1, OURS, "find: '/proc/1/fd/3': Permission denied\n")
     *counted, failed = by_sudo(tmp_path)
     assert (len(counted), failed.kind, "SYS_PTRACE" in failed.cure) == (2, NOT_ALLOWED, True)
+    stand_in(1, OURS, "find: '/proc/1/map_files': Permission denied\n")
+    assert len(by_sudo(tmp_path)) == 2
 
 
 # As sudo 1.9.13 (Debian 12) says it, and the two kinds of refusal that begin with its name or do not.
