@@ -27,6 +27,7 @@ PAGE = Path(__file__).with_name("README.md")
 SLACK = 1.02
 LIMITS = {"check_tmp_writable": 5.8, "check_load": 5.8}
 HELP_LIMIT = 5.8  # of any check
+DEFAULT = "default patterns"
 LOG_LIMIT = 20.0  # instructions per byte, default patterns
 NOUNS = "import argparse, nagiosplugin"
 
@@ -89,7 +90,7 @@ def page(found: Mapping[str, float], per_byte: Mapping[str, float], rate: float,
         rows.append(f"| `{name}` | {ratio:.2f} | {limit or ''} |")
     reading = ["| check_log over oslo.log | instructions per byte | limit |", "|---|---|---|"]
     for name, cost in per_byte.items():
-        reading.append(f"| {name} | {cost:.2f} | {LOG_LIMIT if name.startswith('default') else ''} |")
+        reading.append(f"| {name} | {cost:.2f} | {LOG_LIMIT if name == DEFAULT else ''} |")
     load = os.getloadavg()[0]
     walls = [f"`{name}` {wall * 1000:.0f} ms" for name, wall in times.items()]
     reading_rate = f"check_log reads {rate:.0f} MB/s"
@@ -113,7 +114,7 @@ def over(now: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
     wrong = []
     for name, cost in now.items():
         limit = LIMITS.get(name) or (HELP_LIMIT if name.endswith("--help") else None)
-        limit = LOG_LIMIT if name.startswith("default") else limit
+        limit = LOG_LIMIT if name == DEFAULT else limit
         if limit is not None and cost > limit:
             wrong.append(f"{name}: {cost:.2f}, over its limit of {limit}")
         if name not in before:
@@ -136,8 +137,8 @@ def main() -> int:
         found = ratios(place)
         reader = str(place / "check_log")
         per_byte = {
-            "default patterns": log.per_byte(reader),
-            "default patterns, every line an error": log.per_byte(reader, level="ERROR", small=1 << 20, large=3 << 20),
+            DEFAULT: log.per_byte(reader),
+            "every line an error": log.per_byte(reader, level="ERROR", small=1 << 20, large=3 << 20),
         }
         if options.compare:
             wrong = over({**found, **per_byte}, table(PAGE.read_text()))
