@@ -35,6 +35,39 @@ def test_limits_that_nobody_set_are_none_and_so_is_their_alarm(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("files", "health"),
+    [
+        # jc42 as memory modules come: `sensors` prints ALARM (HIGH, CRIT) beside limits of 0 °C
+        (
+            {
+                "temp1_input": 40000,
+                "temp1_min": 0,
+                "temp1_max": 0,
+                "temp1_crit": 0,
+                "temp1_crit_alarm": 1,
+                "temp1_max_alarm": 1,
+            },
+            "ok",
+        ),
+        ({"temp1_input": 40000, "temp1_max": 0, "temp1_crit": 100000, "temp1_max_alarm": 1}, "ok"),
+        ({"temp1_input": 40000, "temp1_max": 0, "temp1_crit": 100000, "temp1_crit_alarm": 1}, "failed"),
+        ({"temp1_input": 40000, "temp1_max": 80000, "temp1_crit": 0, "temp1_crit_alarm": 1}, "ok"),
+        ({"fan1_input": 0, "fan1_min": 0, "fan1_alarm": 1}, "ok"),  # a header with no fan on it
+        ({"fan1_input": 0, "fan1_min": 300, "fan1_alarm": 1}, "degraded"),
+        ({"fan1_input": 0, "fan1_alarm": 1}, "degraded"),
+    ],
+)
+def test_an_alarm_about_a_limit_that_nobody_set_is_none(tmp_path, files, health):
+    chip = tmp_path / "sys/class/hwmon/hwmon0"
+    chip.mkdir(parents=True)
+    for name, value in {"name": "jc42", **files}.items():
+        (chip / name).write_text(f"{value}\n")
+    (part,) = read(tmp_path).values()
+    assert part.health == health
+    assert health != "ok" or part.beyond() == ("", "")
+
+
+@pytest.mark.parametrize(
     ("file", "value", "name", "health", "text"),
     [
         ("hwmon0/temp1_crit_alarm", 1, "coretemp.0 Package id 0", "failed", "crit alarm"),

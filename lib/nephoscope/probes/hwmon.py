@@ -79,20 +79,32 @@ def _sensor(run: Run, path: str, names: set[str], chip: str, prefix: str, stem: 
     name = f"{chip} {label or stem}"
     limits = [read(suffix) for suffix in ("lcrit", "min", "max", "crit")]
     # A chip that nobody configured says 0, or an upper limit below the lower one: no limits, and its alarms mean nothing.
+    # (jc42, the sensor of a memory module: all limits 0 °C and crit_alarm up; a fan header with nothing on it: min 0 RPM.)
     low = max((x for x in limits[:2] if x is not None), default=None)
-    high = min((x for x in limits[2:] if x), default=None)
+    warm = kind == "temperature"  # a voltage may well be negative
+    high = min((x for x in limits[2:] if x and (x > 0 or not warm)), default=None)
     bogus = limits[2] is not None and (high is None or (low is not None and high <= low))
+    bogus = bogus or (not warm and any(x is not None for x in limits) and not any(limits))
     low_critical, low_warning, high_warning, high_critical = (
-        None if bogus or limit is None or (limit == 0 and kind != "temperature") else limit / scale for limit in limits
+        None if bogus or limit is None or (limit == 0 and not warm) else limit / scale for limit in limits
     )
+    if warm and high_warning is not None and high_warning <= 0:
+        high_warning = None
     if high_critical is not None and high_critical <= 0:
         high_critical = None
+    unset = {
+        "crit_alarm": bogus or (limits[3] is not None and limits[3] <= 0),
+        "max_alarm": bogus or (warm and limits[2] is not None and limits[2] <= 0),
+        "alarm": bogus,
+        "lcrit_alarm": bogus,
+        "min_alarm": bogus,
+    }
     health, text = "ok", ""
     for suffix in ("fault", "lcrit_alarm", "crit_alarm", "emergency_alarm"):
-        if read(suffix):
+        if not unset.get(suffix) and read(suffix):
             health, text = ("degraded" if suffix == "fault" and kind != "fan" else "failed"), suffix.replace("_", " ")
     for suffix in ("alarm", "min_alarm", "max_alarm"):
-        if health == "ok" and not bogus and read(suffix):
+        if health == "ok" and not unset[suffix] and read(suffix):
             health, text = "degraded", suffix.replace("_", " ")
     try:
         value: float | None = _read(run, f"{path}/{entry}") / scale
