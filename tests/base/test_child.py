@@ -18,6 +18,10 @@ def script(tmp_path, body, name="tool"):
 
 
 def alive(pid):
+    """Whether a process lives, a moment from now: SIGKILL takes one to do its work on what is not our own child."""
+    end = time.monotonic() + 5
+    while child.start_time(pid) is not None and time.monotonic() < end:
+        time.sleep(0.01)
     return child.start_time(pid) is not None
 
 

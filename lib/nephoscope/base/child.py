@@ -131,7 +131,7 @@ def command(
                 pass
     if fault:
         kind, error_ = fault
-        raise Failed(kind, of, f"run {shown}", error_ or f"no answer in {share:.3g} s")
+        raise Failed(kind, of, f"run {shown}", error_ or f"no answer in {round(share, 1):g} s")
     out, err = (part.decode("utf-8", "replace") for part in streams)
     refusal = _refusal(err) if sudo and process.returncode == 1 and not out else ""
     if refusal:
@@ -258,7 +258,7 @@ def each(
                 if now >= end:
                     _forget(poller, pipe, live)
                     late[pid] = of
-                    results[of] = Failed(UNREACHABLE, of, tried, f"no answer in {share:.2g} s")
+                    results[of] = Failed(UNREACHABLE, of, tried, f"no answer in {round(share, 1):g} s")
             _leave(run, late)
     finally:
         late = {}
