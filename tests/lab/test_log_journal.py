@@ -85,6 +85,20 @@ def test_new_entries_only_and_each_once(journal: Journal) -> None:
     assert (everything["errors"], everything["criticals"], everything["lines"]) == (3, 1, 5)
 
 
+def test_the_age_is_that_of_the_last_entry_not_of_the_look(journal: Journal) -> None:
+    def age() -> int:
+        argv = ["--journal-file", str(journal.directory), "--state-dir", str(journal.folder / "state")]
+        outcome = CHECK.run([*argv, "--journal", "nova", "--mode", "fresh"])
+        (number,) = [item.partition("=")[2].partition("s")[0] for item in outcome.perfdata if "_age=" in item]
+        return round(float(number) / 100)
+
+    journal.write(("nova", 6, b"long ago"), age=7200)
+    assert age() == 72
+    assert age() == 72
+    journal.write(("nova", 6, b"lately"), age=400)
+    assert age() == 4
+
+
 def test_the_kernel_pack_on_a_journal(journal: Journal) -> None:
     journal.write(
         ("kernel", 3, b"INFO: task qemu:17 blocked for more than 120 seconds."),

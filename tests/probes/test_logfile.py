@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, child
 from nephoscope.probes import log_rotation, logfile
 from nephoscope.probes.log_lines import Wanted
 from nephoscope.probes.logfile import Asked, Log
@@ -524,6 +524,62 @@ def test_a_glob_that_matches_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"")
     logs, _, _ = logfile.look(Run(60), [f"{tmp_path}/*.log", f"{tmp_path}/*.txt"], Asked(Wanted()), None)
     assert [type(entry).__name__ for entry in logs] == ["Unmatched", "Log"]
+
+
+def test_many_patterns_that_match_nothing_are_one_finding_in_plain_words(tmp_path: Path) -> None:
+    patterns = [f"{tmp_path}/syslo[g]", f"{tmp_path}/nova/*.log", f"{tmp_path}/message[s]"]
+    ((failed,), _, _) = logfile.look(Run(60), patterns, Asked(Wanted()), None)
+    assert (failed.kind, failed.of) == (ABSENT, "")
+    assert failed.error == (
+        f"none of 3 log patterns matches a file: {tmp_path}/syslog, {tmp_path}/nova/*.log, {tmp_path}/messages"
+    )
+    (tmp_path / "syslog").touch()
+    logs, _, _ = logfile.look(Run(60), patterns, Asked(Wanted()), None)
+    assert logs[0] == logfile.Unmatched(f"{tmp_path}/nova/*.log, {tmp_path}/messages")
+
+
+def test_access_logs_of_a_web_server_are_named_only_by_a_pattern_that_says_so(tmp_path: Path) -> None:
+    for name in ("keystone.log", "keystone-apache-public-access.log", "httpd_access_log"):
+        (tmp_path / name).touch()
+    assert logfile.expand(Run(60), f"{tmp_path}/*") == [f"{tmp_path}/keystone.log"]
+    assert logfile.expand(Run(60), f"{tmp_path}/*access.log") == [f"{tmp_path}/keystone-apache-public-access.log"]
+    with pytest.raises(Failed, match="only access logs"):
+        logfile.expand(Run(60), f"{tmp_path}/httpd*")
+
+
+def test_what_vanished_between_two_runs_that_are_far_apart_is_told_once(tmp_path: Path) -> None:
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_bytes(lines(0, 1))
+    watch = Watch(f"{tmp_path}/*.log")
+    assert len(watch.all()) == 2
+    (tmp_path / "a.log").unlink()
+    watch.shift = 1800
+    gone = [entry for entry in watch.all() if isinstance(entry, Failed)]
+    assert [(entry.kind, entry.of) for entry in gone] == [(ABSENT, f"{tmp_path}/a.log")]
+    watch.shift = 3600
+    assert len(watch.all()) == 1
+
+
+def test_where_a_file_server_hangs_the_others_are_read_and_no_place_is_lost(tmp_path: Path) -> None:
+    for name in ("dead", "good"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.log").write_bytes(lines(0, 2))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    table = "1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /dead rw - nfs4 nas:/logs rw\n"
+    (tmp_path / "proc/self/mountinfo").write_text(table)
+    patterns = ["/dead/*.log", "/good/x.log"]
+    logs, state, _ = logfile.look(Run(60, root=str(tmp_path)), patterns, Asked(Wanted()), None)
+    assert [log.counts["error"] for log in logs] == [2, 2]
+    append(tmp_path / "dead/x.log", lines(2, 5))
+    # A child that was left behind: any process that lives.
+    left = {"/dead/*.log": [os.getpid(), child.start_time(os.getpid()), time.time() - 1800]}
+    run = Run(60, root=str(tmp_path), hung=left)
+    logs, state, _ = logfile.look(run, patterns, Asked(Wanted()), state)
+    assert isinstance(logs[0], Failed) and (logs[0].kind, logs[0].of) == (UNREACHABLE, "/dead/*.log")
+    assert "hung for 30 min" in logs[0].error
+    assert [log.path for log in logs[1:]] == ["/good/x.log"]
+    logs, _, _ = logfile.look(Run(60, root=str(tmp_path)), patterns, Asked(Wanted()), state)
+    assert [(log.lines, log.notes) for log in logs] == [(5, ()), (2, ())], "read on, not looked at for the first time"
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

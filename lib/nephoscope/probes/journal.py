@@ -221,24 +221,25 @@ def _journal(
         else:
             gap = "the journal was vacuumed past the place of the last run"
     new = entries[-1].cursor if entries else (cursor if isinstance(cursor, str) and not gap else "")
+    newest = entries[-1].at if entries else 0.0
     if not new:
-        new = _last(run, of, unit, files, now - asked.period)
+        new, newest = _last(run, of, unit, files, now - asked.period)
     # Without a place the next run asks for everything since the last time that it knows nothing of.
-    state = {"cursor": new, "seen": now if new or first else seen}
+    state = {"cursor": new, "seen": now if new or first else seen, "newest": newest or kept.get("newest")}
     if first and not new:
         state["seen"] = now - asked.period
     return _log(run, of, asked, kept, [(e.priority, e.message) for e in entries], gap, notes, first, now, state)
 
 
-def _last(run: Run, of: str, unit: str, files: Sequence[str], before: float) -> str:
-    """Return the cursor of the last entry if it is older than `before`, "" if it is younger.
+def _last(run: Run, of: str, unit: str, files: Sequence[str], before: float) -> tuple[str, float]:
+    """Return the cursor of the last entry if it is older than `before`, "" if it is younger; and its time.
 
     journalctl says nothing and ends well when there is no journal, when it may not be read and when the unit's name is
     wrong: a silence must be told from these. Raises Failed.
     """
     entries = parse(_ask(run, of, command(unit, files, ["--lines=1"])))
     if entries:
-        return entries[-1].cursor if entries[-1].at < before else ""
+        return (entries[-1].cursor if entries[-1].at < before else ""), entries[-1].at
     if unit == "all" or not parse(_ask(run, of, command("all", files, ["--lines=1"]))):
         error = "no entry of anything can be seen: there is no journal, or it may not be read"
         raise Failed(NOT_ALLOWED, of, "read the journal", error, CURE)
@@ -282,7 +283,7 @@ def _kernel(
         records_new = [r for r in records if r[1] > last]
     sequence = records[-1][1] if records else last
     return _log(run, of, asked, kept, [(r[0], r[3]) for r in records_new], gap, notes, first, now,
-                {"boot": boot, "sequence": sequence, "seen": now})  # fmt: skip
+                {"boot": boot, "sequence": sequence, "seen": now, "newest": 0})  # fmt: skip
 
 
 def _ring(run: Run, descriptor: int) -> tuple[list[tuple[int, int, int, bytes]], bool]:
@@ -338,7 +339,8 @@ def _log(
     size = sum(len(message) + 1 for _, message in entries)
     lines = int(logfile.number(kept.get("lines"))) + len(entries)
     total = int(logfile.number(kept.get("bytes"))) + size
-    newest = now if entries else logfile.number(kept.get("newest")) or now - asked.period
+    newest = logfile.number(place.get("newest")) or (now if entries else now - asked.period)
+    age = 0.0 if -60 < now - newest < 0 else now - newest  # a clock far in the future is told as it is
     growth = rates = None
     if asked.growth:
         from nephoscope.base import samples as samples_
@@ -353,7 +355,7 @@ def _log(
         {name: log_window.total(window, name) for name in counts},
         lines,
         total,
-        None if of == KERNEL else now - newest,
+        None if of == KERNEL else age,
         None,
         growth,
         0,

@@ -47,6 +47,10 @@ class Source:
         """Device and inode."""
         return self.status.st_dev, self.status.st_ino
 
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
     def read(self, at: int, most: int, run: Run) -> bytes:
         """Return up to `most` bytes from offset `at`, fewer only at the end.
 

@@ -37,6 +37,12 @@ LONG = 1 << 20  # bytes: a longer line is counted by its beginning, and the rest
 FIRST = 64 << 20  # bytes that the first run looks at, at most
 HOLD = 3600.0  # seconds for which a renamed file that does not grow is still looked at
 FILES = 200  # logs in one check
+MOUNTINFO = "/proc/self/mountinfo"
+# File systems whose server may be dead, by the beginnings of their kinds.
+REMOTE = (
+    b"nfs", b"cifs", b"smb", b"ceph", b"fuse.", b"fuseblk", b"gluster", b"lustre", b"afs", b"9p", b"ocfs2", b"gfs2",
+    b"orangefs", b"beegfs",
+)  # fmt: skip
 COUNTING = frozenset(("errors", "debug", "correlate"))  # modes of check_log that read lines
 
 
@@ -301,6 +307,7 @@ def refused(path: str, error: OSError) -> Failed:
 def expand(run: Run, pattern: str) -> list[str]:
     """Return the files that a path with *, ? and [ ] in it names, sorted; archives of them are left out.
 
+    So are a web server's access logs, which no service of ours writes, unless the pattern says "access".
     Raises Failed: not-allowed when a directory on the way can't be listed (glob would be silent), absent for none.
     """
     if not any(char in pattern for char in "*?["):
@@ -322,9 +329,13 @@ def expand(run: Run, pattern: str) -> list[str]:
             longer += [f"{base}/{name}" for name in names if fnmatchcase(name, part) and (hidden or name[0] != ".")]
         found = longer
     files = []
+    left_out = False
     kept = set(found)
     for path in sorted(found):
         if path.endswith(COMPRESSED) or _rotated(path, kept):
+            continue
+        if path.endswith(("access.log", "access_log")) and "access" not in os.path.basename(pattern):
+            left_out = True
             continue
         try:
             if not stat.S_ISDIR(os.stat(run.path(path)).st_mode):
@@ -334,10 +345,17 @@ def expand(run: Run, pattern: str) -> list[str]:
         except OSError:
             files.append(path)  # reading it says why not
     if not files:
-        raise Failed(ABSENT, pattern, f"look for {pattern}", "no such file")
+        raise Failed(ABSENT, shown(pattern), "", "only access logs" if left_out else "no such file")
     if len(files) > FILES:
-        raise Failed(UNREADABLE, pattern, f"look for {pattern}", f"{len(files)} files, more than {FILES}")
+        raise Failed(UNREADABLE, shown(pattern), "", f"names {len(files)} files, more than {FILES}")
     return files
+
+
+def shown(pattern: str) -> str:
+    """Return a glob for people: `lo[g]`, which is a path that may be missing, as `log`."""
+    import re
+
+    return re.sub(r"\[([^]!])\]", r"\1", pattern)
 
 
 def _rotated(path: str, among: Iterable[str]) -> bool:
@@ -360,26 +378,39 @@ def look(
     """
     known = before if isinstance(before, dict) else {}
     results: list[Any] = []
-    nothing: list[Any] = []
+    nothing: list[Failed] = []
     paths: dict[str, None] = {}
+    state: dict[str, Any] = {}
+    hung = _hung(run, patterns, asked.archives)
+    now = run.clock.time()
     for pattern in patterns:
+        of_it = [path for path in known if path == pattern or fnmatchcase(path, pattern)]
+        if pattern in hung:
+            results.append(hung[pattern])
+            state.update((path, known[path]) for path in of_it)
+            continue
         try:
             for path in expand(run, pattern):
                 paths[path] = None
         except Failed as failed:
             (nothing if failed.kind == ABSENT else results).append(failed)
+            if failed.kind != ABSENT:
+                state.update((path, known[path]) for path in of_it)
         if any(char in pattern for char in "*?["):
-            # A log that a glob named within the last period and names no more is missing, not forgotten.
-            for path, kept in known.items():
-                recent = isinstance(kept, dict) and run.clock.time() - number(kept.get("seen")) <= asked.period
-                if recent and fnmatchcase(path, pattern):
+            # A log that a glob named lately and names no more is missing, not forgotten.
+            for path in of_it:
+                # It is told for one period, and once at least, however rare the runs are.
+                kept = known[path] if isinstance(known[path], dict) else {"told": True}
+                if not kept.get("told") or now - number(kept.get("seen")) <= asked.period:
                     paths[path] = None
     # Of several globs some may match nothing, which is said; that none matches anything is a finding.
     if paths and nothing:
         results.append(Unmatched(", ".join(failed.of for failed in nothing)))
+    elif len(nothing) > 1:
+        error = f"none of {len(nothing)} log patterns matches a file: {', '.join(failed.of for failed in nothing)}"
+        results.append(Failed(ABSENT, "", "", error))
     else:
         results += nothing
-    state: dict[str, Any] = {}
     requests: dict[str, list[str]] = {}
     left = asked.most
     wanted = [path for path in paths if run.wants(path)]
@@ -394,11 +425,51 @@ def look(
             results.append(Failed(failed.kind, path, failed.tried, failed.error, failed.cure))
         except OSError as error:
             results.append(refused(path, error))
+            follower.state["told"] = isinstance(error, FileNotFoundError)
         left = max(0, left - follower.used)
         state[path] = follower.state
         for request in follower.requests:
             requests.setdefault(request, []).append(path)
     return results, state, requests
+
+
+def _hung(run: Run, patterns: Sequence[str], folders: Sequence[str]) -> dict[str, Failed]:
+    """Return the patterns that a dead file server makes hang, each with its Failed.
+
+    Where any network file system is mounted the files are first listed, opened and read from in a child that can be
+    abandoned. A server that dies between that and our own reading still hangs us; the frame's thread then answers.
+    """
+    from nephoscope.base import files
+
+    try:
+        kinds = [
+            line.partition(b" - ")[2].split(b" ")[0] for line in files.data(run, MOUNTINFO, limit=16 << 20).split(b"\n")
+        ]
+    except Failed:
+        kinds = list(REMOTE[:1])  # not told: as if there were one
+    if run.left() <= 0 or not any(kind.startswith(REMOTE) for kind in kinds):
+        return {}
+    import contextlib
+
+    from nephoscope.base import child
+
+    def touch(pattern: str) -> None:
+        # What goes wrong here is told when it is read: it answered.
+        with contextlib.suppress(Failed):
+            for path in expand(run, pattern):
+                if run.wants(path):
+                    with contextlib.suppress(OSError):
+                        os.listdir(os.path.dirname(run.path(path)))  # where its archives are
+                        source = Source(run.path(path))
+                        os.pread(source.fileno(), 1, max(0, source.status.st_size - 1))
+                        source.close()
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                os.listdir(run.path(folder))
+
+    jobs = {pattern: (lambda pattern=pattern: touch(pattern)) for pattern in dict.fromkeys(patterns)}
+    answers = child.each(run, jobs, tried="list and open logs", seconds=4)
+    return {pattern: answer for pattern, answer in answers.items() if isinstance(answer, Failed)}
 
 
 def absolute(text: str) -> str:
