@@ -3,7 +3,7 @@
 
 Looked at are interfaces with a device behind them, bonds, and what a default route goes out by. Those that come and go with
 guests (tap, veth, qvo, virbr0) and virtual functions are not, unless --include or --expect names them; neither are devices
-that nobody switched on, unless expected.
+that nobody switched on, unless expected. A device that an earlier run saw and that is gone is a warning for a week.
 
 `--expect NAME[=SPEED][/MTU]` says what must be there: by the kernel's name or by its alias (`ip link set dev ens1f0 alias
 storage`), at least that fast (`10G`, `2500M`; where the driver tells no speed, this one counts), with exactly that MTU:
@@ -36,6 +36,8 @@ def judge(survey, options):
     yield from (part for part in survey.interfaces if isinstance(part, Failed))
     missing = [wish.name for wish in options.expect if wish.name not in survey.names]
     yield from (Finding(CRITICAL, name, "does not exist") for name in missing)
+    for name in sorted(set(survey.gone) - set(missing) if "carrier" in options.mode else ()):
+        yield Finding(WARNING, name, f"is gone, it was there {survey.gone[name] / 60:.0f} min ago")
     for port in survey.ports:
         if port.on:
             wish = next((wish for wish in options.expect if wish.name in (port.name, port.alias)), interface.Wish(""))
@@ -69,7 +71,8 @@ By hand: `ip -s -s link show dev NAME; ethtool NAME; ethtool -S NAME | grep -v '
 optics), `dmesg | grep NAME`. No carrier: is the port of the switch up, the cable or optic in place? Slower than expected or
 half duplex: both ends must negotiate, or neither; a damaged pair of a cable gives 100 Mbit/s. CRC errors: cable, optic, or
 dirt. Drops while not full: ring too small (`ethtool -G`), one processor busy (`/proc/net/softnet_stat`), or protocols that
-nobody takes. Full: check_noisy_neighbour, `iftop -i NAME`. MTU: everything on the path must agree, check_path_mtu.
+nobody takes. Gone: `lspci`, `dmesg | grep -i -e pci -e NAME`; where it was meant to go, `--exclude` it. Full:
+check_noisy_neighbour, `iftop -i NAME`. MTU: everything on the path must agree, check_path_mtu.
 """
 
 CHECK = Check(

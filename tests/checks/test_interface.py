@@ -62,6 +62,15 @@ def test_one_that_could_not_be_read_exists():
     assert judged(FAILED, argv=("--expect", "eth1")) == [FAILED]
 
 
+def test_a_device_that_vanished_is_missed():
+    survey = Survey((ETH0,), 0, None, {"eth1": 600.0})
+    gone = Finding(WARNING, "eth1", "is gone, it was there 10 min ago")
+    assert gone in list(judge(survey, CHECK.parse()))
+    assert gone not in list(judge(survey, CHECK.parse("--mode", "use")))
+    found = list(judge(survey, CHECK.parse("--expect", "eth1")))
+    assert gone not in found and Finding(CRITICAL, "eth1", "does not exist") in found
+
+
 def test_an_alias_is_a_name():
     port = ETH0._replace(alias="storage", asked=True)
     found = judged(port, argv=("--expect", "storage=10G/9000"))

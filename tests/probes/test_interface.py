@@ -103,6 +103,21 @@ def test_exclude_leaves_out_a_real_one(tmp_path):
     assert (interface.survey(run).interfaces, run.left_out) == ((), {"eth0"})
 
 
+def test_a_device_that_vanishes_is_missed_for_a_week(tmp_path):
+    files = {**port("ens1", **REAL), **port("bond0", **{"bonding/mode": "802.3ad 4"}), **port("tap1")}
+    first = look(tmp_path / "1", files, ("tap1",))
+    assert (names(first), first.gone) == (["bond0", "ens1", "eth0", "tap1"], {})
+    alone = {"/sys/class/net/eth0/device": None}  # a default route still goes out by it
+    second = look(tmp_path / "2", dict(alone), before=first.kept, clock=Clock(600))
+    assert sorted(second.gone) == ["bond0", "ens1"]
+    assert second.gone["ens1"] == pytest.approx(600, abs=60)
+    assert not look(tmp_path / "3", dict(alone), before=second.kept, clock=Clock(8 * 86400)).gone
+    assert sorted(look(tmp_path / "4", dict(alone), before=second.kept, exclude=("ens1",)).gone) == ["bond0"]
+    nothing = {**alone, "/proc/net/route": None, "/proc/net/ipv6_route": None}
+    assert sorted(look(tmp_path / "5", nothing, before=second.kept).gone) == ["bond0", "ens1"], "not merely absent"
+    assert not look(tmp_path / "6", dict(files), before=second.kept).gone
+
+
 def test_an_expected_one_is_found_by_name_or_alias(tmp_path):
     files = {**port("tap1", ifalias="storage net"), **port("tap2")}
     seen = look(tmp_path, files, ("storage net", "tap2", "gone"))

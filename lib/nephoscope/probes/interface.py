@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NET, DEV = "/sys/class/net", "/proc/net/dev"
 SPAN = 300.0  # seconds over which rates are taken
 FLAPS_SPAN = 3600.0  # seconds over which changes of the carrier are counted
+REMEMBERED = 7 * 86400.0  # seconds for which a device that vanished is missed
 IFF_UP = 1  # linux/if.h
 UNKNOWN_SPEEDS = (0, 65535, 4294967295)  # and all below: what drivers say for "unknown" (SPEED_UNKNOWN, ethtool.h)
 # Columns of /proc/net/dev after the name.
@@ -93,11 +94,15 @@ class Wish(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The interfaces looked at, how many others there are, and what the next run needs."""
+    """The interfaces looked at, how many others there are, and what the next run needs.
+
+    gone  devices and bonds that an earlier run saw and that are no more -> seconds since they were seen
+    """
 
     interfaces: tuple[Interface | Failed, ...]
     others: int = 0
     kept: Any = None
+    gone: Mapping[str, float] = {}
 
     def keep(self) -> Any:
         """Return plain JSON for the next run."""
@@ -144,7 +149,8 @@ def survey(run: Run, expected: Collection[str] = ()) -> Survey:
             chosen.append((name, alias, True))
         elif (run.include or name in routed or _real(run, name)) and run.wants(name):
             chosen.append((name, alias, bool(run.include)))
-    if not chosen and not expected and not run.left_out:
+    gone, members = _gone(run, names, [name for name, _, _ in chosen])
+    if not (chosen or gone or expected or run.left_out):
         hint = "no device, bond or default route: name interfaces by --include or --expect"
         raise Failed(ABSENT, "", f"list {NET}", hint)
     present = {name: counters[name] for name, _, _ in chosen if name in counters}
@@ -160,7 +166,20 @@ def survey(run: Run, expected: Collection[str] = ()) -> Survey:
             found.append(_interface(run, name, alias, asked, counters[name], rates, flaps))
         except Failed as failed:
             found.append(failed)
-    return Survey(tuple(found), len(names) - len(chosen), kept)
+    return Survey(tuple(found), len(names) - len(chosen), {**kept, "members": members}, gone)
+
+
+def _gone(run: Run, names: Collection[str], chosen: Collection[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the devices of earlier runs that are no more -> seconds since they were seen; and those to keep -> when seen."""
+    now = run.clock.time()
+    before = run.before.get("members") if isinstance(run.before, dict) else None
+    members = {name: now for name in chosen if _real(run, name)}  # what only a route named may come and go
+    gone = {}
+    for name, at in before.items() if isinstance(before, dict) else ():
+        if name not in names and isinstance(at, (int, float)) and now - at <= REMEMBERED and run.wants(name):
+            gone[name] = max(0.0, now - at)
+            members[name] = at
+    return gone, members
 
 
 def _interface(
