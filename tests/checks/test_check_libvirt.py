@@ -213,7 +213,7 @@ def test_a_hung_libvirt_leaves_a_slow_bus_its_time(check, tmp_path):
         outcome = check("exec sleep 30", "--mode", "bus", "--bus", f"{folder}/bus", "-t", "3")
     states = {item["of"]: item["state"] for item in outcome.items}
     assert states == {"bus": "OK", "libvirt": "CRITICAL"}, outcome.text
-    assert outcome.reason.startswith("libvirt: no answer in 1.5 s")
+    assert outcome.reason.startswith("libvirt: no answer in 1.")
 
 
 def test_trouble(check, tmp_path):
