@@ -53,6 +53,8 @@ def judge(host, options):
         yield Metric("failed_units", len(host.failed))
     if "enabled" in options.mode:
         yield Metric("idle_units", len(host.enabled))
+    if host.lacking:
+        yield host.lacking if options.mode_given else Finding(OK, host.lacking.of, host.lacking.error)
     for unit in host.restarted:
         yield Metric("restarts", unit.restarts, of=unit.name)
     if host.boot:

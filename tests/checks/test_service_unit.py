@@ -147,6 +147,16 @@ def test_an_upgrade_that_restarts_a_daemon(run):
     assert (outcome.state, outcome.reason) == (WARNING, "tgt.service restarts 1 is above 0")
 
 
+def test_a_systemd_that_counts_no_restarts_says_so(run):
+    units = {"a.service": {"NRestarts": ""}, "b.service": {"NRestarts": ""}}
+    outcome = run(units, "-w", "uptime=")
+    assert outcome.state == OK
+    assert "[OK] restarts are not counted by this systemd (235 and newer do)" in outcome.text
+    outcome = run(units, "--mode", "restarts", "--mode", "failed")
+    assert outcome.state == UNKNOWN
+    assert "restarts: are not counted by this systemd" in outcome.line
+
+
 def test_without_systemd_nothing_is_ok(run, tmp_path):
     message = "System has not been booted with systemd as init system (PID 1). Can't operate."
     outcome = run(systemctl.refuse(tmp_path / "bin", message))

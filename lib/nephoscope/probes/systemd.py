@@ -19,6 +19,13 @@ PROPERTIES = (
     "InvocationID", "TriggeredBy", "WantedBy", "RequiredBy", "Type", "ConditionResult", "ConditionTimestampMonotonic",
     "ExecMainStartTimestampMonotonic", "Following", "RefuseManualStart",
 )  # fmt: skip
+NO_RESTARTS = Failed(
+    ABSENT,
+    "restarts",
+    "systemctl show",
+    "are not counted by this systemd (235 and newer do)",
+    "--mode without restarts",
+)
 AT_ONCE = 200  # units in one command line
 
 
@@ -82,6 +89,7 @@ class Host(NamedTuple):
     restarted  services, with `restarts`
     boot       or None
     kept       plain JSON for the next run
+    lacking    why there are no restarts, where this systemd does not tell them
     """
 
     state: str = ""
@@ -91,6 +99,7 @@ class Host(NamedTuple):
     restarted: Sequence[Unit] = ()
     boot: Boot | None = None
     kept: Mapping[str, Any] = {}
+    lacking: Failed | None = None
 
 
 def look(run: Run, modes: Sequence[str], names: Sequence[str], period: float) -> Host:
@@ -132,7 +141,9 @@ def look(run: Run, modes: Sequence[str], names: Sequence[str], period: float) ->
         services = [name for name in states if name.endswith(".service") and run.wants(name)]
         if names:
             services = [name for name in services if any(_matches(name, glob) for glob in names)]
-        rows = _show(run, services, PROPERTIES)
+        rows = _show(run, services, PROPERTIES) if services else []
+        if rows and not any(row.get("NRestarts", "").isdigit() for row in rows):
+            host = host._replace(lacking=NO_RESTARTS)
         totals = count_starts(rows, before.get("starts"), samples.boot_id(run) == before.get("starts_boot"))
         history = samples.take(
             run, {name: total[0] for name, total in totals.items()}, span=period, before=before.get("samples") or []
