@@ -125,6 +125,14 @@ def test_lost_redundancy(bmc):
     assert (part.health, part.text) == ("degraded", "1 of the 2 members that it needs")
 
 
+def test_a_collection_without_an_end_is_cut_and_said(bmc, monkeypatch):
+    monkeypatch.setattr(redfish, "MEMBERS", 3)
+    bmc.tree[f"{SYSTEM}/Memory/again"] = {"Members": [], "Members@odata.nextLink": f"{SYSTEM}/Memory/again"}
+    bmc.tree[f"{SYSTEM}/Memory"]["Members@odata.nextLink"] = f"{SYSTEM}/Memory/again"
+    error = "more than 3 members or pages: the rest was not looked at"
+    assert (UNREADABLE, f"redfish {SYSTEM}/Memory/again", error) in failures(ask(bmc))
+
+
 def test_a_page_of_a_collection_leads_to_the_next(bmc):
     first = bmc.tree[f"{SYSTEM}/Memory"]
     bmc.tree[f"{SYSTEM}/Memory/more"] = {"Members": [first["Members"].pop()]}

@@ -171,8 +171,13 @@ class _Reader:
     def members(self, link: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
         """Yield the members of a collection, all pages; what can't be read goes to `found`."""
         path = _link(link)
-        seen = 0
-        while path and seen < MEMBERS:
+        seen = pages = 0
+        while path:
+            pages += 1
+            if seen >= MEMBERS or pages > MEMBERS:
+                error = f"more than {MEMBERS} members or pages: the rest was not looked at"
+                found.append(Failed(UNREADABLE, f"redfish {path}", f"GET {path}", error))
+                return
             try:
                 page = self.get(f"{path}?$expand=.($levels=1)" if self.expand and "?" not in path else path)
             except Failed as failed:
