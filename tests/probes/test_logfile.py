@@ -582,6 +582,20 @@ def test_where_a_file_server_hangs_the_others_are_read_and_no_place_is_lost(tmp_
     assert [(log.lines, log.notes) for log in logs] == [(5, ()), (2, ())], "read on, not looked at for the first time"
 
 
+def test_a_log_that_changes_to_a_format_that_is_not_understood_does_not_stay_well(log: Path) -> None:
+    watch = Watch(log, Asked(Wanted()))
+    assert watch().levelled is True
+    for hour in range(1, 24):
+        watch.shift = hour * 3600
+        append(log, b'{"level": "ERROR", "message": "boom"}\n' * 100)
+        assert watch().levelled is True
+    watch.shift = 26 * 3600
+    append(log, b'{"level": "ERROR", "message": "boom"}\n')
+    assert watch().levelled is False
+    append(log, lines(0, 1))
+    assert watch().levelled is True
+
+
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):

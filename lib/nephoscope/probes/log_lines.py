@@ -104,6 +104,7 @@ class Counter:
     formats   names of the line formats met
     samples   [(offset, line)] of errors, unlike each other
     requests  ids of requests that had an error
+    known     whether a line of a format that is understood was met by this counter (formats may be those of earlier ones)
     """
 
     def __init__(self, wanted: Wanted, formats: Iterable[str] = ()) -> None:
@@ -113,6 +114,7 @@ class Counter:
         self.formats = [wanted.form] if wanted.form else [name for name in formats if name in log_format.NAMES]
         self.samples: list[tuple[int, bytes]] = []
         self.requests: set[str] = set()
+        self.known = bool(wanted.form)
         self._alike: set[int] = set()
         self._looked = 0
         self._last = b""
@@ -163,6 +165,7 @@ class Counter:
                 line = block[start : end if end >= 0 else len(block)][:LINE]
                 if line.strip() and (line[:1] not in (b" ", b"\t") or line.startswith(b"  ERR-")):
                     name = log_format.recognise(line, tuple(met))
+                    self.known = self.known or bool(name)
                     if name and name not in met:
                         met.append(name)
                 if end < 0:

@@ -35,6 +35,7 @@ __all__ = ["FORMATS", "Asked", "Log", "Logs", "Unmatched", "expand", "look", "re
 
 LONG = 1 << 20  # bytes: a longer line is counted by its beginning, and the rest is skipped
 FIRST = 64 << 20  # bytes that the first run looks at, at most
+FOREIGN = (86400.0, 1000)  # seconds and lines without one that is understood, after which the log's format has changed
 HOLD = 3600.0  # seconds for which a renamed file that does not grow is still looked at
 FILES = 200  # logs in one check
 MOUNTINFO = "/proc/self/mountinfo"
@@ -596,18 +597,25 @@ class Follower:
             gap = "within the period a file was gone before it had been read"
         lines = int(number(self.before.get("lines"))) + counter.lines
         looked = lines > 0 and wanted is not None
+        # The formats met stay known for ever: a service that was set to write JSON would be silent and well.
+        old = self.before.get("foreign")
+        at, strange = (number(value) for value in old) if isinstance(old, list) and len(old) == 2 else (self.now, 0.0)
+        known = counter.known or any(counter.counts.values())
+        at, strange = (self.now, 0.0) if known or not looked else (min(at, self.now), strange + counter.lines)
+        foreign = self.now - at > FOREIGN[0] and strange >= FOREIGN[1]
         kept = [list(mark_) for mark_ in marks]
         self.requests = counter.requests
         texts, quoted = self._quotes(fresh, made)
         self.state = {
             "marks": kept, "seen": self.now, "lines": lines, "bytes": count, "total": total, "window": window,
             "formats": counter.formats, "growth": rates, "written": last, "quotes": quoted,
+            "foreign": [at, strange],
         }  # fmt: skip
         return Log(
             self.path,
             {level: log_window.total(window, level) for level in counter.counts},
             lines, count, age, size, growth, behind,
-            counter.levelled if looked else None,
+            counter.levelled and not foreign if looked else None,
             counter.traced, gap, tuple(notes), texts,
             None if first else max(0.0, self.now - seen),
             made.current is None,
