@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from nephoscope.base import Clock
 from nephoscope.checks.node.check_log import CHECK
+from nephoscope.probes import journal as journal_probe
 
 from tests.lab.support import need, need_root
 
@@ -97,6 +98,21 @@ def test_the_age_is_that_of_the_last_entry_not_of_the_look(journal: Journal) -> 
     assert age() == 72
     journal.write(("nova", 6, b"lately"), age=400)
     assert age() == 4
+
+
+def test_more_than_one_run_may_hold_is_said_and_counted_once(journal: Journal, monkeypatch) -> None:
+    journal.write(("nova", 3, b"first"))
+    assert values(journal.check("--journal", "nova"))["errors"] == 1
+    monkeypatch.setattr(journal_probe, "LIMIT", 6000)
+    monkeypatch.setattr(journal_probe, "ENTRIES", 10)
+    journal.write(*(("nova", 3, b"boom %d" % number) for number in range(30)), age=3)
+    cut = journal.check("--journal", "nova")
+    assert "more than 0 MiB since the last run: only 10 entries were looked at" in cut.line
+    seen = values(cut)["errors"]
+    assert 9 <= seen - 1 <= 10, "the entry of the last run is not counted again"
+    for _ in range(4):
+        last = journal.check("--journal", "nova")
+    assert values(last)["errors"] == 31, "each of the others in one of the next runs"
 
 
 def test_the_kernel_pack_on_a_journal(journal: Journal) -> None:

@@ -211,14 +211,15 @@ def _journal(
             gap = "the journal does not know the place of the last run any more"
             entries = parse(_ask(run, of, command(unit, files, [since])))
         elif "bytes of output" in failed.error:
-            gap = f"more than {LIMIT >> 20} MiB since the last run: only the last {ENTRIES} entries were looked at"
+            # With a cursor or --since these are the first of them (journalctl.c of systemd 252): the next run goes on there.
+            gap = f"more than {LIMIT >> 20} MiB since the last run: only {ENTRIES} entries were looked at"
             entries = parse(_ask(run, of, command(unit, files, [place, f"--lines={ENTRIES}"])))
         else:
             raise
-    if place != since and not gap:
+    if place != since:
         if entries and entries[0].cursor == cursor:
             entries = entries[1:]
-        else:
+        elif not gap:
             gap = "the journal was vacuumed past the place of the last run"
     new = entries[-1].cursor if entries else (cursor if isinstance(cursor, str) and not gap else "")
     newest = entries[-1].at if entries else 0.0
