@@ -88,7 +88,9 @@ CHECK = Check(
         Threshold("media_life", "%", "20:", "10:", mode="redfish", help="what is left of a flash drive's life"),
         Threshold("ecc_ue", "", None, "0", mode="edac", print="worst", help="uncorrectable memory errors since boot"),
         Threshold("ecc_ce", "c", mode="edac", print="worst", help="corrected memory errors since boot"),
-        Threshold("ecc_ce_day", "", "24", "240", mode="edac", print="worst", help="corrected memory errors of a day"),
+        Threshold(
+            "ecc_ce_day", "", "24", "240", mode="edac", print="worst", late=True, help="corrected errors of a day"
+        ),
         Threshold("log_used", "%", "90", mode="ipmi", help="how full the BMC's event log is"),
     ],
 )

@@ -89,7 +89,7 @@ CHECK = Check(
         Threshold("failed_units", mode="failed", help="units that failed; each is a warning of its own"),
         Threshold("idle_units", mode="enabled", help="units that are enabled and not active; likewise"),
         Threshold(
-            "restarts", "", "2", "9", mode="restarts", print="worst", main=True, help="starts anew in one --period"
+            "restarts", "", "2", "9", mode="restarts", print="worst", main=True, late=True, help="starts in a --period"
         ),
         Threshold("uptime", "s", "1800:", mode="boot", help="since this machine was booted"),
     ],

@@ -107,6 +107,19 @@ def test_events_count_for_one_period_from_when_they_were_first_seen():
     assert recent([new._replace(text="another")], seen, noon + 7400, 7200.0)[0], "cleared, and used again"
 
 
+def test_the_second_run_moves_no_value_to_another_place(tmp_path):
+    root = trees.hwmon(tmp_path / "root")
+    trees.edac(tmp_path / "root")
+    first, second = (
+        [
+            item.partition("=")[0]
+            for item in CHECK.run(["--state-dir", str(tmp_path / "s")], root=root, clock=clock).perfdata
+        ]
+        for clock in (Clock(), Clock(7200))
+    )
+    assert second == [*first, "ecc_ce_day", "ecc_ce_day_sum"]
+
+
 def test_the_machine_of_the_trees(tmp_path):
     root = trees.hwmon(tmp_path / "root")
     trees.edac(tmp_path / "root")
