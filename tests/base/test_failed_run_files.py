@@ -37,6 +37,15 @@ def test_failures_compare_by_what_they_say():
     assert str(Failed(ABSENT, "a", "b", "c")) == "b: c"
 
 
+def test_a_failure_is_not_changed_after_it_was_made():
+    """What is copied and compared is `args`: words put into an attribute would be lost on the way to line 1."""
+    failed = Failed(ABSENT, "a", "b", "c", "d")
+    for name in ("kind", "of", "tried", "error", "cure"):
+        with pytest.raises(AttributeError):
+            setattr(failed, name, "x")
+    assert Failed(*failed.args) == failed
+
+
 def test_time_left_keeps_the_answers_share_back():
     assert 6.9 < Run(8).left() <= 7
     assert 0.2 < Run(0.5).left() <= 0.25

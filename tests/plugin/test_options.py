@@ -261,7 +261,7 @@ def test_a_secret_is_taken_out_before_it_is_disguised(monkeypatch):
         def probe(options, run):
             run.stage(f"log in with {options.password}")
             text = f"said {options.password} and {options.password!r}"
-            return [Metric("used", 5, options.password), Finding(1, "", text)]
+            return [Metric("used", 95, options.password, detail=text), Finding(1, "", text)]
 
         for argv in (["-vv"], ["--format", "json"], ["--format", "openmetrics"], ["--explain"]):
             outcome = make(options=own, probe=probe).run(argv)

@@ -45,7 +45,33 @@ class Failed(Exception):
 
     def __init__(self, kind: str, of: str, tried: str, error: str, cure: str = "") -> None:
         super().__init__(kind, of, tried, error, cure)
-        self.kind, self.of, self.tried, self.error, self.cure = kind, of, tried, error, cure
+
+    # Read from `args`, which is what is compared, copied and sent through pipes: a second place could say another thing.
+
+    @property
+    def kind(self) -> str:
+        """One of the five kinds."""
+        return str(self.args[0])
+
+    @property
+    def of(self) -> str:
+        """The object that could not be looked at, or ""."""
+        return str(self.args[1])
+
+    @property
+    def tried(self) -> str:
+        """What was asked."""
+        return str(self.args[2])
+
+    @property
+    def error(self) -> str:
+        """What came back."""
+        return str(self.args[3])
+
+    @property
+    def cure(self) -> str:
+        """How to grant what is missing, or ""."""
+        return str(self.args[4])
 
     @classmethod
     def of_os_error(cls, of: str, tried: str, error: OSError, cure: str = "") -> Failed:

@@ -112,7 +112,7 @@ def _scrubbed(thing: Any, scrub: Callable[[str], str]) -> Any:
     if isinstance(thing, Finding):
         return Finding(thing.state, scrub(thing.of), scrub(thing.text))
     if isinstance(thing, Metric):
-        return thing._replace(of=scrub(thing.of)) if thing.of else thing
+        return thing._replace(of=scrub(thing.of), detail=scrub(thing.detail))
     raise TypeError(f"a judge yields Metric, Finding or Failed, not {type(thing).__name__}")
 
 
@@ -277,8 +277,8 @@ def _worst(results: Sequence[Any]) -> Any:
 def _reason(verdict: Verdict) -> str:
     """Return what stands on line 1: each bad thing, worst first, or what was looked at and found well."""
     bad = [item for item in verdict.items if item.state != OK]
-    parts: list[str] = []
     if bad:
+        parts = []
         state = verdict.state
         for item in bad:
             text = item.text
@@ -286,22 +286,19 @@ def _reason(verdict: Verdict) -> str:
                 text = f"{WORDS[item.state]}: {text}"
                 state = item.state
             parts.append(text)
-        count = len(parts)
     else:
         leads = [item.text for item in verdict.items if item.leads]
         later = ["rates collecting"] if any(item.collecting for item in verdict.items) else []
         parts = (leads or _well([item for item in verdict.items if not item.collecting])) + later
-        count = len(parts)
     line = ""
     for at, part in enumerate(parts):
         longer = f"{line}, {part}" if line else part
-        rest = count - at - 1
-        more = f" … and {rest} more" if rest > 0 else ""
+        rest = len(parts) - at - 1
+        more = f" … and {rest} more" if rest else ""
         if len((longer + more).encode("utf-8", "replace")) > REASON_MAX:
-            left = len(parts) - at
             if not line:
-                return cut(part, REASON_MAX - 16) + (f" and {left - 1} more" if left > 1 else "")
-            return f"{line} … and {left} more"
+                return cut(part, REASON_MAX - 16) + (f" and {rest} more" if rest else "")
+            return f"{line} … and {rest + 1} more"
         line = longer
     return line
 

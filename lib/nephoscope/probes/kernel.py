@@ -162,9 +162,9 @@ def _conntrack(run: Run, counters: dict[str, float], sudo: bool) -> Iterator[Lim
     try:
         used = files.number(run, f"{base}count", of="conntrack")
     except Failed as failed:
-        if failed.kind == ABSENT:
-            failed.error = "connections are not tracked here"
-        raise
+        if failed.kind != ABSENT:
+            raise
+        raise Failed(ABSENT, "conntrack", failed.tried, "connections are not tracked here") from None
     yield Limit("conntrack", used, files.number(run, f"{base}max", of="conntrack"))
     table = _per_cpu(run, "nf_conntrack")
     if "drop" in table:

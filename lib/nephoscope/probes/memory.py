@@ -290,9 +290,9 @@ def _pools(run: Run) -> tuple[Pool, ...]:
     try:
         directories = files.names(run, POOLS, of="hugepages")
     except Failed as failed:
-        if failed.kind == ABSENT:
-            failed.error = "this kernel has no huge pages"
-        raise
+        if failed.kind != ABSENT:
+            raise
+        raise Failed(ABSENT, "hugepages", failed.tried, "this kernel has no huge pages") from None
     for directory in directories:
         name = _size(directory)
         total = files.number(run, f"{POOLS}/{directory}/nr_hugepages", of=name)
