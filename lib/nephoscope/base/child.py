@@ -122,7 +122,7 @@ def command(
         process.stdout.close()
         process.stderr.close()
         if process.poll() is None:
-            _kill(process.pid)
+            _kill_all([process.pid])
             process.returncode = -signal.SIGKILL  # dead or abandoned: nothing may wait for it any more
         elif fault is not None:
             try:
@@ -370,13 +370,8 @@ def _leave(run: Run, late: Mapping[int, str]) -> None:
             run.hung[late[pid]] = [pid, started[pid], int(run.clock.time())]
 
 
-def _kill(pid: int) -> bool:
-    """Kill a child with its group; return whether it is gone. Never waits for one that stays."""
-    return not _kill_all([pid])
-
-
 def _kill_all(pids: Iterable[int]) -> set[int]:
-    """Kill children with their groups; return those that are still there after one grace for all of them."""
+    """Kill children with their groups; return those that are still there after one grace for all. Never waits for longer."""
     staying = set(pids)
     for pid in staying:
         for kill in (os.killpg, os.kill):

@@ -9,6 +9,18 @@ from nephoscope.base.failed import UNREADABLE, Failed
 from nephoscope.base.run import Run
 
 
+def upto(descriptor: int, size: int) -> bytes:
+    """Return what a descriptor still has, at most `size` bytes. Raises OSError."""
+    parts = []
+    while size > 0:
+        part = os.read(descriptor, min(65536, size))
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def data(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) -> bytes:
     """Return a file's content.
 
@@ -19,21 +31,14 @@ def data(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) ->
         # Not open(): its buffering and decoding layers cost more than the read itself.
         descriptor = os.open(run.path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            parts = []
-            size = 0
-            while size <= limit:
-                part = os.read(descriptor, min(65536, limit + 1 - size))
-                if not part:
-                    break
-                parts.append(part)
-                size += len(part)
+            content = upto(descriptor, limit + 1)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise Failed.of_os_error(of, f"read {path}", error) from None
-    if size > limit:
+    if len(content) > limit:
         raise Failed(UNREADABLE, of, f"read {path}", f"larger than {limit} bytes")
-    return b"".join(parts)
+    return content
 
 
 def text(run: Run, path: str, *, of: str | None = None, limit: int = 1 << 20) -> str:

@@ -16,6 +16,8 @@ import time
 import zlib
 from typing import Any
 
+from nephoscope.base import files
+
 FORMAT = 1
 LIMIT = 4 << 20  # bytes of one state file
 SYSTEM = "/var/lib/nephoscope"
@@ -118,12 +120,7 @@ class Store:
         try:
             descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                data = b""
-                while len(data) <= LIMIT:
-                    part = os.read(descriptor, 1 << 16)
-                    if not part:
-                        break
-                    data += part
+                data = files.upto(descriptor, LIMIT + 1)
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
+from nephoscope.base import files
 from nephoscope.plugin.options import BadOption
 
 NAMES = ("monitoring-plugins.ini", "plugins.ini", "nagios-plugins.ini")
@@ -91,13 +92,7 @@ def _lines(file: str) -> tuple[list[str], int, int]:
 
 
 def _text(descriptor: int, file: str) -> str:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        part = os.read(descriptor, 65536)
-        if not part:
-            return b"".join(parts).decode("utf-8")
-        parts.append(part)
-        size += len(part)
-        if size > LIMIT:
-            raise BadOption(f"--extra-opts: {file} is larger than {LIMIT} bytes")
+    content = files.upto(descriptor, LIMIT + 1)
+    if len(content) > LIMIT:
+        raise BadOption(f"--extra-opts: {file} is larger than {LIMIT} bytes")
+    return content.decode("utf-8")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -322,17 +322,9 @@ def tail(run: Run, path: str, of: str, cure: str = "") -> str:
         descriptor = os.open(run.path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             os.lseek(descriptor, max(0, os.fstat(descriptor).st_size - TAIL), os.SEEK_SET)
-            parts = []
-            size = 0
-            while size < TAIL:
-                part = os.read(descriptor, TAIL - size)
-                if not part:
-                    break
-                parts.append(part)
-                size += len(part)
+            return files.upto(descriptor, TAIL).decode("utf-8", "replace")
         finally:
             os.close(descriptor)
-        return b"".join(parts).decode("utf-8", "replace")
     except OSError as error:
         failed = Failed.of_os_error(of, f"read {path}", error, cure)
     if failed.kind != NOT_ALLOWED or path not in CLOSED or run.root:
