@@ -112,6 +112,35 @@ def end_users(path: Path, seconds: float = 10) -> None:
         time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def control_group(what: str, *ways: tuple[str, Mapping[str, str]]) -> Iterator[Path]:
+    """Give a control group of our own, or skip the lab; it must be empty again when the block is left.
+
+    ways  (where it is made, file -> value), tried in order: cgroup version 2, then 1. The first file must be there and
+          take its value; the others are written where they can be.
+    """
+    need_root(f"a control group with {what}")
+    for parent, limits in ways:
+        path = Path(parent, f"nephoscope-lab-{os.getpid()}")
+        first, *others = limits
+        with contextlib.suppress(OSError):
+            path.mkdir()
+        if not (path / first).exists():
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            continue
+        (path / first).write_text(limits[first])
+        for name in others:
+            with contextlib.suppress(OSError):
+                (path / name).write_text(limits[name])
+        try:
+            yield path
+        finally:
+            path.rmdir()
+        return
+    missing(f"no control group with {what} can be made here")
+
+
 def wait_for(ready: Callable[[], Any], seconds: float = 20, what: str = "it") -> Any:
     """Return the first true answer of `ready`, which may raise OSError while it cannot know; fail after `seconds`."""
     end = time.monotonic() + seconds

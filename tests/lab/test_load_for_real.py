@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from nephoscope.base import Clock
 from nephoscope.checks.node.check_load import CHECK
 from nephoscope.plugin import OK, WARNING
 
-from tests.lab.support import missing, need_root
+from tests.lab.support import control_group
 
 pytestmark = pytest.mark.lab
 BURN = "import sys,time; end = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
@@ -42,26 +41,12 @@ def test_busy_processors(folder: Path) -> None:
 @pytest.fixture
 def group() -> Iterator[Path]:
     """Give a control group that may use a tenth of one processor, version 2 or 1."""
-    need_root("a control group with a CPU quota")
-    name = f"nephoscope-lab-{os.getpid()}"
-    for parent, limit, quota in (
-        ("/sys/fs/cgroup", "cpu.max", "10000 100000"),
-        ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "10000"),
-    ):
-        path = Path(parent, name)
-        with contextlib.suppress(OSError):
-            path.mkdir()
-        if not (path / limit).exists():
-            with contextlib.suppress(OSError):
-                path.rmdir()
-            continue
-        (path / limit).write_text(quota)
-        try:
-            yield path
-        finally:
-            path.rmdir()
-        return
-    missing("no control group with a CPU quota can be made here")
+    with control_group(
+        "a CPU quota",
+        ("/sys/fs/cgroup", {"cpu.max": "10000 100000"}),
+        ("/sys/fs/cgroup/cpu", {"cpu.cfs_quota_us": "10000"}),
+    ) as path:
+        yield path
 
 
 def test_a_quota_that_runs_out(group: Path, folder: Path) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from nephoscope.base import Clock
 from nephoscope.checks.node.check_memory import CHECK
 from nephoscope.plugin import CRITICAL, WARNING
 
-from tests.lab.support import missing, need_root
+from tests.lab.support import control_group
 
 pytestmark = pytest.mark.lab
 LIMIT = 24 << 20
@@ -29,28 +28,12 @@ GREEDY = (
 @pytest.fixture
 def group() -> Iterator[Path]:
     """Give a memory control group with a limit, version 2 or 1, whichever is mounted and may be made."""
-    need_root("a control group with a memory limit")
-    name = f"nephoscope-lab-{os.getpid()}"
-    for parent, limit, swap in (
-        ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
-    ):
-        path = Path(parent, name)
-        with contextlib.suppress(OSError):
-            path.mkdir()
-        if not (path / limit).exists():
-            with contextlib.suppress(OSError):
-                path.rmdir()
-            continue
-        (path / limit).write_text(str(LIMIT))
-        with contextlib.suppress(OSError):
-            (path / swap).write_text("0" if limit == "memory.max" else str(LIMIT))
-        try:
-            yield path
-        finally:
-            path.rmdir()
-        return
-    missing("no control group with a memory limit can be made here")
+    with control_group(
+        "a memory limit",
+        ("/sys/fs/cgroup", {"memory.max": str(LIMIT), "memory.swap.max": "0"}),
+        ("/sys/fs/cgroup/memory", {"memory.limit_in_bytes": str(LIMIT), "memory.memsw.limit_in_bytes": str(LIMIT)}),
+    ) as path:
+        yield path
 
 
 def test_a_real_kill(group: Path, folder: Path) -> None:
