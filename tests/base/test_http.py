@@ -337,3 +337,24 @@ def test_tls_that_is_cut_is_unreachable(server):
         http_.Session(Run(3), f"https://127.0.0.1:{listener.getsockname()[1]}").get("/")
     assert raised.value.kind == UNREACHABLE
     listener.close()
+
+
+def test_the_target_of_the_options(server):
+    """The group "http": plain HTTP unless TLS, or anything about certificates, was asked for."""
+    from nephoscope.plugin import Check, Finding
+
+    check = Check(
+        lambda add: None, lambda options, run: None, lambda facts, options: [Finding(0, "", "")], uses=("http",)
+    )
+
+    def base(*argv, **words):
+        return http_.Session.to(Run(3), check.parse(*argv), port=8773, **words).base
+
+    assert base() == "http://127.0.0.1:8773"
+    assert base(host="cc.example") == "http://cc.example:8773"
+    assert base("-H", "clc.example", "-p", "443", host="cc.example") == "http://clc.example:443"
+    assert base("-H", "::1", "--tls") == "https://[::1]:8773"
+    for words in (["--insecure"], ["--ca-file", "x"], ["--fingerprint", "ab"], ["--cert", "x", "--key", "y"]):
+        assert base("-H", "h.example", *words) == "https://h.example:8773"
+    quiet = server(plain(b"ok"))
+    assert http_.Session.to(Run(3), check.parse("-p", str(quiet.port)), port=1).get("/").body == b"ok"

@@ -61,6 +61,26 @@ def test_a_hand_run_reads_and_does_not_write(there):
     assert counting().run(there).reason == "run 4"
 
 
+def test_an_option_that_saves_writes_by_hand_too(there):
+    """--ack of a fault: what an operator says on a terminal is what the scheduler's next run must know."""
+
+    def more(add):
+        options(add)
+        add("--ack", help="acknowledge", looks=False, saves=True)
+
+    def check_run(argv, **words):
+        return make(
+            options=more,
+            probe=lambda values, run: [Finding(0, "", f"run {(run.before or 0) + 1}"), Metric("used", 1)],
+            keep=lambda facts: int(facts[0].text.split()[1]),
+        ).run(argv, **words)
+
+    assert check_run(there).reason == "run 1"
+    assert check_run([*there, "--ack", "1008"], terminal=True).reason == "run 2"
+    assert check_run(there, terminal=True).reason == "run 3"
+    assert check_run(there).reason == "run 3"
+
+
 def test_a_hand_run_makes_no_directory(there):
     assert counting().run(there, terminal=True).state == 0
     assert not os.path.exists(there[1])

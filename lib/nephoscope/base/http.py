@@ -100,6 +100,18 @@ def resolve(run: Run, host: str, port: int) -> list[Any]:
     return list(answer[0])
 
 
+def trust(options: Any) -> dict[str, Any]:
+    """Return what the options about certificates say, as the words of Session."""
+    return {name: getattr(options, name) for name in ("ca_file", "fingerprint", "insecure", "cert", "key")}
+
+
+def base_of(options: Any, host: str, port: int) -> str:
+    """Return "http://host:port", or https where --tls or an option about certificates was given; IPv6 in its brackets."""
+    tls = options.tls or any(trust(options).values())
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http{'s' if tls else ''}://{name}:{port}"
+
+
 class Response(NamedTuple):
     """An answer: status, headers by lower-case name, the whole body."""
 
@@ -149,6 +161,14 @@ class Session:
         self._verify = not (insecure or self._pin)
         self._files = (ca_file, cert, key)
         self._connection: http.client.HTTPConnection | None = None
+
+    @classmethod
+    def to(cls, run: Run, options: Any, *, port: int, host: str = "127.0.0.1", of: str = "") -> Session:
+        """Open to the target that the options of the group "http" name; host and port are what holds without -H and -p.
+
+        TLS with --tls, or with any option about certificates; else plain HTTP: nothing is guessed.
+        """
+        return cls(run, base_of(options, options.hostname or host, options.port or port), of=of, **trust(options))
 
     def __enter__(self) -> Session:
         return self

@@ -79,7 +79,8 @@ class Check:
     presets               name -> Preset; gives --preset
     where                 "node" (by NRPE or an agent), "remote" (from the monitoring server), or both
     needs                 the rights that it needs: Sudo, Group, Grant
-    uses                  groups of common options: "target", "https"
+    uses                  groups of common options: "target", "http", "https", "cloud"
+    answers               the items of the upstream wiki's list of what to monitor that it answers: "W12"
     keep(facts)           pure; plain JSON that the next run gets as run.before
     deadline              seconds, unless -t says otherwise
     runbook               what to do at 3 a.m.
@@ -98,13 +99,14 @@ class Check:
         where: Sequence[str] = ("node",),
         needs: Sequence[Any] = (),
         uses: Sequence[str] = (),
+        answers: Sequence[str] = (),
         keep: Callable[[Any], Any] | None = None,
         deadline: float = 8.0,
         runbook: str = "",
     ) -> None:
         self._declare, self._probe, self._judge, self._keep = options, probe, judge, keep
         self.thresholds, self.modes, self.presets = tuple(thresholds), modes or {}, presets or {}
-        self.where, self.needs, self.uses = tuple(where), tuple(needs), tuple(uses)
+        self.where, self.needs, self.uses, self.answers = tuple(where), tuple(needs), tuple(uses), tuple(answers)
         self.deadline, self.runbook = deadline, runbook.strip()
         path = probe.__code__.co_filename
         self.name = path.rpartition("/")[2].partition(".")[0]
@@ -351,7 +353,8 @@ class Execution:
             state.directory(options.state_dir), check.name, [_plain(key), options.state_id or ""], force=options.save
         )
         keeps = check._keep is not None or options.window is not None
-        hand = self.terminal and not options.save
+        saves = options.save or any(o.saves and getattr(options, o.dest) for o in self.declared)
+        hand = self.terminal and not saves
         try:
             if keeps and not hand and store.owned():
                 self.writes = store.lock(min(2.0, options.timeout[0] / 4))

@@ -133,6 +133,7 @@ class Option:
         "metavar",
         "repeat",
         "required",
+        "saves",
         "secret",
         "short",
         "type",
@@ -152,6 +153,7 @@ class Option:
         metavar: str | None = None,
         looks: bool = True,
         secret: bool = False,
+        saves: bool = False,
         short: str = "",
         common: bool = False,
     ) -> None:
@@ -159,7 +161,7 @@ class Option:
         self.dest = flag.lstrip("-").replace("-", "_")
         self.is_flag, self.type, self.choices, self.required = flag_, type, choices, required
         self.metavar = None if flag_ else metavar or ("|".join(choices) if choices else self.dest.upper())
-        self.looks, self.secret, self.common = looks, secret, common
+        self.looks, self.secret, self.saves, self.common = looks, secret, saves, common
         if repeat and default is None:
             self.default = ()
         if flag_:
@@ -192,15 +194,20 @@ def common(
     add("--help", short="-h", flag_=True, help="show this page")
     add("--version", short="-V", flag_=True, help="show the version")
     add("--verbose", short="-v", help="more detail; -vv what was asked; -vvv tracebacks", flag_=True)
-    if "target" in uses or "https" in uses:
+    if {"target", "http", "https"} & set(uses):
         add("--hostname", short="-H", metavar="HOST", help="the target's name or address", looks=True)
         add("--port", short="-p", type=port, help="the target's port", looks=True)
-    if "https" in uses:
+    if "http" in uses:
+        add("--tls", flag_=True, help="speak TLS; so does every option about certificates")
+    if {"http", "https"} & set(uses):
         add("--ca-file", metavar="FILE", help="certificates of the authorities to trust, PEM")
         add("--insecure", flag_=True, help="do not verify the certificate")
         add("--fingerprint", metavar="SHA256", help="the certificate's SHA-256 digest, instead of an authority")
         add("--cert", metavar="FILE", help="client certificate, PEM")
         add("--key", metavar="FILE", help="key of the client certificate, PEM")
+    if "cloud" in uses:
+        add("--cloud", metavar="NAME", help="an entry of clouds.yaml, or a profile of ~/.euca or ~/.aws", looks=True)
+        add("--credentials", metavar="FILE", help="a file of credentials instead of those, mode 0600")
     if modes:
         add("--mode", repeat=True, choices=tuple(modes), metavar="MODE", help="", looks=True)
     if presets:
