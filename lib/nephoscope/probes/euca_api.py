@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signed services of a Eucalyptus cloud: its own administration, and the dialects of EC2, IAM, S3, CloudWatch, AutoScaling.
+
+botocore signs every request, and for the dialects of AWS writes it and reads the answer too; the bytes themselves go
+through the suite's HTTP, under the one deadline and cap of the run. Signature version 4 by POST, as euca2ools 3 does it;
+version 2 for 3.0 and older end points. Sources: Eucalyptus 3.4 to 5.1 (HmacHandler, QueryTimestampHandler,
+Handlers.sendRedirect, Binding.createRestFault).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base.http import Response, Session, base_of, trust
+from nephoscope.probes import euca_profile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+REGION = "eucalyptus"  # in the credential scope; the server does not hold it against its own name
+MOVES = 2  # redirects to the host where a service is enabled; each is signed anew
+SAID = 160  # characters of a server's message that are told
+
+
+class Service(NamedTuple):
+    """A service: its path, its name in the credential scope, the version it is asked in, and its path before 4.0 if another."""
+
+    path: str
+    scope: str
+    version: str
+    old: str = ""
+
+
+SERVICES = {
+    "bootstrap": Service("/services/Empyrean", "bootstrap", "eucalyptus"),
+    "properties": Service("/services/Properties", "properties", "eucalyptus"),
+    "configuration": Service("/services/Configuration", "configuration", "eucalyptus"),
+    "compute": Service("/services/compute", "ec2", "2014-09-01", "/services/Eucalyptus"),
+    "euare": Service("/services/Euare", "iam", "2010-05-08"),
+    "s3": Service("/services/objectstorage", "s3", "2006-03-01", "/services/Walrus"),
+    "cloudwatch": Service("/services/CloudWatch", "monitoring", "2010-08-01"),
+    "autoscaling": Service("/services/AutoScaling", "autoscaling", "2011-01-01"),
+    "tokens": Service("/services/Tokens", "sts", "2011-06-15"),
+}
+CLIENTS = {
+    "ec2": "compute",
+    "iam": "euare",
+    "s3": "s3",
+    "cloudwatch": "cloudwatch",
+    "autoscaling": "autoscaling",
+    "sts": "tokens",
+}
+
+
+class Access(NamedTuple):
+    """Where, as whom, and how far to trust.
+
+    base       "http://host:port" for services whose address nothing names; "" when there is none
+    profile    keys, and the addresses that its file names (not followed when -H was given)
+    trust      words of http.Session about certificates
+    signature  4 or 2
+    """
+
+    base: str
+    profile: euca_profile.Profile
+    trust: Mapping[str, Any]
+    signature: int = 4
+
+    @property
+    def host(self) -> str:
+        """The host and port of the base, for messages."""
+        return urlsplit(self.base).netloc
+
+    def url(self, service: str) -> str:
+        """Return the address of a service. Raises Failed when nothing names it."""
+        named = "" if self.base else self.profile.urls.get(service, "")
+        if named and len(urlsplit(named).path) > 1:
+            return named.rstrip("/")
+        base = (
+            self.base
+            or named
+            or next((f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in self.profile.urls.values()), "")
+        )
+        if not base:
+            raise Failed(ABSENT, "", "", f"no address: give -H, or a region with addresses in {self.profile.source}")
+        return base.rstrip("/") + SERVICES[service].path
+
+
+def options(add: Callable[..., None]) -> None:
+    """Declare the option that a check of a signed service has besides those of the groups "http" and "cloud"."""
+    add(
+        "--signature",
+        choices=("4", "2"),
+        default="4",
+        help="version of the signature: 2 for clouds before 3.1",
+        looks=False,
+    )
+
+
+def access(options: Any, run: Run) -> Access:
+    """Return where and as whom to ask: -H and -p before the profile's addresses.
+
+    Raises Failed: absent (no key), not-allowed (a file of keys that others can read, or that we can't), unreadable.
+    """
+    run.stage("find the credentials")
+    profile = euca_profile.find(options.cloud, options.credentials)
+    base = base_of(options, options.hostname, options.port or 8773) if options.hostname else ""
+    return Access(base, profile, trust(options), int(options.signature))
+
+
+def at(there: Access, host: str, port: int = 8773) -> Access:
+    """Return the same access to another host: each host of a cloud has a view of its own."""
+    scheme = urlsplit(there.base or next(iter(there.profile.urls.values()), "http:")).scheme
+    name = f"[{host}]" if ":" in host else host
+    return there._replace(base=f"{scheme}://{name}:{port}")
+
+
+def ask(
+    run: Run, there: Access, service: str, action: str, params: Mapping[str, str] | None = None, of: str = ""
+) -> Element:
+    """Make one query and return the root of its answer, every tag by its local name alone.
+
+    Raises Failed: as `http.Session.request` and `refusal` do; unreadable for what is not the XML of this action.
+    """
+    words = {"Action": action, "Version": SERVICES[service].version, **(params or {})}
+    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Accept": "application/xml"}
+    response = _send(run, there, service, action, "POST", there.url(service), headers, urlencode(words), of)
+    return parsed(response.body, of or there.host, action, f"{action}Response")
+
+
+def parsed(body: bytes, of: str, tried: str, root: str) -> Element:
+    """Return the root of a document, which is called `root` or `root`Type, without any name space. Raises Failed unreadable."""
+    from xml.etree import ElementTree
+
+    safe(body, of, tried)
+    try:
+        found = ElementTree.fromstring(body)  # noqa: S314 - what could hurt is refused by safe()
+    except ElementTree.ParseError as error:
+        raise Failed(UNREADABLE, of, tried, f"the answer is cut or no XML: {error}") from None
+    for element in found.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if found.tag not in (root, f"{root}Type"):
+        raise Failed(UNREADABLE, of, tried, f"the answer is a <{found.tag[:60]}>, not a <{root}>")
+    return found
+
+
+def safe(body: bytes, of: str, tried: str) -> None:
+    """Refuse what no service sends: HTML, a document type or entities (bombs), UTF-16 (which would hide them)."""
+    head = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        raise Failed(UNREADABLE, of, tried, "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it")
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"\0" in body:
+        raise Failed(UNREADABLE, of, tried, "the answer has a document type or entities: refused")
+    if not head.startswith(b"<"):
+        raise Failed(UNREADABLE, of, tried, f"the answer is no XML: {body[:40]!r}" if body else "the answer is empty")
+
+
+def client(run: Run, there: Access, name: str, version: str | None = None) -> Any:
+    """Return a client of botocore: "ec2", "iam", "s3", "cloudwatch", "autoscaling" or "sts".
+
+    Its requests are signed, sent and refused as those of `ask`; what goes wrong is a Failed. `version` of the dialect:
+    EC2 is asked in that of 2014, which all versions since 4.0 have.
+    """
+    import botocore.session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    service = CLIENTS[name]
+    url = there.url(service)
+    session = botocore.session.Session()
+    session.set_config_variable("metadata_service_num_attempts", 0)
+    session.set_config_variable("config_file", "/dev/null")  # what an operator set for AWS is not for this cloud
+    session.set_config_variable("credentials_file", "/dev/null")
+    words: dict[str, Any] = {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "s3": {"addressing_style": "path"},
+    }
+    for sums in ("request_checksum_calculation", "response_checksum_validation"):
+        words[sums] = "when_required"  # a stream with a trailer is more than Eucalyptus understands
+    config = Config(signature_version=UNSIGNED, **words)
+    if version is None and name == "ec2":
+        version = SERVICES[service].version
+    made = session.create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
+    made.meta.events.register("before-send", _transport(run, there, service))
+    return made
+
+
+def _transport(run: Run, there: Access, service: str) -> Callable[..., Any]:
+    """Return what takes the place of botocore's own way to the network."""
+    from botocore.awsrequest import AWSResponse
+
+    def send(request: Any, **_: Any) -> Any:
+        headers = {name: value if isinstance(value, str) else value.decode() for name, value in request.headers.items()}
+        body = request.body if isinstance(request.body, (str, bytes)) else request.body.read() if request.body else ""
+        action = (
+            dict(parse_qsl(body if isinstance(body, str) else "")).get("Action")
+            or f"{request.method} {urlsplit(request.url).path}"
+        )
+        response = _send(run, there, service, action, request.method, request.url, headers, body, "")
+        if response.body and (service != "s3" or b"xml" in response.headers.get("content-type", "").encode()):
+            safe(response.body, there.host or urlsplit(request.url).netloc, action)
+        return AWSResponse(request.url, response.status, response.headers, _Body(response.body))
+
+    return send
+
+
+class _Body:
+    """A whole answer, as botocore wants to read it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        data, self._data = self._data, b""
+        yield data
+
+    def read(self, *_: Any) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _send(
+    run: Run,
+    there: Access,
+    service: str,
+    action: str,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: str | bytes,
+    of: str,
+) -> Response:
+    """Sign and send; follow to the host where the service is enabled; return a good answer. Raises Failed."""
+    of = of or urlsplit(url).netloc
+    moves, old = 0, SERVICES[service].old
+    while True:
+        signed = _signed(there, service, method, url, headers, body)
+        parts = urlsplit(signed.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        sent = {**dict(signed.headers.items()), "Connection": "close"}
+        data = signed.body.encode() if isinstance(signed.body, str) else signed.body
+        with Session(run, f"{parts.scheme}://{parts.netloc}", of=of, **there.trust) as session:
+            try:
+                response = session.request(
+                    method, target, data, {k: v if isinstance(v, str) else v.decode() for k, v in sent.items()}
+                )
+            except Failed as failed:
+                raise Failed(failed.kind, of, action, failed.error, failed.cure) from None
+        where = response.headers.get("location", "")
+        if (
+            response.status == 307
+            and where
+            and moves < MOVES
+            and urlsplit(where).path.startswith(("/services", "/internal"))
+        ):
+            # Not enabled on this host; the signature names the host, so the next one gets its own.
+            moves, url = moves + 1, where.partition("?")[0] if method == "POST" else where
+            continue
+        if response.status == 404 and old and SERVICES[service].path in url:
+            url, old = url.replace(SERVICES[service].path, old, 1), ""
+            continue
+        if response.status >= 300:
+            raise refusal(response, of, action, run)
+        return response
+
+
+def _signed(there: Access, service: str, method: str, url: str, headers: Mapping[str, str], body: str | bytes) -> Any:
+    """Return the request with its signature, prepared."""
+    from botocore import auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    profile = there.profile
+    credentials = Credentials(profile.key, profile.secret, profile.token or None)
+    # "expect" would make a server wait that does not answer it.
+    kept = {name: value for name, value in headers.items() if name.lower() not in ("expect", "content-length")}
+    request = AWSRequest(method, url, headers=kept, data=body)
+    if there.signature == 2 and service == "s3":
+        auth.HmacV1Auth(credentials).add_auth(request)
+    elif there.signature == 2:
+        request.data = dict(parse_qsl(body if isinstance(body, str) else body.decode(), keep_blank_values=True))
+        auth.SigV2Auth(credentials).add_auth(request)
+    else:
+        signer = auth.S3SigV4Auth if service == "s3" else auth.SigV4Auth
+        signer(credentials, SERVICES[service].scope, REGION).add_auth(request)
+    return request.prepare()
+
+
+def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
+    """Return what an answer that is none means, with what the server said about it.
+
+    not-allowed: 401, 403 (key, signature, right, and clocks that differ, which are named); unreachable: 5xx and 408;
+    unreadable: everything else: redirects, an unknown path, a request that the server does not understand.
+    """
+    code, message = _said(response.body)
+    said = ": ".join(part for part in (f"HTTP {response.status}", code if code != message else "", message) if part)
+    status = response.status
+    if status in (401, 403) or code in ("AuthFailure", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"):
+        return _not_allowed(response, of, tried, said, message, run)
+    if 300 <= status < 400:
+        where = response.headers.get("location", "").partition("?")[0][:100]
+        return Failed(
+            UNREADABLE, of, tried, f"HTTP {status}: redirected to {where or 'nowhere'}, which is no service of a cloud"
+        )
+    if status == 503 and not message:
+        return Failed(
+            UNREACHABLE, of, tried, "HTTP 503: the service is not enabled on this host, and it knows of no other"
+        )
+    if status >= 500 or status == 408:
+        return Failed(UNREACHABLE, of, tried, said)
+    if status == 404:
+        return Failed(UNREADABLE, of, tried, f"{said}: no such service there")
+    return Failed(UNREADABLE, of, tried, said)
+
+
+def _not_allowed(response: Response, of: str, tried: str, said: str, message: str, run: Run) -> Failed:
+    if "generated in the future" in message or "has expired" in message:
+        offset = _offset(response, run)
+        ours = (
+            f"this host's clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the server's"
+            if offset
+            else ""
+        )
+        error = f"the clocks differ: {ours or message}"
+        return Failed(
+            NOT_ALLOWED, of, tried, error, "set the clocks (check_clock): 20 s ahead are allowed, the key may be good"
+        )
+    if "Signature validation failed" in message or "SignatureDoesNotMatch" in said or "InvalidClientTokenId" in said:
+        return Failed(NOT_ALLOWED, of, tried, said, "check the secret key of the profile")
+    if "Invalid access key" in message or "InvalidAccessKeyId" in said:
+        return Failed(
+            NOT_ALLOWED, of, tried, said, "the access key is unknown, switched off or has ended: make a new one"
+        )
+    return Failed(NOT_ALLOWED, of, tried, said, "a user of account eucalyptus with the policy of `nephoscope explain`")
+
+
+def _offset(response: Response, run: Run) -> float:
+    """Return by how many seconds our clock is ahead of the server's Date; 0 when it told none."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return run.clock.time() - parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _said(body: bytes) -> tuple[str, str]:
+    """Return code and message of an error document. By pattern: only < and > are escaped in it, so it may be no XML."""
+    import re
+
+    def field(name: bytes) -> str:
+        found = re.search(b"<(?:[A-Za-z]+:)?" + name + b">([^<]*)", body[:65536])
+        text = found.group(1).decode("utf-8", "replace") if found else ""
+        for mark, letter in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
+            text = text.replace(mark, letter)
+        return " ".join(text.split())[:SAID]
+
+    return field(b"Code"), field(b"Message")
