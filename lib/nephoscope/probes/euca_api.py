@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.base.http import Response, Session, base_of, trust
 from nephoscope.probes import euca_profile
 
@@ -86,7 +86,9 @@ class Access(NamedTuple):
             or next((f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in self.profile.urls.values()), "")
         )
         if not base:
-            raise Failed(ABSENT, "", "", f"no address: give -H, or a region with addresses in {self.profile.source}")
+            raise Failed(
+                UNREADABLE, "", "", f"no address: give -H, or a region with addresses in {self.profile.source}"
+            )
         return base.rstrip("/") + SERVICES[service].path
 
 
@@ -104,7 +106,7 @@ def options(add: Callable[..., None]) -> None:
 def access(options: Any, run: Run) -> Access:
     """Return where and as whom to ask: -H and -p before the profile's addresses.
 
-    Raises Failed: absent (no key), not-allowed (a file of keys that others can read, or that we can't), unreadable.
+    Raises Failed: not-allowed (no key; a file of keys that others can read, or that we can't), unreadable.
     """
     run.stage("find the credentials")
     profile = euca_profile.find(options.cloud, options.credentials)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
 
 # Service -> the names of its address: in an .ini file (before "-url") and in the environment or a eucarc.
 NAMES = {
@@ -52,7 +52,7 @@ def find(cloud: str | None = None, file: str | None = None, environment: Mapping
     """Return the profile of a name, of a file, or of what an operator's own client would take.
 
     cloud  a region of the .ini files (or USER@REGION), or a profile of ~/.aws; file  instead of all others.
-    Raises Failed: absent (no such file, name or key), not-allowed (a file that others can read, or that we can't), unreadable.
+    Raises Failed: not-allowed (no such file, name or key; a file that others can read, or that we can't), unreadable.
     """
     environment = os.environ if environment is None else environment
     if not cloud and not file:
@@ -108,10 +108,7 @@ def _text(name: str, required: bool) -> str | None:
     except OSError as error:
         if not required and isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return None
-        failed = Failed.of_os_error(name, "read the credentials", error)
-        if failed.kind == NOT_ALLOWED or required:
-            raise failed from None
-        return None
+        raise Failed(NOT_ALLOWED, name, "read the credentials", error.strerror or str(error)) from None
     if len(data) > LIMIT or b"\0" in data:
         raise Failed(UNREADABLE, name, "read the credentials", "no file of credentials")
     text = data.decode("utf-8", "replace")
@@ -198,7 +195,7 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
         )
         lacks = f"no key for {cloud}" if cloud else "which cloud? give --cloud" if known else "no key"
         raise Failed(
-            ABSENT, looked, "find the credentials", lacks + (f"; there are {', '.join(known)}" if known else "")
+            NOT_ALLOWED, looked, "find the credentials", lacks + (f"; there are {', '.join(known)}" if known else "")
         )
     url = {**keys, **sections.get(f"profile {profile}", {})}.get("endpoint_url", "")
     urls = dict.fromkeys(NAMES, url) if url else {}
@@ -211,7 +208,7 @@ def _of_region(sections: Mapping[str, Mapping[str, str]], places: Mapping[str, s
     keys = sections.get(f"user {user}")
     if keys is None:
         error = f"no [user {user}] for [region {region}]" if user else f"[region {region}] names no user"
-        raise Failed(ABSENT, places.get(f"region {region}", "~/.euca"), "find the credentials", error)
+        raise Failed(NOT_ALLOWED, places.get(f"region {region}", "~/.euca"), "find the credentials", error)
     urls = {service: where[f"{name}-url"] for service, (name, _) in NAMES.items() if where.get(f"{name}-url")}
     source = f"{places[f'user {user}']} [user {user}]"
     return _whole(
@@ -221,5 +218,5 @@ def _of_region(sections: Mapping[str, Mapping[str, str]], places: Mapping[str, s
 
 def _whole(profile: Profile) -> Profile:
     if not (profile.key and profile.secret):
-        raise Failed(ABSENT, profile.source, "find the credentials", "the access key or the secret key is missing")
+        raise Failed(NOT_ALLOWED, profile.source, "find the credentials", "the access key or the secret key is missing")
     return profile
