@@ -358,3 +358,14 @@ def test_the_target_of_the_options(server):
         assert base("-H", "h.example", *words) == "https://h.example:8773"
     quiet = server(plain(b"ok"))
     assert http_.Session.to(Run(3), check.parse("-p", str(quiet.port)), port=1).get("/").body == b"ok"
+
+
+def test_a_caller_may_want_less_than_the_cap(server):
+    check_bytes = (1 << 20) + 1
+    big = server(plain(b"x" * check_bytes))
+    with (
+        http_.Session(Run(3), f"http://127.0.0.1:{big.port}", limit=1 << 20) as client,
+        pytest.raises(Failed, match="more than 1 MiB"),
+    ):
+        client.get("/")
+    assert len(session(big).get("/").body) == check_bytes

@@ -130,6 +130,7 @@ class Session:
     insecure     do not verify at all
     cert, key    PEM files of a client certificate
     redirects    how many redirects to follow, on the same host only: 0, unless asked for
+    limit        bytes of one answer, at most: 64 MiB unless said
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Session:
         cert: str | None = None,
         key: str | None = None,
         redirects: int = 0,
+        limit: int | None = None,
     ) -> None:
         try:
             parts = urlsplit(base)
@@ -155,6 +157,7 @@ class Session:
             raise Failed(UNREADABLE, of, "", "the address is no http:// or https:// of a host and a port")
         name = f"{host}:{port}" if port else host
         self.run, self.base, self.of, self.redirects = run, base, of or name, redirects
+        self.limit = limit or LIMIT
         self._tls = parts.scheme == "https"
         self._host, self._port = host, port or (443 if self._tls else 80)
         self._pin = (fingerprint or "").replace(":", "").lower()
@@ -163,12 +166,15 @@ class Session:
         self._connection: http.client.HTTPConnection | None = None
 
     @classmethod
-    def to(cls, run: Run, options: Any, *, port: int, host: str = "127.0.0.1", of: str = "") -> Session:
+    def to(
+        cls, run: Run, options: Any, *, port: int, host: str = "127.0.0.1", of: str = "", limit: int | None = None
+    ) -> Session:
         """Open to the target that the options of the group "http" name; host and port are what holds without -H and -p.
 
         TLS with --tls, or with any option about certificates; else plain HTTP: nothing is guessed.
         """
-        return cls(run, base_of(options, options.hostname or host, options.port or port), of=of, **trust(options))
+        base = base_of(options, options.hostname or host, options.port or port)
+        return cls(run, base, of=of, limit=limit, **trust(options))
 
     def __enter__(self) -> Session:
         return self
@@ -211,7 +217,7 @@ class Session:
         """Make one request and return the whole answer, whatever its status.
 
         Raises Failed: unreachable (refused, no name, cut, silent), not-allowed (the certificate does not verify),
-        unreadable (no HTTP, larger than 64 MiB), late (no time was left to begin).
+        unreadable (no HTTP, larger than the limit), late (no time was left to begin).
         """
         tried = f"{method} {path.partition('?')[0]}"
         for _ in range(self.redirects + 1):
@@ -349,9 +355,9 @@ class Session:
                 break
             parts.append(part)
             size += len(part)
-            if size > LIMIT:
+            if size > self.limit:
                 self.close()
-                raise Failed(UNREADABLE, self.of, tried, f"more than {LIMIT >> 20} MiB")
+                raise Failed(UNREADABLE, self.of, tried, f"more than {self.limit >> 20} MiB")
         if response.length:  # read1 does not complain about a body that ends too early
             raise http.client.IncompleteRead(b"", response.length)
         response.close()  # it closes itself after read(), not after read1(), and would not let the next request through
