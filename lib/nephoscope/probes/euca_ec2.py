@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Eucalyptus cloud says of its tenants' instances, volumes, snapshots, images and addresses, and of its own workers.
+
+Read as an administrator: the id `verbose` asks for the resources of all accounts. Eucalyptus does not refuse it to others.
+It drops the word, and answers with the caller's own account (instances, volumes), with nothing (addresses, which are then
+looked for by that name) or with an error (images). So `sight` is asked first; without it a cloud that is not seen looks like
+one that is empty. A missing right is said by UnauthorizedOperation.
+
+Sources: Eucalyptus 4.4.2, ComputeService.java, ComputeServiceValidator.java, AddressManager.java, ClusterEndpoint.java,
+AutoScalingBackendService.java; states from VmInstance.VmState, blockstorage.State with Volume.mapState and
+Snapshot.mapState, VmVolumeAttachment.AttachmentState, ImageMetadata.State; tags from MigrationTags.java. Versions 3.4, 4.1
+and 5.1 have the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+
+VERBOSE = ["verbose"]
+GIB = 1 << 30
+PAGES = 40  # of one list: what is longer is no list of a cloud
+INTERNAL = "euca-internal"  # in the name of each group of the cloud's own workers (imaging, load balancers)
+RIGHT = "a user of account eucalyptus with the right ec2:Describe*"
+
+
+class Attachment(NamedTuple):
+    """Where a volume is attached.
+
+    state  in the words of the cloud, "_" for blanks: attaching, attached, detaching, detached, attaching_failed, …
+    at     when attaching began; of detaching there is no time
+    """
+
+    instance: str
+    state: str
+    at: datetime | None = None
+
+
+class Volume(NamedTuple):
+    """A volume. Its account is not told by the cloud. size in B, None when it is not known yet."""
+
+    id: str
+    state: str
+    size: int | None = None
+    created: datetime | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class Instance(NamedTuple):
+    """An instance.
+
+    node      host of its node controller, "" when the cloud does not tell it
+    launched  when it was first started: a stop and a start don't change it
+    reason    as "EXPIRED: Instance expired after not being reported.", "NORMAL: "
+    moving    words of a migration, "" when it stays where it is
+    ebs       it has a root volume, and so can be stopped
+    volumes   that are mapped into it
+    """
+
+    id: str
+    account: str
+    state: str
+    node: str = ""
+    launched: datetime | None = None
+    reason: str = ""
+    moving: str = ""
+    ebs: bool = False
+    volumes: tuple[str, ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """A snapshot. progress as "40%"; size of its volume in B."""
+
+    id: str
+    account: str
+    state: str
+    progress: str = ""
+    started: datetime | None = None
+    size: int | None = None
+
+
+class Image(NamedTuple):
+    """An image (machine, kernel or ramdisk)."""
+
+    id: str
+    account: str
+    state: str
+    created: datetime | None = None
+
+
+class Address(NamedTuple):
+    """A public address. account: "" when it is free; instance: "" when it is given to an account and used by nothing."""
+
+    ip: str
+    account: str
+    instance: str = ""
+
+
+class Group(NamedTuple):
+    """A group of the cloud's own workers.
+
+    wanted   instances that there should be; serving  that are in service
+    failure  what its last activity that is over failed of, "" when it did not
+    """
+
+    name: str
+    wanted: int
+    serving: int
+    failure: str = ""
+
+
+def sight(run: Run, client: Any, euare: Any = None) -> Failed | None:
+    """Return None when the resources of all accounts can be seen, else a Failed (not-allowed) that says what can.
+
+    Only who may see everything gets the rows of instance types with the zones (ClusterEndpoint). With no zone enabled
+    nothing tells, and that is said too. euare: a client of "iam", to name the account. Raises Failed.
+    """
+    zones = call(run, client, "describe_availability_zones", ZoneNames=VERBOSE).get("AvailabilityZones", [])
+    if any(zone.get("ZoneName", "").startswith("|-") or "arn:euca:" in zone.get("State", "") for zone in zones):
+        return None
+    if not zones:
+        error = "no zone is enabled, so nothing tells whether the resources of all accounts are seen"
+        return Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", error, RIGHT)
+    whose = "the caller's own account"
+    if euare is not None:
+        try:
+            arn = str(call(run, euare, "get_user").get("User", {}).get("Arn", ""))
+            whose = f"account {arn.split(':')[4]}" if arn.count(":") >= 5 and arn.split(":")[4] else whose
+        except Failed:
+            pass  # the name is a courtesy
+    return Failed(
+        NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", f"only the resources of {whose} are visible", RIGHT
+    )
+
+
+def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
+    """Return the answer to one call of a client of `euca_api`. Raises Failed, unreadable for what botocore can't read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    action = "".join(word.capitalize() for word in operation.split("_"))
+    run.stage(f"ask for {action}")
+    try:
+        answer: dict[str, Any] = getattr(client, operation)(**words)
+    except ResponseParserError as error:
+        # Behind its first sentence the message carries the whole answer.
+        text = str(error).partition(", invalid XML")[0].partition("\n")[0][:120]
+        raise Failed(UNREADABLE, "", action, f"the answer is cut or no XML: {text}") from None
+    except (BotoCoreError, ClientError, ValueError, TypeError, KeyError) as error:
+        raise Failed(UNREADABLE, "", action, f"the answer is not understood: {error!s:.120}") from None
+    if not answer.get("ResponseMetadata", {}).get("RequestId"):
+        # A document of another kind has no member that we know: it would look like an empty list.
+        raise Failed(UNREADABLE, "", action, f"the answer is no {action}Response")
+    return answer
+
+
+def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> Iterator[dict[str, Any]]:
+    """Yield the members of a list, page by page where the cloud pages it. Raises Failed."""
+    for _ in range(PAGES):
+        answer = call(run, client, operation, **words)
+        yield from answer.get(member, ())
+        token = answer.get("NextToken")
+        if not token:
+            return
+        words["NextToken"] = token
+    raise Failed(UNREADABLE, "", operation, f"more than {PAGES} pages")
+
+
+def instances(run: Run, client: Any) -> list[Instance]:
+    """Return the instances of all accounts, those that ended within the last hour too. Raises Failed."""
+    found = []
+    for reservation in listed(run, client, "describe_instances", "Reservations", InstanceIds=VERBOSE):
+        for item in reservation.get("Instances", ()):
+            tags = {tag.get("Key"): tag.get("Value", "") for tag in item.get("Tags", ())}
+            mapped = (part.get("Ebs", {}).get("VolumeId", "") for part in item.get("BlockDeviceMappings", ()))
+            found.append(
+                Instance(
+                    item.get("InstanceId", ""),
+                    reservation.get("OwnerId", ""),
+                    item.get("State", {}).get("Name", ""),
+                    tags.get("euca:node", ""),
+                    item.get("LaunchTime"),
+                    item.get("StateTransitionReason", ""),
+                    _moving(tags),
+                    item.get("RootDeviceType") == "ebs",
+                    tuple(volume for volume in mapped if volume),
+                )
+            )
+    return found
+
+
+def _moving(tags: dict[str, str]) -> str:
+    """Return the words of a migration (tags that stand while it lasts), or ""."""
+    state, source, destination = (tags.get(f"euca:node:migration:{k}", "") for k in ("state", "source", "destination"))
+    if not (state or source or destination) or state == "none":
+        return ""
+    where = "".join(f" {word} {host}" for word, host in (("from", source), ("to", destination)) if host)
+    return f"migrating{where}" + (f" ({state})" if state else "")
+
+
+def volumes(run: Run, client: Any) -> list[Volume]:
+    """Return the volumes of all accounts, the cloud's own too. Raises Failed."""
+    return [
+        Volume(
+            item.get("VolumeId", ""),
+            item.get("State", ""),
+            _bytes(item.get("Size")),
+            item.get("CreateTime"),
+            tuple(
+                Attachment(part.get("InstanceId", ""), part.get("State", "").replace(" ", "_"), part.get("AttachTime"))
+                for part in item.get("Attachments", ())
+            ),
+        )
+        for item in listed(run, client, "describe_volumes", "Volumes", VolumeIds=VERBOSE)
+    ]
+
+
+def snapshots(run: Run, client: Any) -> list[Snapshot]:
+    """Return the snapshots of all accounts. Since 4.1 `verbose` is not needed for it and ignored. Raises Failed."""
+    return [
+        Snapshot(
+            item.get("SnapshotId", ""),
+            item.get("OwnerId", ""),
+            item.get("State", ""),
+            item.get("Progress", ""),
+            item.get("StartTime"),
+            _bytes(item.get("VolumeSize")),
+        )
+        for item in listed(run, client, "describe_snapshots", "Snapshots", SnapshotIds=VERBOSE)
+    ]
+
+
+def images(run: Run, client: Any) -> list[Image]:
+    """Return the images of all accounts, in whatever state. Raises Failed."""
+    return [
+        Image(
+            item.get("ImageId", ""), item.get("OwnerId", ""), item.get("State", ""), _moment(item.get("CreationDate"))
+        )
+        for item in listed(run, client, "describe_images", "Images", ImageIds=VERBOSE)
+    ]
+
+
+def addresses(run: Run, client: Any) -> list[Address]:
+    """Return the public addresses, the free ones too. Raises Failed.
+
+    In the instance's place stands "nobody" for a free one, else "<instance or nothing> (<arn of the owner>)".
+    """
+    found = []
+    for item in listed(run, client, "describe_addresses", "Addresses", PublicIps=VERBOSE):
+        said = item.get("InstanceId", "")
+        match = re.fullmatch(r"(\S*) ?\(([^()]*)\)", said)
+        ip = item.get("PublicIp", "")
+        if said == "nobody":
+            found.append(Address(ip, ""))
+        elif match:
+            parts = match.group(2).split(":")
+            found.append(Address(ip, parts[4] if len(parts) > 5 else match.group(2), match.group(1)))
+        else:
+            raise Failed(UNREADABLE, ip, "DescribeAddresses verbose", f"its user is not understood: {said[:80]!r}")
+    return found
+
+
+def workers(run: Run, autoscaling: Any) -> list[Group]:
+    """Return the groups of the cloud's own workers. Two requests, whatever their number. Raises Failed.
+
+    A group's activities come newest first. One that failed and was followed by a good one is history; one that goes on
+    says nothing yet.
+    """
+    groups = [
+        item
+        for item in listed(
+            run, autoscaling, "describe_auto_scaling_groups", "AutoScalingGroups", AutoScalingGroupNames=VERBOSE
+        )
+        if INTERNAL in item.get("AutoScalingGroupName", "")
+    ]
+    last: dict[str, dict[str, Any]] = {}
+    if groups:
+        activities = listed(run, autoscaling, "describe_scaling_activities", "Activities", ActivityIds=VERBOSE)
+        ended = [item for item in activities if item.get("StatusCode") in ("Successful", "Failed", "Cancelled")]
+        for item in sorted(ended, key=lambda item: str(item.get("StartTime", ""))):
+            last[item.get("AutoScalingGroupName", "")] = item
+    return [
+        Group(
+            group["AutoScalingGroupName"],
+            group.get("DesiredCapacity", 0),
+            sum(one.get("LifecycleState") == "InService" for one in group.get("Instances", ())),
+            _failure(last.get(group["AutoScalingGroupName"], {})),
+        )
+        for group in groups
+    ]
+
+
+def _failure(activity: dict[str, Any]) -> str:
+    """Return what an activity failed of, "" when it did not."""
+    if activity.get("StatusCode") != "Failed":
+        return ""
+    return str(
+        activity.get("StatusMessage") or activity.get("Cause") or activity.get("Description") or "it tells nothing"
+    )
+
+
+def nodes(run: Run, access: Any) -> dict[str, str]:
+    """Return host -> state of the node controllers that the cloud knows of. One request. Raises Failed.
+
+    A node that no cluster controller reports is forgotten after ten minutes.
+    """
+    from nephoscope.probes import euca_api
+
+    root = euca_api.ask(run, access, "bootstrap", "DescribeServices", {"ByServiceType": "node"})
+    found = {}
+    for item in root.findall("serviceStatuses/item"):
+        identity = item.find("serviceId")
+        if identity is not None and identity.findtext("type") == "node":
+            host = identity.findtext("host") or identity.findtext("name") or ""
+            found[host] = item.findtext("localState") or ""
+            found[identity.findtext("name") or host] = found[host]
+    return found
+
+
+def _bytes(gigabytes: Any) -> int | None:
+    """Sizes are told in GiB, none for a volume whose size is not known yet."""
+    return int(gigabytes) * GIB if gigabytes is not None else None
+
+
+def _moment(text: Any) -> datetime | None:
+    """Return a time that botocore leaves as text; None for none, or for one that is not understood."""
+    from datetime import datetime, timezone
+
+    try:
+        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
