@@ -103,6 +103,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W5", "W20", "W32", "W44"),
     runbook=RUNBOOK,
     keep=mounts.Survey.keep,
     modes={

@@ -79,6 +79,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W6",),
     runbook=RUNBOOK,
     keep=interface.Survey.keep,
     modes={

@@ -72,6 +72,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W7", "W31", "W40"),
     where=("node",),
     needs=[Sudo(*kernel.SCAN)],
     runbook=RUNBOOK,

@@ -56,6 +56,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W39", "W43"),
     keep=lambda chain: chain.kept,
     modes={
         "bus": "the message bus answers",

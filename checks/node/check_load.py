@@ -61,6 +61,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W1", "W2", "W8", "W36", "W38"),
     where=("node",),
     runbook=RUNBOOK,
     keep=cpu.Cpu.keep,

@@ -90,6 +90,10 @@ PRESETS = {
     "dnsmasq": Preset("address pools used up, refused leases", options=log_packs.DNSMASQ),
     "euca-clc": Preset("Eucalyptus cloud controller and its faults", options=log_packs.EUCA_CLC),
     "euca-sc": Preset("Eucalyptus storage controller and its faults", options=log_packs.EUCA_SC),
+    "euca-cc": Preset(
+        "Eucalyptus cluster controller, its talk with the nodes, and its faults", options=log_packs.EUCA_CC
+    ),
+    "euca-walrus": Preset("Eucalyptus object store and gateway, and their faults", options=log_packs.EUCA_WALRUS),
     "euca-nc": Preset("Eucalyptus node controller and its faults", options=log_packs.EUCA_NC),
     "periodic": Preset("periodic tasks that fail or outlast their interval", options=log_packs.PERIODIC),
     "controller": Preset("all logs of an OpenStack controller", options=log_packs.CONTROLLER),
@@ -98,6 +102,7 @@ PRESETS = {
 
 CHECK = Check(
     options, probe, judge, keep=lambda logs: logs.state, needs=(Group("adm"),), modes=MODES, presets=PRESETS, runbook=RUNBOOK,
+    answers=("W13", "W16", "W22", "W26", "W35", "W38"),
     thresholds=[
         Threshold("errors", "", "0", "9", mode="errors", main=True, help="lines of level error or worse, and matches"),
         Threshold("warnings", "", mode="errors", help="lines of level warning"),

@@ -85,6 +85,7 @@ CHECK = Check(
     options,
     probe,
     judge,
+    answers=("W3", "W4"),
     where=("node",),
     needs=[Group("systemd-journal")],
     runbook=RUNBOOK,

@@ -205,6 +205,28 @@ def test_presets_are_told_apart_by_what_they_ask(tmp_path: Path) -> None:
     assert "cloud-output.log" in clc.text and "No such file" in clc.text
 
 
+@pytest.mark.parametrize(
+    ("preset", "name", "text"),
+    [  # cluster/handlers.c of 4.4.2; DRBDStorageManager of 3.x (the wiki's Walrus-Troubleshooting)
+        ("euca-cc", "cc.log", "bad return from ncDescribeResource(10.111.1.15) (1)"),
+        ("euca-cc", "cc.log", "error message from ncDescribeResource: connection refused"),
+        ("euca-walrus", "cloud-output.log", "Peer is primary and I am supposed to be master! Unable to proceed!"),
+    ],
+)
+def test_what_the_wiki_asks_to_look_for_is_found_at_any_level(
+    tmp_path: Path, preset: str, name: str, text: str
+) -> None:
+    log = tmp_path / "root/var/log/eucalyptus" / name
+    log.parent.mkdir(parents=True)
+    argv = ["--preset", preset, "--mode", "errors", "--state-dir", str(tmp_path / "state")]
+    log.write_text(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  INFO | all is well\n")
+    assert CHECK.run(argv, root=str(tmp_path / "root")).state == 0
+    with log.open("a") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  INFO | {text}\n")
+    seen = CHECK.run(argv, root=str(tmp_path / "root"))
+    assert (seen.state, "errors 1 is above 0" in seen.line) == (1, True), seen.text
+
+
 def test_every_preset_is_accepted_and_its_patterns_are_safe() -> None:
     from nephoscope.probes.log_lines import regex
 

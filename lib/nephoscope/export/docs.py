@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nephoscope.export import words
+from nephoscope.export import wiki, words
 from nephoscope.plugin import Group, Sudo
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, str]:
-    """Return <check>.md for every check, and index.md."""
+    """Return <check>.md for every check, index.md, and wiki-monitoring.md."""
     words.bound(checks, roles)
     pages = {f"{check.name}.md": _page(check, roles, plugin_dir) for check in checks}
-    return {**pages, "index.md": _index(checks, roles)}
+    answers = "\n".join([*_mark(), *wiki.page(checks)]) + "\n"
+    return {**pages, "index.md": _index(checks, roles), "wiki-monitoring.md": answers}
 
 
 def cell(text: str) -> str:
@@ -129,6 +130,7 @@ def _index(checks: Sequence[Check], roles: Roles) -> str:
         lines += [f"## {group}", ""]
         rows = [(f"[{check.name}]({check.name}.md)", cell(check.question)) for check in checks if check.group == group]
         lines += _table(("check", "question"), rows)
+    lines += ["What of the Eucalyptus wiki's list they answer: [wiki-monitoring](wiki-monitoring.md).", ""]
     lines += ["## Roles", ""]
     for role in roles.roles:
         services = ", ".join(f"`{service.name}`" for service in role.services) or "nothing of its own yet"

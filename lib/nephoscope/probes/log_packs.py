@@ -104,6 +104,42 @@ EUCA_SC: dict[str, Any] = {
     "mode": ("errors", "debug", "correlate"),
 }
 
+# cluster/handlers.c: the node that does not answer is named in the line; util/httpd: a child that crashed.
+EUCA_CC: dict[str, Any] = {
+    "file": (
+        f"{_EUCALYPTUS}/cc.log",
+        f"{_EUCALYPTUS}/axis2[c].log",
+        f"{_EUCALYPTUS}/httpd-c*_error_log",
+        f"{_EUCALYPTUS}/cc-faul[t].log",
+    ),
+    "pattern": (
+        r"bad return from ncDescribeResource",
+        r"error message from ncDescribeResource",
+        r"call to refresh_resources\(\) failed in monitor thread",
+        r"cannot get network ground truth from CLC",
+        r"network state maintainance failed",
+        r"NODES parameter is missing",
+        r"\[rampart\]\[eucalyptus-verify\]",
+        r"child pid [0-9]+ exit signal",
+    ),
+    "mode": ("errors", "debug", "correlate"),
+}
+
+# storage/.../DRBDStorageManager.java of 3.x, and the gateway's words under back pressure.
+EUCA_WALRUS: dict[str, Any] = {
+    "file": (f"{_EUCALYPTUS}/cloud-output.log", f"{_EUCALYPTUS}/*-fault.log"),
+    "pattern": (
+        r"Peer is primary and I am supposed to be master",
+        r"I am the master, but not DRBD primary",
+        r"Resource connected but not up to date",
+        r"Timed out writing data to stream",
+        r"Aborted Upload, could not process data in time",
+        r"Connectivity check to S3 endpoint failed",
+        r"OutOfMemoryError",
+    ),
+    "mode": ("errors", "debug", "correlate"),
+}
+
 EUCA_NC: dict[str, Any] = {
     "file": (
         f"{_EUCALYPTUS}/nc.log",
