@@ -146,6 +146,23 @@ def test_a_check_that_is_also_a_nodes_is_not_sent_to_the_hosts_address_unasked()
     assert basket["Command"]["nephoscope_sample"]["vars"] == {}
 
 
+def test_a_service_may_ask_the_address_though_its_check_may_run_there() -> None:
+    """Liveness is asked from the monitoring server as well as looked at on the machine: two services of one check."""
+    both = sample.check(where=("node", "remote"), uses=("target",))
+    roles = sample.roles(("login", "a"), remote=True)
+    services = icinga.render([both], roles, "/opt/x")["services.conf"].partition(
+        'apply Service "nephoscope_sample_one"'
+    )[2]
+    assert '  vars.nephoscope_sample_hostname = "$address$"\n' in services
+    assert "command_endpoint" not in services
+    assert nrpe.render([both], roles, "/opt/x") == {}
+    rendered = nagios.render([both], roles, "/opt/x")
+    assert "    command_line    /opt/x/check_sample --login a --hostname '$HOSTADDRESS$'\n" in rendered["commands.cfg"]
+    assert "    check_command           nephoscope_run_sample_one\n" in rendered["services-sampled.cfg"]
+    near = sample.check()
+    assert roles.faults([near]) == ["[sampled.services.sample_one]: check_sample can't be asked of another machine"]
+
+
 def test_nrpe_lines_are_quoted_for_a_shell() -> None:
     roles = sample.roles(("login", "a b;c`d`'e"), ("path", ("/x*",)), ("private", True))
     files = nrpe.render([sample.check()], roles, "/opt/my plugins")
@@ -236,7 +253,7 @@ def test_the_basket_is_whole_and_its_names_stay() -> None:
 
 def test_a_page_says_everything_about_a_check() -> None:
     pages = docs.render([sample.check()], sample.roles(("preset", ("small",))), "/opt/x")
-    assert sorted(pages) == ["check_sample.md", "index.md"]
+    assert sorted(pages) == ["check_sample.md", "index.md", "wiki-monitoring.md"]
     page = pages["check_sample.md"]
     for text in (
         "\n# check_sample\n\nIs the sample well?\n\nMore of it.\n",

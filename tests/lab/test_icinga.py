@@ -194,7 +194,7 @@ def test_a_host_may_be_asked_by_nrpe_instead(results: dict[str, dict[str, Any]])
         result = results[name]
         assert result["output"].startswith(f"{check.title} {STATES[result['state']]} - "), result["output"]
         command = result["command"]
-        if words.on_node(check):
+        if words.at_node(check, service):
             assert command[0].endswith("/check_nrpe")
             assert command[command.index("-c") + 1] == name.partition("!")[2]
             assert int(command[command.index("-t") + 1]) > words.seconds(check, service)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.lab
 
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 CHECKS = {check.name: check for check in catalogue.all_checks()}
-SERVICES = [service for _, service in export.load().all_services() if words.on_node(CHECKS[service.check])]
+SERVICES = [service for _, service in export.load().all_services() if words.at_node(CHECKS[service.check], service)]
 
 
 @pytest.fixture(scope="module")

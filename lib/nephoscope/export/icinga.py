@@ -178,7 +178,9 @@ def _service(role: Role, service: Service, check: Check, roles: Roles) -> str:
             agent.append(f"{variable} = {literal(value)}")
         else:
             agent.append(f"{variable} = [ {', '.join(literal(item) for item in value)} ]")
-    if words.on_node(check):
+    if service.remote:
+        agent.append(f'vars.{own}_hostname = "$address$"')
+    if words.at_node(check, service):
         # Outside zones.d Icinga takes no endpoint and runs the check itself. That is right for its own host only: for
         # another one the endpoint is set all the same, and Icinga refuses the configuration instead of measuring itself.
         agent.append("var agent = host.vars.agent_endpoint || host.name")

@@ -40,10 +40,12 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
             continue
         for service in role.services:
             check = known[service.check]
-            if words.on_node(check):
+            if words.at_node(check, service):
                 commands.append(_remote(service, check))
-            elif service.options:
+            elif service.options or service.remote:
                 line = escape(words.line(plugin_dir, check, service))
+                if "hostname" in {option.dest for option in check.options} - {name for name, _ in service.options}:
+                    line += " --hostname '$HOSTADDRESS$'"
                 commands.append(_define(_name(service, check), line, check.question))
         body = [_service(roles, role, service, known[service.check]) for service in role.services]
         files[f"services-{role.name}.cfg"] = head + f"# Role {role.name}: {role.about}\n\n" + "\n".join(body)
@@ -90,9 +92,9 @@ def _remote(service: Service, check: Check) -> str:
 
 
 def _name(service: Service, check: Check) -> str:
-    if words.on_node(check):
+    if words.at_node(check, service):
         return f"{words.PREFIX}nrpe_{service.name}"
-    return words.PREFIX + service.name if not service.options else f"{words.PREFIX}run_{service.name}"
+    return words.command(check) if not (service.options or service.remote) else f"{words.PREFIX}run_{service.name}"
 
 
 def _hostgroup(role: Role) -> str:

@@ -24,7 +24,7 @@ def render(checks: Sequence[Check], roles: Roles, plugin_dir: str) -> dict[str, 
     known = words.bound(checks, roles)
     files = {}
     for role in roles.roles:
-        here = [service for service in role.services if words.on_node(known[service.check])]
+        here = [service for service in role.services if words.at_node(known[service.check], service)]
         if not here:
             continue
         lines = [f"# {words.MARK.format('nrpe')}", f"# Role {role.name}: {role.about}"]

@@ -12,6 +12,7 @@
     check = "check_process"                  # default: check_NAME
     interval = "1m"                          # default 1m
     retry = "30s"                            # default: half the interval, at most 1m
+    remote = true                            # asked of the host's address by the scheduler, though the check may run there
     options = { preset = ["nova"], exclude = ["/snap/*"], warning = "80" }   # long options without their dashes
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Value = Union[bool, str, "tuple[str, ...]"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _SUBJECT = {"about", "includes", "services", "without"}
-_SERVICE = {"check", "interval", "retry", "options"}
+_SERVICE = {"check", "interval", "retry", "remote", "options"}
 
 
 class BadRoles(ValueError):
@@ -37,13 +38,17 @@ class BadRoles(ValueError):
 
 
 class Service(NamedTuple):
-    """One check with its options, run every so often. `interval` and `retry` in seconds."""
+    """One check with its options, run every so often. `interval` and `retry` in seconds.
+
+    remote  asked of the host's address, by a check that may also run on the machine itself
+    """
 
     name: str
     check: str
     interval: int
     retry: int
     options: tuple[tuple[str, Value], ...]
+    remote: bool = False
 
     def argv(self) -> list[str]:
         """Return the options as arguments of the check."""
@@ -127,6 +132,8 @@ class Roles(NamedTuple):
                 found.append(f"{where}: there is no {service.check}")
                 continue
             options = {option.dest: option for option in check.options}
+            if service.remote and not ("remote" in check.where and "hostname" in options):
+                found.append(f"{where}: {service.check} can't be asked of another machine")
             for name, value in service.options:
                 option = options.get(name.replace("-", "_"))
                 if option is None:
@@ -253,12 +260,16 @@ def _service(source: str, role: str, name: str, table: Any) -> Service:
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise BadRoles(f'{where}: options is a table like {{ preset = ["nova"] }}')
+    remote = table.get("remote", False)
+    if not isinstance(remote, bool):
+        raise BadRoles(f"{where}: remote is true or false")
     return Service(
         name,
         check,
         interval,
         _seconds(where, table, "retry", min(60, max(1, interval // 2))),
         tuple((key, _value(f"{where}: option {key}", value)) for key, value in options.items()),
+        remote,
     )
 
 

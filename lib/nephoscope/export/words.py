@@ -86,6 +86,11 @@ def on_node(check: Check) -> bool:
     return "node" in check.where
 
 
+def at_node(check: Check, service: Service) -> bool:
+    """Say whether the service runs on the machine that it is about: by an agent or NRPE."""
+    return on_node(check) and not service.remote
+
+
 def from_afar(check: Check) -> bool:
     """Say whether the check asks the address of the host it is given to, and can do nothing else.
 
