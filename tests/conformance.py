@@ -30,7 +30,8 @@ WORDS = ("RUNBOOK", "PRESETS", "MODES")  # what they are called when they stand 
 
 def argv(check: Check, folder: Path) -> list[str]:
     """Arguments with which a check can run at all: a value for each option that is required."""
-    given = [f"{option.flag}=x" for option in check.options if option.required and not option.secret]
+    required = [option for option in check.options if option.required and not option.secret]
+    given = [f"{option.flag}={(option.choices or 'x')[0]}" for option in required]
     return [*given, "--state-dir", str(folder / "state")]
 
 

@@ -66,13 +66,15 @@ class Share(NamedTuple):
 class Zone(NamedTuple):
     """An availability zone.
 
-    state   "ok", "failed" (known to the cloud, and offers nothing), "absent" (no longer known to the cloud)
-    said    in the words of whoever said so
+    state   "ok", "failed" (known to the cloud, and offers nothing), "absent" (no longer known to it), "unknown"
+    said    what is so, in words
+    cores   that it can still hand out, at least; None: not told
     """
 
     name: str
     state: str
     said: str
+    cores: int | None = None
 
 
 class Room(NamedTuple):
@@ -218,6 +220,23 @@ class Idle(NamedTuple):
     looked: Mapping[str, int]
     failures: tuple[Failed, ...] = ()
     kept: Mapping[str, Any] = {}
+
+
+def span(text: str) -> tuple[Any, Any]:
+    """Return first and last address (of ipaddress) from "192.0.2.0/24", "192.0.2.10-192.0.2.20" or one. Raises ValueError."""
+    from ipaddress import ip_address, ip_network
+
+    first, dash, last = text.partition("-")
+    try:
+        if not dash:
+            network = ip_network(text.strip(), strict=False)
+            return network[0], network[-1]
+        ends = ip_address(first.strip()), ip_address(last.strip())
+        if ends[0].version == ends[1].version and ends[0] <= ends[1]:  # type: ignore[operator]
+            return ends
+    except ValueError:
+        pass
+    raise ValueError(f"'{text}' is no range of addresses like 192.0.2.0/24 or 192.0.2.10-192.0.2.20")
 
 
 def capacity(options: Any, run: Run) -> Room:
