@@ -1,2 +1,331 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated cloud in the real wire format, which imports nothing of ours."""
+"""A simulated Eucalyptus cloud in the real wire format, on loopback addresses, which imports nothing of ours.
+
+    with Demo(sample(version="4.4.2", zones=2, nodes=3)) as demo:
+        demo.address("one-cc")                              # "127.71.33.1"
+        demo.credentials("euca.ini", user="monitor")
+        demo.tell("state", "one-sc-1", "BROKEN", "SC blockstoragemanager not configured.")
+        demo.tell("hang", "clc")
+        demo.tell("heal", "clc")
+
+Every fact is from the source and the documentation of Eucalyptus; nothing was compared with a live cloud, and what even those
+do not say is marked UNCONFIRMED where it is made up.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import random
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from nephoscope.demo import axis2, heartbeat, model, topology, wire
+from nephoscope.demo.model import Answer, Cloud, Host, Request
+from nephoscope.demo.server import CC, FAILURES, JVM, NC, Loop, Seen
+from nephoscope.demo.topology import Plan, Unfit, sample
+
+__all__ = ["Demo", "Unfit", "sample"]
+
+SERVICES = (
+    "empyrean", "properties", "configuration", "ec2", "euare", "s3", "cloudwatch", "autoscaling", "tokens", "loadbalancing",
+)  # fmt: skip
+"""Modules with PATHS and answer()."""
+KEEPERS = ("resources", "files")
+"""Modules without a path that know words for `tell`, or fill a cloud."""
+
+
+class Demo:
+    """A cloud that runs, in a thread of this process, from `with` to its end. `cloud` is its model."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.plan = plan or sample()
+        self.modules: dict[str, ModuleType] = {}
+        for name in (*SERVICES, *KEEPERS):
+            try:
+                self.modules[name] = importlib.import_module(f"nephoscope.demo.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"nephoscope.demo.{name}":
+                    raise
+        self.paths = {
+            path: module for name, module in self.modules.items() if name in SERVICES for path in module.PATHS
+        }
+        self.cloud: Cloud = topology.build(self.plan)
+        self.loop: Loop | None = None
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> Demo:
+        """Make the cloud of a topology file, at exactly its addresses. Raises Unfit, OSError."""
+        return cls(topology.read(Path(path)))
+
+    # ---- life
+
+    def start(self) -> Demo:
+        """Bring the cloud up: when this returns, every listener takes connections. Raises OSError when an address is taken."""
+        for attempt in range(50):
+            plan = topology.moved(self.plan, _block()) if self.plan.floating else self.plan
+            self.cloud = topology.build(plan)
+            for module in self.modules.values():
+                if hasattr(module, "seed"):
+                    module.seed(self.cloud)
+            self.loop = Loop(self.cloud, self._answer)
+            self.loop.start()
+            try:
+                for host in self.cloud.hosts.values():
+                    self._open(host)
+            except OSError as error:
+                self.loop.close()
+                self.loop = None
+                if error.errno != errno.EADDRINUSE or not self.plan.floating or attempt == 49:
+                    raise
+                continue
+            self.plan = plan._replace(floating=False)
+            break
+        return self
+
+    def close(self) -> None:
+        """End it: no thread, socket or file is left."""
+        if self.loop is not None:
+            self.loop.close()
+            self.loop = None
+
+    def __enter__(self) -> Demo:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ports(self, host: str) -> tuple[int, ...]:
+        """Return the ports on which a host listens when it is well."""
+        kinds = {service.kind for service in self.cloud.on(self.cloud.hosts[host])}
+        found = []
+        if any(topology.on_jvm(self.cloud, kind) for kind in kinds):
+            found.append(JVM)
+        if "proxyclustercontroller" in kinds or ("cluster" in kinds and not self.cloud.at_least(5)):
+            found.append(CC)
+        if "node" in kinds:
+            found.append(NC)
+        return tuple(found)
+
+    def _open(self, host: Host) -> None:
+        if self.loop is not None and not host.bulk:
+            ports = self.ports(host.name)
+            if ports:
+                self.loop.open(host.name, host.address, ports)
+
+    # ---- what a client needs
+
+    def address(self, host: str) -> str:
+        """Return a host's address."""
+        return self.cloud.hosts[host].address
+
+    def url(self, host: str = "clc", tls: bool = False) -> str:
+        """Return where a host's web services are, without a path."""
+        return f"{'https' if tls else 'http'}://{self.address(host)}:{JVM}"
+
+    def user(self, name: str) -> model.User:
+        """Return a user: `admin` and `monitor` of account eucalyptus, `nobody` without rights, `owner` of account tenant."""
+        return self.cloud.member(name)
+
+    def credentials(self, path: str | os.PathLike[str], user: str = "admin", region: str = "demo") -> Path:
+        """Write the euca2ools configuration (.ini, 0600) of a user and of this cloud, and return its path."""
+        who = self.cloud.member(user)
+        front = next((s.host for s in self.cloud.services if s.kind == "compute"), None)
+        clc = next(s.host for s in self.cloud.services if s.kind == "eucalyptus")
+        front = front or clc
+        web, own = f"http://{front.address}:{JVM}/services", f"http://{clc.address}:{JVM}/services"
+        store, ec2 = ("objectstorage", "compute") if self.cloud.at_least(4) else ("Walrus", "Eucalyptus")
+        lines = [
+            "[global]", f"default-region = {region}", "",
+            f"[user {user}]", f"key-id = {who.access}", f"secret-key = {who.secret}", f"account-id = {who.number}", "",
+            f"[region {region}]", f"user = {user}",
+            f"autoscaling-url = {web}/AutoScaling/", f"bootstrap-url = {own}/Empyrean/",
+            f"cloudformation-url = {web}/CloudFormation/", f"ec2-url = {web}/{ec2}/",
+            f"elasticloadbalancing-url = {web}/LoadBalancing/", f"iam-url = {web}/Euare/",
+            f"monitoring-url = {web}/CloudWatch/", f"properties-url = {own}/Properties/", f"s3-url = {web}/{store}/",
+            f"sts-url = {web}/Tokens/",
+        ]  # fmt: skip
+        target = Path(path)
+        target.touch(0o600)
+        target.chmod(0o600)
+        target.write_text("\n".join(lines) + "\n")
+        return target
+
+    def topology(self, path: str | os.PathLike[str]) -> Path:
+        """Write this cloud's topology file and return its path."""
+        target = Path(path)
+        target.write_text(topology.written(self.plan), encoding="utf-8")
+        return target
+
+    def certificate(self, path: str | os.PathLike[str]) -> Path:
+        """Write the (self-signed) certificate that 8773 shows, for --ca-file, and return its path."""
+        target = Path(path)
+        target.write_bytes(Path(self._running().secure().cert).read_bytes())
+        return target
+
+    def write(self, host: str, root: str | os.PathLike[str]) -> None:
+        """Write a host's files (configuration, logs, sensors, faults, pid files) below a root folder."""
+        self.modules["files"].write(self.cloud, host, Path(root))
+
+    @property
+    def requests(self) -> list[Seen]:
+        """Return the requests that were read so far: (host, method, path, action)."""
+        return list(self._running().seen)
+
+    def connections(self, host: str) -> int:
+        """Return how many connections a host has taken."""
+        return self._running().accepted.get(host, 0)
+
+    def _running(self) -> Loop:
+        if self.loop is None:
+            raise RuntimeError("this cloud is not up: with Demo(...) as demo")
+        return self.loop
+
+    # ---- what it is told
+
+    def tell(self, word: str, *rest: Any) -> None:
+        """Change something while it runs. Raises ValueError or KeyError when that makes no sense.
+
+        state SERVICE STATE [TEXT]     a service's state (any text: unknown words are wanted too) and its event's text
+        stop HOST, start HOST          nothing listens there any more; the CLC sees NOTREADY
+        hang, error500, cut, ... HOST  see server.FAILURES; heal HOST ends it (and start, silent, view, delay)
+        delay HOST SECONDS             answers come that late
+        view HOST {SERVICE: STATE}     that host's own view, also as HOST SERVICE=STATE ...
+        silent NODE                    the node falls silent: NOTREADY, and forgotten after ten minutes
+        faulty, undeployed HOST        the axis2 page lists the module as faulty, or nothing
+        clock SECONDS                  so much time passes for what lasts (not on the shown clock)
+        skew SECONDS                   the servers' clock is so far ahead (or behind, when negative)
+        property NAME VALUE            a cloud property
+        unregister SERVICE             the CLC knows it no more
+        and the words of the other modules (volume, instance, fault, sensors, ...).
+        """
+        with self.cloud.lock:
+            self._told(word, *rest)
+            self.cloud.touch()
+        if word in ("stop", "silent") and self.loop is not None:
+            self.loop.shut(self._host(rest[0]).name)
+        elif word in ("start", "heal"):
+            self._open(self._host(rest[0]))
+        if (
+            (word in FAILURES or word == "heal")
+            and self.loop is not None
+            and threading.current_thread() is not self.loop.thread
+        ):
+            self.loop.cut(self._host(rest[0]).name)
+
+    def _told(self, word: str, *rest: Any) -> None:
+        cloud = self.cloud
+        for module in self.modules.values():
+            if word in getattr(module, "TELL", {}):
+                module.TELL[word](cloud, *rest)
+                return
+        if word in FAILURES:
+            host = self._host(*rest)
+            host.failure = word
+            if word == "hang" and host.down_since is None:
+                host.down_since = cloud.elapsed()
+        elif word in ("stop", "silent"):
+            host = self._host(*rest)
+            host.down_since = cloud.elapsed() if host.down_since is None else host.down_since
+        elif word == "start":
+            self._host(*rest).down_since = None
+        elif word == "heal":
+            host = self._host(*rest)
+            host.failure, host.down_since = "", None
+            host.view.clear()
+            host.store.pop("axis2", None)
+            host.store.pop("delay", None)
+        elif word == "delay":
+            name, seconds = rest
+            self._host(name).store["delay"] = float(seconds)
+        elif word in ("faulty", "undeployed"):
+            self._host(*rest).store["axis2"] = word
+        elif word == "state":
+            name, state, *text = rest
+            service = cloud.find(name)
+            service.state = str(state)
+            service.message = " ".join(text)
+        elif word == "view":
+            name, *views = rest
+            for view in views:
+                pairs = view.items() if isinstance(view, Mapping) else [str(view).split("=", 1)]
+                self._host(name).view.update({str(service): str(state) for service, state in pairs})
+        elif word == "unregister":
+            cloud.services.remove(cloud.find(*rest))
+        elif word == "clock":
+            cloud.passed += float(*rest)
+        elif word == "skew":
+            cloud.skew = float(*rest)
+        else:
+            known = {"state", "stop", "start", "heal", "delay", "view", "silent", "faulty", "undeployed", "clock", "skew",
+                     "unregister", *FAILURES}  # fmt: skip
+            for module in self.modules.values():
+                known.update(getattr(module, "TELL", {}))
+            raise ValueError(f"no word {word}: {', '.join(sorted(known))}")
+
+    def _host(self, name: str) -> Host:
+        if name in self.cloud.hosts:
+            return self.cloud.hosts[name]
+        try:
+            return self.cloud.at(name)
+        except KeyError:
+            raise KeyError(f"no host {name}: {', '.join(list(self.cloud.hosts)[:20])}") from None
+
+    # ---- what it answers
+
+    def _answer(self, request: Request, port: int) -> Answer:
+        if port != JVM:
+            return axis2.answer(self.cloud, request, port)
+        if request.headers[":target"].endswith("/services/Heartbeat"):
+            return heartbeat.answer(self.cloud, request)
+        module = self._module(request.path)
+        if module is None or (getattr(module, "VERSIONED", False) and "Version" not in request.params):
+            return wire.not_found()
+        signed = getattr(module, "SIGNED", "query")
+        if signed:
+            from nephoscope.demo import signature
+
+            try:
+                request = request._replace(user=signature.verify(self.cloud, request, signed))
+            except wire.Refused as error:
+                if hasattr(module, "refused"):
+                    refusal: Answer = module.refused(self.cloud, request, error.status, error.message)
+                    return refusal
+                return wire.fault(error.status, error.message)
+        kind = getattr(module, "TYPE", "")
+        if kind and kind in self.cloud.kinds():
+            elsewhere = self._elsewhere(kind, request)
+            if elsewhere is not None:
+                return elsewhere
+        done: Answer = module.answer(self.cloud, request)
+        return done
+
+    def _module(self, path: str) -> ModuleType | None:
+        if path in self.paths:
+            return self.paths[path]
+        for prefix, module in self.paths.items():
+            if path.startswith(prefix + "/"):
+                return module
+        return None
+
+    def _elsewhere(self, kind: str, request: Request) -> Answer | None:
+        """Return 307 or 503 when the service is not ENABLED on the host that is asked (Handlers.sendRedirect)."""
+        here = self.cloud.hosts[request.host]
+        enabled = [service for service in self.cloud.of_kind(kind) if self.cloud.state(service)[0] == "ENABLED"]
+        if any(service.host is here for service in enabled):
+            return None
+        if not enabled:
+            return Answer(503, {"Connection": "close"}, b"")
+        place = f"http://{enabled[0].host.address}:{JVM}{request.headers[':target']}"
+        return Answer(307, {"Location": place, "Connection": "close"}, b"")
+
+
+def _block() -> str:
+    """Return the beginning of a block of addresses for a sample; 8 blocks of 32 x 256 lie in each second octet."""
+    return f"127.{random.randrange(64, 240)}.{random.randrange(8) * 32}.0"
