@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Auto scaling at /services/AutoScaling: DescribeAutoScalingGroups and DescribeScalingActivities.
+
+The workers of the imaging service and of the load balancers are groups of the system's accounts; a failed activity of
+theirs is how one learns that no worker can be started. Users of the account `eucalyptus` see all accounts with the
+name `verbose` or with a group's own name, as with EC2 (AutoScalingService.java).
+
+Sources: github eucalyptus/eucalyptus 4.4.2, autoscaling-binding.xml (namespace, elements); the group's name and the
+cause "Not enough resources available: addresses; ..." from the documentation (ts_general/ts_img_worker).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nephoscope.demo.markup import date, document, iam_error, items, request_id
+from nephoscope.demo.model import Answer, Cloud, Request
+from nephoscope.demo.resources import Activity, ScalingGroup, things, visible
+
+PATHS = ("/services/AutoScaling",)
+SIGNED = "query"
+NAMESPACE = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+Pairs = list[tuple[str, Any]]
+
+
+def answer(cloud: Cloud, request: Request) -> Answer:
+    """Answer one signed request."""
+    action = _ACTIONS.get(request.action)
+    if action is None:
+        return iam_error(NAMESPACE, 400, "InvalidAction", f"The action {request.action} is not valid")
+    metadata: Pairs = [("ResponseMetadata", [("RequestId", request_id())])]
+    name = request.action
+    return document(f"{name}Response", [(f"{name}Result", action(cloud, request)), *metadata], NAMESPACE)
+
+
+def _groups(cloud: Cloud, request: Request, names: list[str]) -> list[ScalingGroup]:
+    if request.user is None:
+        return []
+    wanted = [name for name in names if name and name != "verbose"]
+    action = f"autoscaling:{request.action}"
+    found = visible(cloud, request.user, things(cloud, ScalingGroup), action, "verbose" in names or bool(wanted))
+    return [each for each in found if not wanted or each.name in wanted]
+
+
+def _describe(cloud: Cloud, request: Request) -> Pairs:
+    names = [value for key, value in request.params.items() if key.startswith("AutoScalingGroupNames.member.")]
+    rows: list[Pairs] = []
+    for each in _groups(cloud, request, names):
+        arn = f"arn:aws:autoscaling::{each.owner}:autoScalingGroup:{each.name}"
+        row: Pairs = [("AutoScalingGroupName", each.name), ("AutoScalingGroupARN", arn)]
+        row += [("LaunchConfigurationName", each.launch), ("MinSize", 0), ("MaxSize", each.desired)]
+        row += [("DesiredCapacity", each.desired), ("DefaultCooldown", 300)]
+        row += [("AvailabilityZones", items(cloud.zones, "member")), ("LoadBalancerNames", "")]
+        row += [("HealthCheckType", "EC2"), ("HealthCheckGracePeriod", 300), ("Instances", "")]
+        rows.append([*row, ("CreatedTime", date(cloud.shown(each.since)))])
+    return [("AutoScalingGroups", items(rows, "member"))]
+
+
+def _activity(cloud: Cloud, group: str, each: Activity) -> Pairs:
+    start = date(cloud.shown(each.since))
+    row: Pairs = [("ActivityId", each.name), ("AutoScalingGroupName", group)]
+    row += [("Description", "Launching a new EC2 instance"), ("Cause", each.cause), ("StartTime", start)]
+    if each.status in ("Successful", "Failed", "Cancelled"):
+        row.append(("EndTime", start))
+    row.append(("StatusCode", each.status))
+    if each.status == "Failed":
+        row.append(("StatusMessage", each.cause))
+    return [*row, ("Progress", 100 if each.status in ("Successful", "Failed") else 50)]
+
+
+def _activities(cloud: Cloud, request: Request) -> Pairs:
+    wanted = request.params.get("AutoScalingGroupName", "")
+    found = _groups(cloud, request, [wanted] if wanted else [])
+    rows = [_activity(cloud, group.name, each) for group in found for each in group.activities]
+    return [("Activities", items(rows, "member"))]
+
+
+_ACTIONS: dict[str, Callable[[Cloud, Request], Pairs]] = {
+    "DescribeAutoScalingGroups": _describe,
+    "DescribeScalingActivities": _activities,
+}
