@@ -4,7 +4,7 @@
 Read as an administrator: the id `verbose` asks for the resources of all accounts. Eucalyptus does not refuse it to others.
 It drops the word, and answers with the caller's own account (instances, volumes), with nothing (addresses, which are then
 looked for by that name) or with an error (images). So `sight` is asked first; without it a cloud that is not seen looks like
-one that is empty. A missing right is said by UnauthorizedOperation.
+one that is empty. A missing right is said by UnauthorizedOperation since 4.0; before, it made an empty list (`listed`).
 
 Sources: Eucalyptus 4.4.2, ComputeService.java, ComputeServiceValidator.java, AddressManager.java, ClusterEndpoint.java,
 AutoScalingBackendService.java; states from VmInstance.VmState, blockstorage.State with Volume.mapState and
@@ -15,7 +15,7 @@ and 5.1 have the same words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
@@ -87,12 +87,13 @@ class Snapshot(NamedTuple):
 
 
 class Image(NamedTuple):
-    """An image (machine, kernel or ramdisk)."""
+    """An image (machine, kernel or ramdisk). snapshots: that its disks are made of."""
 
     id: str
     account: str
     state: str
     created: datetime | None = None
+    snapshots: tuple[str, ...] = ()
 
 
 class Address(NamedTuple):
@@ -116,11 +117,11 @@ class Group(NamedTuple):
     failure: str = ""
 
 
-def sight(run: Run, client: Any, euare: Any = None) -> Failed | None:
+def sight(run: Run, client: Any, euare: Callable[[], Any] | None = None) -> Failed | None:
     """Return None when the resources of all accounts can be seen, else a Failed (not-allowed) that says what can.
 
     Only who may see everything gets the rows of instance types with the zones (ClusterEndpoint). With no zone enabled
-    nothing tells, and that is said too. euare: a client of "iam", to name the account. Raises Failed.
+    nothing tells, and that is said too. euare: makes a client of "iam", to name the account. Raises Failed.
     """
     zones = call(run, client, "describe_availability_zones", ZoneNames=VERBOSE).get("AvailabilityZones", [])
     if any(zone.get("ZoneName", "").startswith("|-") or "arn:euca:" in zone.get("State", "") for zone in zones):
@@ -131,7 +132,7 @@ def sight(run: Run, client: Any, euare: Any = None) -> Failed | None:
     whose = "the caller's own account"
     if euare is not None:
         try:
-            arn = str(call(run, euare, "get_user").get("User", {}).get("Arn", ""))
+            arn = str(call(run, euare(), "get_user").get("User", {}).get("Arn", ""))
             whose = f"account {arn.split(':')[4]}" if arn.count(":") >= 5 and arn.split(":")[4] else whose
         except Failed:
             pass  # the name is a courtesy
@@ -162,12 +163,23 @@ def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
 
 
 def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> Iterator[dict[str, Any]]:
-    """Yield the members of a list, page by page where the cloud pages it. Raises Failed."""
+    """Yield the members of a list, page by page where the cloud pages it.
+
+    Raises Failed, not-allowed for an empty list of a cloud that may be older than 4.0, where a missing right gives the same:
+    only since 4.3 an answer tells the version.
+    """
+    seen = False
     for _ in range(PAGES):
         answer = call(run, client, operation, **words)
-        yield from answer.get(member, ())
+        for item in answer.get(member, ()):
+            seen = True
+            yield item
         token = answer.get("NextToken")
         if not token:
+            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+            if not seen and not str(headers.get("server", "")).startswith("Eucalyptus/"):
+                error = "the list is empty, which before version 4.0 is also the answer to who has no right"
+                raise Failed(NOT_ALLOWED, "", operation, error, f"{RIGHT}, or --mode without it where there is none")
             return
         words["NextToken"] = token
     raise Failed(UNREADABLE, "", operation, f"more than {PAGES} pages")
@@ -239,12 +251,14 @@ def snapshots(run: Run, client: Any) -> list[Snapshot]:
 
 def images(run: Run, client: Any) -> list[Image]:
     """Return the images of all accounts, in whatever state. Raises Failed."""
-    return [
-        Image(
-            item.get("ImageId", ""), item.get("OwnerId", ""), item.get("State", ""), _moment(item.get("CreationDate"))
+    found = []
+    for item in listed(run, client, "describe_images", "Images", ImageIds=VERBOSE):
+        disks = (part.get("Ebs", {}).get("SnapshotId", "") for part in item.get("BlockDeviceMappings", ()))
+        name, account, state = (item.get(word, "") for word in ("ImageId", "OwnerId", "State"))
+        found.append(
+            Image(name, account, state, _moment(item.get("CreationDate")), tuple(disk for disk in disks if disk))
         )
-        for item in listed(run, client, "describe_images", "Images", ImageIds=VERBOSE)
-    ]
+    return found
 
 
 def addresses(run: Run, client: Any) -> list[Address]:

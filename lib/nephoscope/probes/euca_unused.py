@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Eucalyptus cloud has given away and nobody uses, for `cloud.unused`.
+
+A stopped instance, an unattached volume, an address without an instance: Eucalyptus tells no time at which they became so.
+They are as old as we have seen them without a break, which is a lower bound. A snapshot has a time of its own; one that an
+image is made of is in use. A stopped instance holds neither cores nor memory, and its disks are its volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nephoscope.base import LATE, UNREACHABLE, Failed, Run, samples
+from nephoscope.probes import euca_api, euca_ec2
+from nephoscope.probes.cloud import Idle, Unused
+
+# What is asked for each kind of thing.
+NEEDS = {
+    "instance": ("instances",),
+    "volume": ("volumes",),
+    "address": ("addresses",),
+    "snapshot": ("snapshots", "images"),
+}
+QUESTIONS: dict[str, Callable[[Run, Any], Any]] = {
+    "instances": euca_ec2.instances,
+    "volumes": euca_ec2.volumes,
+    "addresses": euca_ec2.addresses,
+    "snapshots": euca_ec2.snapshots,
+    "images": euca_ec2.images,
+}
+
+
+def idle(options: Any, run: Run) -> Idle:
+    """Return what is used by nobody; one question that fails does not hide the others. At most seven requests.
+
+    Raises Failed: as `euca_api.access` and `euca_ec2.sight` do.
+    """
+    there = euca_api.access(options, run)
+    client = euca_api.client(run, there, "ec2")
+    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "iam"))
+    if blind:
+        raise blind
+    asked: dict[str, Any] = {}
+    for name, question in QUESTIONS.items():
+        try:
+            asked[name] = question(run, client)
+        except Failed as failed:
+            where = f"{failed.of}: " if failed.of else ""
+            asked[name] = Failed(failed.kind, "", failed.tried, where + failed.error, failed.cure)
+            if failed.kind in (UNREACHABLE, LATE):
+                break
+    return found(asked, run)
+
+
+def found(asked: Mapping[str, Any], run: Run) -> Idle:
+    """Return what the answers mean: a list, or a Failed, for each question that was asked."""
+    failures = tuple(answer for answer in asked.values() if isinstance(answer, Failed))
+    good = {name: answer for name, answer in asked.items() if not isinstance(answer, Failed)}
+    kinds = [kind for kind, needs in NEEDS.items() if all(need in good for need in needs)]
+    things: list[Unused] = []
+    for kind in kinds:
+        things += [thing for thing in MAKERS[kind](good, run) if run.wants(thing.name)]
+    now = run.now().timestamp()
+    before = run.before if isinstance(run.before, dict) else {}
+    unseen = {key for key in before if key.partition("/")[0] not in kinds}  # not asked this time: no younger for it
+    first = samples.since(before, unseen | {f"{thing.kind}/{thing.name}" for thing in things if thing.age is None}, now)
+    aged = tuple(
+        thing._replace(age=now - first[f"{thing.kind}/{thing.name}"]) if thing.age is None else thing
+        for thing in things
+    )
+    return Idle(aged, {kind: len(good[NEEDS[kind][0]]) for kind in kinds}, failures, first)
+
+
+def _instances(good: Mapping[str, Any], run: Run) -> list[Unused]:
+    stopped = (one for one in good["instances"] if one.state == "stopped")
+    return [Unused("instance", one.id, one.account, None, text="is stopped") for one in stopped]
+
+
+def _volumes(good: Mapping[str, Any], run: Run) -> list[Unused]:
+    free = (one for one in good["volumes"] if one.state == "available" and not one.attachments)
+    return [Unused("volume", one.id, "", None, disk=one.size or 0, text="is attached to nothing") for one in free]
+
+
+def _addresses(good: Mapping[str, Any], run: Run) -> list[Unused]:
+    taken = (one for one in good["addresses"] if one.account and not one.instance)
+    return [Unused("address", one.ip, one.account, None, text="belongs to no instance") for one in taken]
+
+
+def _snapshots(good: Mapping[str, Any], run: Run) -> list[Unused]:
+    used = {name for image in good["images"] for name in image.snapshots}
+    return [
+        Unused(
+            "snapshot",
+            one.id,
+            one.account,
+            max(0.0, (run.now() - one.started).total_seconds()) if one.started else None,
+            disk=one.size or 0,
+            text="is in no image",
+        )
+        for one in good["snapshots"]
+        if one.state == "completed" and one.id not in used
+    ]
+
+
+MAKERS: dict[str, Callable[[Mapping[str, Any], Run], list[Unused]]] = {
+    "instance": _instances,
+    "volume": _volumes,
+    "address": _addresses,
+    "snapshot": _snapshots,
+}
