@@ -487,6 +487,23 @@ def _measure(run: Run, path: str, mounted: bool = True) -> list[int]:
     return [usable, room.f_bavail * room.f_frsize, room.f_files, room.f_favail]
 
 
+class Room(NamedTuple):
+    """The file system that holds a path: bytes that ordinary processes may use, and those of them that are free."""
+
+    size: int
+    free: int
+
+    @property
+    def used(self) -> float | None:
+        """In percent; None for a file system without a size."""
+        return 100.0 * (self.size - self.free) / self.size if self.size > 0 else None
+
+
+def room(run: Run, path: str) -> Room:
+    """Return the room of the file system that holds a path; may hang, so call it in a child. Raises Failed and OSError."""
+    return Room(*_measure(run, path, mounted=False)[:2])
+
+
 def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 

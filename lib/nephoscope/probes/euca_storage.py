@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a Eucalyptus storage controller stands on: its back-end, its volumes directory, snapshots under way.
+
+Sources: OverlayManager, DASManager, LVMWrapper, TGTWrapper of Eucalyptus 4.4 (clc/modules/block-storage), the wiki's pages
+Storage-Controller and Properties-Service-5.0. A volume group of DAS on a bare device is called `euca-ebs-storage-vg-` and a
+random word, one of overlay `euca-ebs-storage-vg-` and the volume's name: that is full by nature, as it holds one volume.
+The volumes directory is flat: `vol-` or `snap-` and 8 hexadecimal digits, 17 with long identifiers; a longer name is the
+temporary file of a snapshot (the volume's name and a random word), and an old one is left of a snapshot that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, child
+from nephoscope.probes import euca_conf, euca_settings, heartbeat, lvm, mounts, tgt
+
+BACKENDS = ("overlay", "das", "ceph", "san")
+LOCAL = ("target", "group", "san", "space", "snapshots")
+MANAGERS = {"overlay": "overlay", "das": "das", "ceph-rbd": "ceph", "ceph": "ceph"}  # all others are arrays of a vendor
+GROUP = "euca-ebs-storage-vg-"
+OWN = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}(?:[0-9A-Fa-f]{9})?")
+TEMPORARY = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}.+")
+SAN_PORT = 443
+TRIED = "look into the volumes directory"
+MOST = 200_000  # names in the volumes directory that are looked at
+
+
+class Address(NamedTuple):
+    """A management end-point: host, port, and both as they stand in messages."""
+
+    host: str
+    port: int
+
+    @property
+    def of(self) -> str:
+        """ "host:port"."""
+        return f"{self.host}:{self.port}"
+
+
+def address(text: str) -> Address:
+    """Return HOST[:PORT], or [IPV6]:PORT, of which the port is 443 unless it is said. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or "]" in port or (":" in host and not host.startswith("[")):
+        host, port = text, str(SAN_PORT)
+    if not host.strip("[]") or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"'{text}' is not HOST or HOST:PORT")
+    return Address(host.strip("[]"), int(port))
+
+
+class Backend(NamedTuple):
+    """What the volumes lie on.
+
+    kind    a word of BACKENDS, "" where nobody said it: then tgtd and the groups that bear Eucalyptus' name are looked at
+    groups  volume groups that DAS was given by name
+    san     end-points of the array
+    said    how it is known: "--backend", or the property's name
+    """
+
+    kind: str
+    groups: tuple[str, ...] = ()
+    san: tuple[Address, ...] = ()
+    said: str = ""
+
+
+class Volumes(NamedTuple):
+    """The volumes directory.
+
+    used       share of its file system, %; None for one without a size
+    files      volumes and snapshots in it
+    temporary  files of snapshots under way -> seconds since they were last written
+    """
+
+    path: str
+    used: float | None
+    files: int
+    temporary: dict[str, float]
+
+
+class Storage(NamedTuple):
+    """All that was looked at; None: not asked, a Failed: could not be looked at.
+
+    groups  the volume groups of Eucalyptus alone
+    san     end-point -> seconds until it opened, or Failed
+    """
+
+    heart: heartbeat.Heartbeat | Failed | None = None
+    backend: Backend | Failed | None = None
+    targets: tgt.Targets | Failed | None = None
+    groups: tuple[lvm.VolumeGroup, ...] | Failed | None = None
+    san: dict[str, Any] | None = None
+    volumes: Volumes | Failed | None = None
+
+    @property
+    def lacks(self) -> str:
+        """What there should be of the back-end and is not, in words; "" for nothing."""
+        backend = self.backend
+        if isinstance(backend, Backend) and backend.kind == "das" and self.groups == ():
+            return f"no volume group {' or '.join(backend.groups) or GROUP + '…'}"
+        return ""
+
+    @property
+    def hidden(self) -> str:
+        """What of the back-end can't be looked at, in words; "" for nothing."""
+        if isinstance(self.backend, Backend) and self.backend.kind == "san" and not self.backend.san:
+            return "is an array whose management end-point nothing names: say it by --san"
+        return ""
+
+    @property
+    def passed(self) -> str:
+        """What of the back-end is not looked at on purpose, in words; "" for nothing."""
+        ceph = isinstance(self.backend, Backend) and self.backend.kind == "ceph"
+        return "is Ceph, which is not looked at here (check_ceph)" if ceph else ""
+
+
+def standing(heart: heartbeat.Heartbeat, name: str, standby: bool = False) -> tuple[str, str]:
+    """Return how a component stands that belongs on the host that was asked: "ok", "degraded" or "failed", and that in words.
+
+    standby  it is the passive half of a pair: DISABLED is right, and ENABLED means that it took over
+    """
+    found = heart.find(name)
+    if found is None or not found.local:
+        return "failed", "is not registered on this host"
+    if standby:
+        text = (
+            "is enabled: the standby has taken over"
+            if found.enabled
+            else f"{name} is not enabled, as a standby should be"
+        )
+        return "degraded" if found.enabled else "ok", text
+    return ("ok", f"{name} is enabled") if found.enabled else ("failed", "is registered on this host and not enabled")
+
+
+def look(run: Run, options: Any, local: bool) -> Storage:
+    """Look at what the modes ask for; what hangs has a share of its own, and the Heartbeat the rest.
+
+    local  also at this host
+    """
+
+    def part(wanted: bool, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask() if wanted else None
+        except Failed as failed:
+            return failed
+
+    modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
+    whole = run.left()
+    backend = part(bool(modes & {"target", "group", "san"}), lambda: find_backend(run, options))
+    known = backend if isinstance(backend, Backend) else Backend("none")
+    iscsi = known.kind in ("", "overlay", "das")
+    targets = part("target" in modes and iscsi, lambda: tgt.show(run, whole * 0.35))
+    if isinstance(targets, Failed) and not known.kind and targets.kind != NOT_ALLOWED:
+        cure = "on Ceph or an array there need be none: say so by --backend"
+        targets = Failed(targets.kind, targets.of, targets.tried, targets.error, cure)
+    groups = part("group" in modes and iscsi, lambda: _groups(run, known, whole * 0.25))
+    san = opened(run, known.san, whole * 0.15) if "san" in modes and known.san else None
+    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, options.volumes, whole * 0.15))
+    heart = part("service" in modes, lambda: heartbeat.ask(run, options))
+    return Storage(heart, backend, targets, groups, san, volumes)
+
+
+def find_backend(run: Run, options: Any) -> Backend:
+    """Return what the operator said, or else the cloud's properties, where credentials were given; or that it is not known.
+
+    Raises Failed: as `euca_settings.values` does; absent when the zone has no storage controller; unreadable when it can't be
+    told which zone's is meant.
+    """
+    if options.backend or options.san or not euca_settings.given(options):
+        kind = options.backend or ("san" if options.san else "")
+        return Backend(
+            kind, options.group, options.san, "--backend" if options.backend else "--san" * bool(options.san)
+        )
+    suffix = ".storage.blockstoragemanager"
+    tried = "DescribeProperties"
+    found = euca_settings.values(run, options, f"{options.zone}.storage." if options.zone else "")
+    zones = sorted(name[: -len(suffix)] for name in found if name.endswith(suffix))
+    if not zones:
+        raise Failed(ABSENT, "back-end", tried, f"no property {options.zone or 'ZONE'}{suffix}")
+    if len(zones) > 1:
+        raise Failed(
+            UNREADABLE, "back-end", tried, f"which of the zones {', '.join(zones[:20])} is it? Say it by --zone"
+        )
+    zone = zones[0]
+    manager = found[zone + suffix]
+    if not manager:
+        raise Failed(ABSENT, "back-end", tried, f"{zone}{suffix} is not set: the storage controller stays BROKEN")
+    kind = MANAGERS.get(manager, "san")
+    hosts = found.get(f"{zone}.storage.sanhost", "").replace(",", " ").split() if kind == "san" else []
+    # dasdevice is a volume group, or a device on which one with our prefix is made.
+    device = found.get(f"{zone}.storage.dasdevice", "")
+    name = device[5:] if device.startswith("/dev/") else device
+    groups = (name,) if kind == "das" and name and "/" not in name else ()
+    try:
+        san = tuple(address(host) for host in hosts)
+    except ValueError as error:
+        raise Failed(UNREADABLE, "back-end", tried, f"{zone}.storage.sanhost: {error}") from None
+    return Backend(kind, groups, san, f"{zone}{suffix}={manager}")
+
+
+def _groups(run: Run, backend: Backend, seconds: float) -> tuple[lvm.VolumeGroup, ...]:
+    found = lvm.groups(run, seconds)
+    return tuple(group for group in found if group.name in backend.groups or group.name.startswith(GROUP))
+
+
+def overlay(group: lvm.VolumeGroup) -> bool:
+    """Return whether a group holds one volume of the overlay back-end, and is full by nature."""
+    return group.name.startswith(GROUP) and OWN.match(group.name, len(GROUP)) is not None
+
+
+def opened(run: Run, addresses: Sequence[Address], seconds: float) -> dict[str, Any]:
+    """Return end-point -> seconds until a TCP connection stood, or Failed; side by side, in children."""
+    jobs = {one.of: (lambda one=one: _open(run, one)) for one in addresses}
+    return child.each(run, jobs, tried="connect", seconds=seconds)
+
+
+def _open(run: Run, there: Address) -> float:
+    from nephoscope.base.http import dial
+
+    begun = run.clock.monotonic()
+    dial(run, there.host, there.port).close()
+    return run.clock.monotonic() - begun
+
+
+def look_into(run: Run, path: str, seconds: float) -> Volumes:
+    """Look at the volumes directory, in a child that can be abandoned.
+
+    path  "": that of eucalyptus.conf, below the folder that Eucalyptus is installed in
+    Raises Failed: absent, not-allowed, unreachable (it hangs), unreadable.
+    """
+    path = path or euca_conf.directory(euca_conf.read(run), "volumes")
+    answer = child.each(run, {path: lambda: _measure(run, path)}, tried=TRIED, seconds=seconds)[path]
+    if isinstance(answer, Failed):
+        raise answer
+    return Volumes(path, *answer)
+
+
+def _measure(run: Run, path: str) -> list[Any]:
+    """Return the fields of Volumes after the path; runs in a child."""
+    own, temporary, now = 0, {}, run.clock.time()
+    used = mounts.room(run, path).used
+    with os.scandir(run.path(path)) as entries:
+        for number, entry in enumerate(entries):
+            if number >= MOST:
+                raise Failed(UNREADABLE, path, TRIED, f"more than {MOST} names")
+            if OWN.fullmatch(entry.name):
+                own += 1
+            elif TEMPORARY.fullmatch(entry.name):
+                try:
+                    temporary[entry.name] = max(0.0, now - entry.stat(follow_symlinks=False).st_mtime)
+                except FileNotFoundError:
+                    continue  # it was done while we looked
+    return [used, own, temporary]
