@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which node controllers a Eucalyptus cloud has, by zone, in which state, and with how many instances.
+
+Since 3.4 nodes are services: DescribeServices with ListAll and ByServiceType=node. Before, only the Configuration service
+knows them: DescribeNodes, items {partition, name, hostName, state, detail} with rows of text between them whose hostName is
+"detail". A node that its CC no longer reports is listed as NOTREADY for ten minutes, then not at all
+(cluster/proxy/node/Nodes.java, REFRESH_TIMEOUT); so is every node of a zone whose CC is silent.
+Instances: EC2's DescribeInstances as administrator ("verbose"), whose tag euca:node names the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.probes import euca_services, euca_topology
+from nephoscope.probes.euca_services import CURE, ENABLED, describe
+from nephoscope.probes.euca_topology import Topology
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.probes.euca_api import Access
+
+NODE_TAG = "euca:node"
+LIVE = ("pending", "running", "shutting-down", "stopping")  # states of an instance that takes room on its node
+
+
+class Node(NamedTuple):
+    """One node controller.
+
+    name       as it is listed: its address, or its host's name
+    state      the word as it came
+    message    what its CC says of it, "" when nothing
+    planned    False when the topology names the nodes of this zone, and not this one
+    instances  on it; None when that was not asked
+    """
+
+    zone: str
+    name: str
+    state: str
+    message: str = ""
+    planned: bool = True
+    instances: int | None = None
+
+    @property
+    def of(self) -> str:
+        """The node as filters and findings name it."""
+        return f"{self.zone}/{self.name}"
+
+
+class Zone(NamedTuple):
+    """The nodes of a zone.
+
+    missing   names that the topology has and the list has not
+    lacking   how many fewer are listed than the number that the topology gives
+    vanished  name -> seconds since it was last listed
+    """
+
+    name: str
+    nodes: tuple[Node, ...] = ()
+    missing: tuple[str, ...] = ()
+    lacking: int = 0
+    vanished: Mapping[str, float] = {}
+
+    @property
+    def enabled(self) -> int:
+        """How many serve."""
+        return sum(node.state == ENABLED for node in self.nodes)
+
+    @property
+    def not_enabled(self) -> int:
+        """How many do not, those that are not even listed included."""
+        return len(self.nodes) - self.enabled + len(self.missing) + self.lacking + len(self.vanished)
+
+
+class Nodes(NamedTuple):
+    """What was seen; `told`: whether a topology says what should exist."""
+
+    zones: tuple[Zone, ...] = ()
+    failures: tuple[Failed, ...] = ()
+    told: bool = False
+    kept: Any = None
+
+    @property
+    def summary(self) -> str:
+        """What was looked at, in one clause; and what this could not notice."""
+        enabled, total = sum(zone.enabled for zone in self.zones), sum(len(zone.nodes) for zone in self.zones)
+        text = f"{enabled} of {total} nodes enabled in {', '.join(zone.name for zone in self.zones)}"
+        return text if self.told else f"{text}; what never was there is not missed without --topology"
+
+
+def look(run: Run, options: Any) -> Nodes:
+    """Return the nodes by zone. One request; a second only when no node at all is listed; one more for instances.
+
+    options  of the check: topology, instances, remember, and those of euca_api.access
+    Raises Failed when the cloud does not answer, or when nothing shows that we may see nodes at all.
+    """
+    from nephoscope.probes import euca_api
+
+    topology = euca_topology.read(run, options.topology)
+    access = euca_api.access(options, run)
+    zones, listed = _listed(run, access, topology)
+    listed = [node for node in listed if run.wants(node.of)]
+    failures = []
+    if options.instances:
+        try:
+            listed = list(_placed(listed, instances(run, access)))
+        except Failed as failed:
+            failures.append(failed)
+    now = run.clock.time()
+    last = euca_services.remembered(run.before, (node.of for node in listed), now, options.remember)
+    gone = {of: now - at for of, at in last.items() if at < now and run.wants(of)}
+    made = tuple(by_zone(listed, zones, topology or Topology(), gone, run))
+    return Nodes(made, tuple(failures), topology is not None, last)
+
+
+def by_zone(
+    listed: Iterable[Node], zones: Iterable[str], topology: Topology, gone: Mapping[str, float], run: Run
+) -> Iterator[Zone]:
+    """Yield each zone that is listed, planned or remembered, by name.
+
+    zones  names of zones that are known to exist, with nodes or without
+    gone   Node.of -> seconds since it was last listed; of no account where the topology names the nodes of that zone
+    """
+    nodes: dict[str, list[Node]] = {zone: [] for zone in (*zones, *topology.zones)}
+    for node in listed:
+        nodes.setdefault(node.zone, []).append(node)
+    vanished: dict[str, dict[str, float]] = {}
+    for of, seconds in gone.items():
+        zone, _, name = of.partition("/")
+        if not isinstance(topology.zones.get(zone), frozenset):
+            vanished.setdefault(zone, {})[name] = seconds
+            nodes.setdefault(zone, [])
+    for zone, members in sorted(nodes.items()):
+        plan = topology.zones.get(zone)
+        missing: tuple[str, ...] = ()
+        lacking = 0
+        if isinstance(plan, frozenset):
+            members = [node._replace(planned=node.name in plan) for node in members]
+            there = {node.name for node in members}
+            missing = tuple(name for name in sorted(plan - there) if run.wants(f"{zone}/{name}"))
+        elif plan is not None and not run.left_out:  # a number says nothing about a part of them
+            lacking = max(0, plan - len(members) - len(vanished.get(zone, ())))
+        ordered = tuple(sorted(members, key=lambda node: node.name))
+        yield Zone(zone, ordered, missing, lacking, vanished.get(zone, {}))
+
+
+def instances(run: Run, access: Access) -> dict[str, int]:
+    """Return host name or address of a node -> how many instances of all accounts are on it.
+
+    Raises Failed; not-allowed where the cloud does not take us for an administrator.
+    """
+    from nephoscope.probes import euca_api
+
+    client = euca_api.client(run, access, "ec2")
+    found: dict[str, int] = {}
+    pages = client.get_paginator("describe_instances").paginate(InstanceIds=["verbose"])
+    for page in pages:
+        for reservation in page.get("Reservations", ()):
+            for instance in reservation.get("Instances", ()):
+                if instance.get("State", {}).get("Name") not in LIVE:
+                    continue
+                for tag in instance.get("Tags", ()):
+                    if tag.get("Key") == NODE_TAG:
+                        found[tag.get("Value", "")] = found.get(tag.get("Value", ""), 0) + 1
+    return found
+
+
+def _placed(listed: Iterable[Node], counts: Mapping[str, int]) -> Iterator[Node]:
+    for node in listed:
+        yield node._replace(instances=counts.get(node.name, 0))
+
+
+def _listed(run: Run, access: Access, topology: Topology | None) -> tuple[tuple[str, ...], list[Node]]:
+    """Return the names of zones known besides, and all nodes.
+
+    An empty list is what a missing right gives, too: then the clusters are asked for, which the same right shows.
+    """
+    if topology and topology.before_3_4:
+        return (), configured(run, access)
+    services = describe(run, access, ListAll="true", ShowEvents="true", ByServiceType="node")
+    nodes = [Node(s.zone, s.name, s.state, s.message) for s in services if s.type == "node"]
+    if nodes:
+        return (), nodes
+    try:
+        nodes = configured(run, access)
+    except Failed as failed:
+        run.stage(f"the Configuration service does not tell nodes either: {failed.error}")
+    if nodes:
+        return (), nodes
+    clusters = describe(run, access, ListAll="true", ByServiceType="cluster")
+    if not clusters:
+        error = "no node and no cluster is shown, as to a user outside account eucalyptus"
+        raise Failed(NOT_ALLOWED, "", "DescribeServices", error, CURE)
+    return tuple(sorted({service.zone for service in clusters})), []
+
+
+def configured(run: Run, access: Access) -> list[Node]:
+    """Return the nodes that the Configuration service of 3.x knows. Raises Failed."""
+    from nephoscope.probes import euca_api
+
+    root = euca_api.ask(run, access, "configuration", "DescribeNodes")
+    found = []
+    for item in root.iterfind("registered/item"):
+        zone, name, host, state, detail = (
+            (item.findtext(field) or "").strip() for field in ("partition", "name", "hostName", "state", "detail")
+        )
+        if host == "detail":
+            continue
+        if not (name or host):
+            raise Failed(UNREADABLE, "", "DescribeNodes", "an entry of the list has no name")
+        found.append(Node(zone, host or name, state, detail))
+    return found
