@@ -8,6 +8,7 @@ is matched by its end, so a query string gives 404. One line for each component 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nephoscope.base import UNREADABLE, Failed, Run
@@ -34,6 +35,11 @@ class Component(NamedTuple):
     local: bool
     initialized: bool
 
+    @property
+    def state(self) -> str:
+        """What is known of it, as it follows "is": a Heartbeat does not tell DISABLED from BROKEN."""
+        return "enabled" if self.enabled else "not enabled" if self.local else "not registered on this host"
+
 
 class Heartbeat(NamedTuple):
     """What one JVM answers.
@@ -56,6 +62,19 @@ class Heartbeat(NamedTuple):
     def local(self) -> tuple[Component, ...]:
         """The components that are registered on this host: the only ones of which a Heartbeat knows the health."""
         return tuple(component for component in self.components if component.local)
+
+
+def options(add: Callable[..., None]) -> None:
+    """Declare `--local`, of which `here` and `unseen` ask."""
+    add("--local", flag=True, help="look at this host too, beside the one that -H names; implied without -H")
+
+
+def component(text: str) -> str:
+    """Return a component type as a Heartbeat would tell it. Raises ValueError for "TYPE=N": it tells whether, not how many."""
+    name, equals, _ = text.partition("=")
+    if equals or not name.replace("-", "").isalnum():
+        raise ValueError(f"'{text}' is no component type: a Heartbeat tells which run on a host, not how many")
+    return name.lower()
 
 
 def here(options: Any) -> bool:
