@@ -98,8 +98,11 @@ class Storage(NamedTuple):
     def lacks(self) -> str:
         """What there should be of the back-end and is not, in words; "" for nothing."""
         backend = self.backend
-        if isinstance(backend, Backend) and backend.kind == "das" and self.groups == ():
-            return f"no volume group {' or '.join(backend.groups) or GROUP + '…'}"
+        if isinstance(backend, Backend) and backend.kind == "das" and isinstance(self.groups, tuple):
+            names = [group.name for group in self.groups if not overlay(group)]
+            missing = [name for name in backend.groups if name not in names]
+            if missing or not names:
+                return f"no volume group {', '.join(missing) or GROUP + '…'}"
         return ""
 
     @property

@@ -12,7 +12,7 @@ import json
 from typing import NamedTuple
 
 from nephoscope.base import UNREADABLE, Failed, Run
-from nephoscope.base.child import command
+from nephoscope.probes import as_root
 
 FIELDS = ("vg_name", "vg_attr", "vg_size", "vg_free", "pv_count", "vg_missing_pv_count", "lv_count", "snap_count")
 VGS = ("/usr/sbin/vgs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", ",".join(FIELDS))
@@ -56,9 +56,8 @@ def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[Vol
 
     Raises Failed: absent (no LVM), not-allowed (sudo), unreachable (no answer in its share of the deadline), unreadable.
     """
-    argv = [VGS[0].rpartition("/")[2], *VGS[1:]]
     # It complains about descriptors that others have left open, on stderr, which is read only when it failed.
-    answer = command(argv, run, of=of, sudo=True, seconds=seconds, env={"LVM_SUPPRESS_FD_WARNINGS": "1"})
+    answer = as_root.ask(VGS, run, of=of, seconds=seconds, env={"LVM_SUPPRESS_FD_WARNINGS": "1"})
     if answer.status:
         said = next((line.strip() for line in reversed(answer.err.splitlines()) if line.strip()), "no word why")
         raise Failed(UNREADABLE, of, "run vgs", f"it ended with {answer.status}: {said}")

@@ -13,7 +13,7 @@ import time
 from typing import NamedTuple
 
 from nephoscope.base import UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.base.child import command
+from nephoscope.probes import as_root
 
 SHOW = ("/usr/sbin/tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
 GONE = ("not connected", "can't connect", "onnection refused", "No such file", "onnection reset", "Broken pipe")
@@ -85,7 +85,7 @@ def show(run: Run, seconds: float | None = None, of: str = "tgtd") -> Targets:
     Raises Failed: absent (tgtadm not installed), not-allowed (sudo), unreachable (no daemon, or a hung one), unreadable.
     """
     begun = time.monotonic()
-    answer = command([SHOW[0].rpartition("/")[2], *SHOW[1:]], run, of=of, sudo=True, seconds=seconds)
+    answer = as_root.ask(SHOW, run, of=of, seconds=seconds)
     took = time.monotonic() - begun
     if answer.status:
         said = answer.err.strip() or answer.out.strip() or f"tgtadm ended with {answer.status}"
