@@ -87,12 +87,14 @@ class Snapshot(NamedTuple):
 
 
 class Image(NamedTuple):
-    """An image (machine, kernel or ramdisk). snapshots: that its disks are made of."""
+    """An image (machine, kernel or ramdisk). snapshots: that its disks are made of.
+
+    The dialect of 2014, in which the cloud is asked, tells no time of its creation.
+    """
 
     id: str
     account: str
     state: str
-    created: datetime | None = None
     snapshots: tuple[str, ...] = ()
 
 
@@ -117,24 +119,24 @@ class Group(NamedTuple):
     failure: str = ""
 
 
-def sight(run: Run, client: Any, euare: Callable[[], Any] | None = None) -> Failed | None:
+def sight(run: Run, client: Any, tokens: Callable[[], Any] | None = None) -> Failed | None:
     """Return None when the resources of all accounts can be seen, else a Failed (not-allowed) that says what can.
 
     Only who may see everything gets the rows of instance types with the zones (ClusterEndpoint). With no zone enabled
-    nothing tells, and that is said too. euare: makes a client of "iam", to name the account. Raises Failed.
+    nothing tells, and that is said too. tokens: makes a client of "sts", which names the account to whoever asks (4.3
+    and later). Raises Failed.
     """
     zones = call(run, client, "describe_availability_zones", ZoneNames=VERBOSE).get("AvailabilityZones", [])
-    if any(zone.get("ZoneName", "").startswith("|-") or "arn:euca:" in zone.get("State", "") for zone in zones):
+    if any(zone.get("ZoneName", "").startswith("|-") for zone in zones):
         return None
     if not zones:
         error = "no zone is enabled, so nothing tells whether the resources of all accounts are seen"
         return Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", error, RIGHT)
     whose = "the caller's own account"
-    if euare is not None:
+    if tokens is not None:
         try:
-            arn = str(call(run, euare(), "get_user").get("User", {}).get("Arn", ""))
-            whose = f"account {arn.split(':')[4]}" if arn.count(":") >= 5 and arn.split(":")[4] else whose
-        except Failed:
+            whose = f"account {call(run, tokens(), 'get_caller_identity')['Account']}"
+        except (Failed, KeyError):
             pass  # the name is a courtesy
     return Failed(
         NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", f"only the resources of {whose} are visible", RIGHT
@@ -255,9 +257,7 @@ def images(run: Run, client: Any) -> list[Image]:
     for item in listed(run, client, "describe_images", "Images", ImageIds=VERBOSE):
         disks = (part.get("Ebs", {}).get("SnapshotId", "") for part in item.get("BlockDeviceMappings", ()))
         name, account, state = (item.get(word, "") for word in ("ImageId", "OwnerId", "State"))
-        found.append(
-            Image(name, account, state, _moment(item.get("CreationDate")), tuple(disk for disk in disks if disk))
-        )
+        found.append(Image(name, account, state, tuple(disk for disk in disks if disk)))
     return found
 
 
@@ -341,14 +341,3 @@ def nodes(run: Run, access: Any) -> dict[str, str]:
 def _bytes(gigabytes: Any) -> int | None:
     """Sizes are told in GiB, none for a volume whose size is not known yet."""
     return int(gigabytes) * GIB if gigabytes is not None else None
-
-
-def _moment(text: Any) -> datetime | None:
-    """Return a time that botocore leaves as text; None for none, or for one that is not understood."""
-    from datetime import datetime, timezone
-
-    try:
-        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

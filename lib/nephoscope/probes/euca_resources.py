@@ -92,7 +92,7 @@ def look(run: Run, options: Any) -> Found:
     """
     there = euca_api.access(options, run)
     client = euca_api.client(run, there, "ec2")
-    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "iam"))
+    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "sts"))
     if blind:
         raise blind
     kinds = options.mode
@@ -208,10 +208,10 @@ def of_snapshots(snapshots: Iterable[euca_ec2.Snapshot]) -> Iterator[Thing]:
 
 
 def of_images(images: Iterable[euca_ec2.Image]) -> Iterator[Thing]:
-    """Yield images."""
+    """Yield images. The cloud tells no time of theirs."""
     for one in images:
         phase = IMAGE.get(one.state, UNKNOWN)
-        yield Thing("images", one.id, one.state, phase, one.account, one.created if phase == PASSING else None)
+        yield Thing("images", one.id, one.state, phase, one.account)
 
 
 def of_workers(groups: Iterable[euca_ec2.Group]) -> Iterator[Thing]:

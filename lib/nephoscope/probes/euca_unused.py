@@ -38,7 +38,7 @@ def idle(options: Any, run: Run) -> Idle:
     """
     there = euca_api.access(options, run)
     client = euca_api.client(run, there, "ec2")
-    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "iam"))
+    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "sts"))
     if blind:
         raise blind
     asked: dict[str, Any] = {}

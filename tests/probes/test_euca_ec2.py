@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the describe calls give, from answers as the bindings of Eucalyptus 4.4.2 write them (compute-common, ec2-*.xml)."""
+
+from __future__ import annotations
+
+import types
+from datetime import datetime, timezone
+
+import pytest
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.probes import euca_api, euca_ec2
+from nephoscope.probes.euca_ec2 import GIB, RIGHT, Address, Attachment, Group, Image, Instance, Snapshot, Volume
+
+from tests.simulators.euca_answers import KEYS, Answers, ec2, error
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+
+
+def clients(server, tmp_path, *names):
+    keys = tmp_path / "keys.ini"
+    keys.write_text(KEYS)
+    keys.chmod(0o600)
+    words = {"cloud": None, "credentials": str(keys), "hostname": "127.0.0.1", "port": server.port, "signature": "4"}
+    trust = dict.fromkeys(("ca_file", "fingerprint", "cert", "key"))
+    options = types.SimpleNamespace(**words, **trust, insecure=False, tls=False)
+    run = Run(8)
+    there = euca_api.access(options, run)
+    return (run, *(euca_api.client(run, there, name) for name in names))
+
+
+def asked(question, answers, tmp_path, name="ec2", version="4.4.2"):
+    """The answer of one question, or the Failed that it raised, and the requests that it made."""
+    with Answers(answers, version) as server:
+        run, client = clients(server, tmp_path, name)
+        try:
+            return question(run, client), server.asked
+        except Failed as failed:
+            return failed, server.asked
+
+
+def test_instances(tmp_path):
+    xml = ec2(
+        "DescribeInstances",
+        """<reservationSet>
+        <item><reservationId>r-1</reservationId><ownerId>362121614306</ownerId><groupSet/><instancesSet>
+          <item><instanceId>i-1</instanceId><instanceState><code>16</code><name>running</name></instanceState>
+            <reason>NORMAL:  -- []</reason><launchTime>2026-11-20T12:00:00.000Z</launchTime>
+            <rootDeviceType>ebs</rootDeviceType>
+            <blockDeviceMapping><item><deviceName>/dev/sda</deviceName><ebs><volumeId>vol-1</volumeId></ebs></item>
+            </blockDeviceMapping>
+            <tagSet><item><key>euca:node</key><value>192.0.2.5</value></item>
+              <item><key>euca:node:migration:state</key><value>migrating</value></item>
+              <item><key>euca:node:migration:source</key><value>192.0.2.5</value></item>
+              <item><key>euca:node:migration:destination</key><value>192.0.2.6</value></item></tagSet></item>
+          <item><instanceId>i-2</instanceId><instanceState><code>48</code><name>terminated</name></instanceState>
+            <reason>EXPIRED: Instance expired after not being reported.</reason></item>
+        </instancesSet></item></reservationSet>""",
+    )
+    found, requests = asked(euca_ec2.instances, {"DescribeInstances": xml}, tmp_path)
+    assert found == [
+        Instance(
+            "i-1",
+            "362121614306",
+            "running",
+            "192.0.2.5",
+            NOON,
+            "NORMAL:  -- []",
+            "migrating from 192.0.2.5 to 192.0.2.6 (migrating)",
+            True,
+            ("vol-1",),
+        ),
+        Instance("i-2", "362121614306", "terminated", reason="EXPIRED: Instance expired after not being reported."),
+    ]
+    assert [words["InstanceId.1"] for words in requests] == ["verbose"]
+
+
+@pytest.mark.parametrize(
+    "tags, words",
+    [
+        ({}, ""),
+        ({"euca:node": "192.0.2.5"}, ""),
+        ({"euca:node:migration:state": "none"}, ""),
+        ({"euca:node:migration:state": "preparing"}, "migrating (preparing)"),
+        ({"euca:node:migration:destination": "192.0.2.6"}, "migrating to 192.0.2.6"),
+    ],
+)
+def test_migrations(tags, words):
+    assert euca_ec2._moving(tags) == words
+
+
+def test_volumes(tmp_path):
+    xml = ec2(
+        "DescribeVolumes",
+        """<volumeSet>
+        <item><volumeId>vol-1</volumeId><size>5</size><snapshotId/><availabilityZone>one</availabilityZone>
+          <status>in-use</status><createTime>2026-11-20T12:00:00.000Z</createTime><attachmentSet><item>
+          <volumeId>vol-1</volumeId><instanceId>i-1</instanceId><device>/dev/vdb</device><status>detaching</status>
+          <attachTime>2026-11-20T12:00:00.000Z</attachTime></item></attachmentSet></item>
+        <item><volumeId>vol-2</volumeId><status>unavailable</status><attachmentSet/></item></volumeSet>""",
+    )
+    found, requests = asked(euca_ec2.volumes, {"DescribeVolumes": xml}, tmp_path)
+    assert found == [
+        Volume("vol-1", "in-use", 5 * GIB, NOON, (Attachment("i-1", "detaching", NOON),)),
+        Volume("vol-2", "unavailable"),
+    ]
+    assert requests[0]["VolumeId.1"] == "verbose"
+
+
+def test_snapshots(tmp_path):
+    xml = ec2(
+        "DescribeSnapshots",
+        """<snapshotSet><item><snapshotId>snap-1</snapshotId><volumeId>vol-1</volumeId><status>pending</status>
+        <startTime>2026-11-20T12:00:00.000Z</startTime><progress>40%</progress><ownerId>1</ownerId>
+        <volumeSize>2</volumeSize></item></snapshotSet>""",
+    )
+    found, _ = asked(euca_ec2.snapshots, {"DescribeSnapshots": xml}, tmp_path)
+    assert found == [Snapshot("snap-1", "1", "pending", "40%", NOON, 2 * GIB)]
+
+
+def test_images(tmp_path):
+    xml = ec2(
+        "DescribeImages",
+        """<imagesSet><item><imageId>emi-1</imageId><imageState>available</imageState><imageOwnerId>1</imageOwnerId>
+        <creationDate>2026-11-20T12:00:00.000Z</creationDate><blockDeviceMapping><item><deviceName>/dev/sda</deviceName>
+        <ebs><snapshotId>snap-1</snapshotId></ebs></item></blockDeviceMapping></item>
+        <item><imageId>emi-2</imageId><imageState>failed</imageState><imageOwnerId>1</imageOwnerId></item></imagesSet>""",
+    )
+    found, _ = asked(euca_ec2.images, {"DescribeImages": xml}, tmp_path)
+    assert found == [Image("emi-1", "1", "available", ("snap-1",)), Image("emi-2", "1", "failed")]
+
+
+def address(*who):
+    rows = "".join(
+        f"<item><publicIp>192.0.2.{at}</publicIp><domain>standard</domain><instanceId>{said}</instanceId></item>"
+        for at, said in enumerate(who, 1)
+    )
+    return {"DescribeAddresses": ec2("DescribeAddresses", f"<addressesSet>{rows}</addressesSet>")}
+
+
+def test_addresses(tmp_path):
+    arn = "arn:aws:euare::362121614306:user/admin"
+    found, requests = asked(euca_ec2.addresses, address("nobody", f" ({arn})", f"i-1 ({arn})"), tmp_path)
+    assert found == [
+        Address("192.0.2.1", ""),
+        Address("192.0.2.2", "362121614306"),
+        Address("192.0.2.3", "362121614306", "i-1"),
+    ]
+    assert requests[0]["PublicIp.1"] == "verbose"
+
+
+def test_an_address_whose_user_is_not_understood(tmp_path):
+    found, _ = asked(euca_ec2.addresses, address("i-1"), tmp_path)
+    assert found == Failed(UNREADABLE, "192.0.2.1", "DescribeAddresses verbose", "its user is not understood: 'i-1'")
+
+
+def autoscaling(action, content):
+    return (
+        f'<{action}Response xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><{action}Result>{content}</{action}Result>'
+        f"<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{action}Response>"
+    )
+
+
+def workers(*activities, serving=1, name="asg-euca-internal-imaging-worker-01"):
+    group = (
+        f"<member><AutoScalingGroupName>{name}</AutoScalingGroupName><DesiredCapacity>1</DesiredCapacity><Instances>"
+        + "<member><InstanceId>i-1</InstanceId><LifecycleState>InService</LifecycleState></member>" * serving
+        + "</Instances></member><member><AutoScalingGroupName>tenants</AutoScalingGroupName>"
+        "<DesiredCapacity>3</DesiredCapacity><Instances/></member>"
+    )
+    rows = "".join(
+        f"<member><ActivityId>a</ActivityId><AutoScalingGroupName>{name}</AutoScalingGroupName>"
+        f"<StatusCode>{status}</StatusCode><StartTime>2026-11-20T12:0{minute}:00.000Z</StartTime>"
+        f"<StatusMessage>{said}</StatusMessage></member>"
+        for minute, status, said in activities
+    )
+    return {
+        "DescribeAutoScalingGroups": autoscaling(
+            "DescribeAutoScalingGroups", f"<AutoScalingGroups>{group}</AutoScalingGroups>"
+        ),
+        "DescribeScalingActivities": autoscaling("DescribeScalingActivities", f"<Activities>{rows}</Activities>"),
+    }
+
+
+@pytest.mark.parametrize(
+    "activities, failure",
+    [
+        ([], ""),
+        ([(1, "Successful", "")], ""),
+        ([(2, "Failed", "Not enough resources available: addresses"), (1, "Successful", "")],
+         "Not enough resources available: addresses"),
+        ([(2, "Successful", ""), (1, "Failed", "then")], ""),
+        ([(3, "InProgress", ""), (2, "Failed", "now"), (1, "Successful", "")], "now"),
+        ([(2, "Failed", "")], "it tells nothing"),
+    ],
+)  # fmt: skip
+def test_workers_fail_when_the_last_thing_that_ended_did(tmp_path, activities, failure):
+    found, requests = asked(euca_ec2.workers, workers(*activities), tmp_path, "autoscaling")
+    assert found == [Group("asg-euca-internal-imaging-worker-01", 1, 1, failure)]
+    assert [words["Action"] for words in requests] == ["DescribeAutoScalingGroups", "DescribeScalingActivities"]
+    assert requests[0]["AutoScalingGroupNames.member.1"] == requests[1]["ActivityIds.member.1"] == "verbose"
+
+
+def test_a_cloud_without_workers_is_asked_once(tmp_path):
+    found, requests = asked(euca_ec2.workers, workers(name="asg-of-a-tenant"), tmp_path, "autoscaling")
+    assert found == []
+    assert len(requests) == 1
+
+
+# ---- who may see
+
+
+def zones(*rows):
+    items = "".join(f"<item><zoneName>{name}</zoneName><zoneState>{state}</zoneState></item>" for name, state in rows)
+    words = ec2("DescribeAvailabilityZones", f"<availabilityZoneInfo>{items}</availabilityZoneInfo>")
+    return {"DescribeAvailabilityZones": words}
+
+
+IDENTITY = (
+    '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+    "<Arn>arn:aws:iam::362121614306:user/bob</Arn><UserId>AID</UserId><Account>362121614306</Account>"
+    "</GetCallerIdentityResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+)
+
+
+def seen(answers, tmp_path):
+    with Answers(answers) as server:
+        run, client, tokens = clients(server, tmp_path, "ec2", "sts")
+        return euca_ec2.sight(run, client, lambda: tokens)
+
+
+def test_who_sees_the_types_of_the_zones_sees_everything(tmp_path):
+    assert seen({}, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "answers, text",
+    [
+        ({**zones(("one", "available")), "GetCallerIdentity": IDENTITY},
+         "only the resources of account 362121614306 are visible"),
+        (zones(("one", "available")), "only the resources of the caller's own account are visible"),
+        # 3.1 tells hosts and names of its zones to everybody
+        (zones(("one", "192.0.2.1 arn:euca:eucalyptus:one:cluster:cc/")),
+         "only the resources of the caller's own account are visible"),
+        (zones(), "no zone is enabled, so nothing tells whether the resources of all accounts are seen"),
+    ],
+)  # fmt: skip
+def test_who_does_not_is_told(tmp_path, answers, text):
+    expected = Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", text, RIGHT)
+    assert seen(answers, tmp_path) == expected
+
+
+# ---- answers that are none
+
+
+def volumes_of(answer, tmp_path, version="4.4.2"):
+    found, _ = asked(euca_ec2.volumes, {"DescribeVolumes": answer}, tmp_path, version=version)
+    return (found.kind, found.error) if isinstance(found, Failed) else found
+
+
+WHOLE = ec2(
+    "DescribeVolumes", "<volumeSet><item><volumeId>vol-1</volumeId><status>available</status></item></volumeSet>"
+)
+
+
+def test_a_cut_answer(tmp_path):
+    assert volumes_of(WHOLE[:-40], tmp_path) == (
+        UNREADABLE,
+        "the answer is cut or no XML: Unable to parse response (unclosed token: line 1, column 169)",
+    )
+
+
+def test_the_document_of_something_else_is_no_empty_list(tmp_path):
+    assert volumes_of("<list><item/></list>", tmp_path) == (UNREADABLE, "the answer is no DescribeVolumesResponse")
+
+
+def test_html(tmp_path):
+    assert volumes_of("<html><body>Welcome</body></html>", tmp_path) == (
+        UNREADABLE,
+        "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it",
+    )
+
+
+def test_entities(tmp_path):
+    bomb = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + WHOLE
+    assert volumes_of(bomb, tmp_path) == (UNREADABLE, "the answer has a document type or entities: refused")
+
+
+def test_a_time_or_a_size_that_is_none(tmp_path):
+    for word in ("<createTime>yesterday</createTime>", "<size>big</size>"):
+        kind, text = volumes_of(WHOLE.replace("<status>", f"{word}<status>"), tmp_path)
+        assert (kind, text.startswith("the answer is ")) == (UNREADABLE, True)
+
+
+def test_no_right(tmp_path):
+    refused = (403, error("UnauthorizedOperation", "You are not authorized to perform this operation."))
+    kind, text = volumes_of(refused, tmp_path)
+    assert (kind, text) == (
+        NOT_ALLOWED,
+        "HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation.",
+    )
+
+
+def test_an_empty_list_is_believed_of_a_cloud_that_refuses_who_has_no_right(tmp_path):
+    empty = ec2("DescribeVolumes", "<volumeSet/>")
+    assert volumes_of(empty, tmp_path) == []
+    assert volumes_of(ec2("DescribeVolumes", ""), tmp_path) == []  # empty lists may be left out: not known
+    assert volumes_of(empty, tmp_path, version="") == (
+        NOT_ALLOWED,
+        "the list is empty, which before version 4.0 is also the answer to who has no right",
+    )
+    assert volumes_of(WHOLE, tmp_path, version="") == [Volume("vol-1", "available")]
+
+
+def test_pages_are_followed_and_have_an_end(tmp_path):
+    more = WHOLE.replace("</volumeSet>", "</volumeSet><nextToken>t</nextToken>")
+    last = WHOLE.replace("vol-1", "vol-2")
+    assert volumes_of([more, last], tmp_path) == [Volume("vol-1", "available"), Volume("vol-2", "available")]
+    found, requests = asked(euca_ec2.volumes, {"DescribeVolumes": more}, tmp_path)
+    assert (found.kind, found.error, len(requests)) == (UNREADABLE, "more than 40 pages", 40)
+
+
+def test_names_that_are_not_ascii(tmp_path):
+    assert volumes_of(WHOLE.replace("vol-1", "vol-ü|"), tmp_path) == [Volume("vol-ü|", "available")]
