@@ -35,11 +35,11 @@ def test_free_given_and_idle_ones():
     )
     found = euca_addresses.parsed(answer(*rows), HOST)
     assert found == (
-        Address("10.111.101.84", "362121614306", "i-162a8f09"),
+        Address("10.111.101.84", "362121614306", "i-162a8f09", "admin"),
         Address("10.111.101.85", "", ""),
-        Address("10.111.101.86", "362121614306", ""),
-        Address("10.111.101.87", "362121614306", ""),
-        Address("10.111.101.88", "arn:aws:euare:::user/eucalyptus", "i-00000001"),
+        Address("10.111.101.86", "362121614306", "", "admin"),
+        Address("10.111.101.87", "362121614306", "", "admin"),
+        Address("10.111.101.88", "arn:aws:euare:::user/eucalyptus", "i-00000001", "eucalyptus"),
     )
     assert euca_addresses.pool(found, ()) == Pool("public", 4, 5, 2)
 

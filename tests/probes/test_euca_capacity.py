@@ -64,7 +64,7 @@ def test_types_without_any_zone_are_no_sizes():
         (types(("one", "", 30)), "not understood: available is ''"),
         (types(("one", "٣", 30)), "not understood: available is '٣'"),
         (types(("one", 1, 30), memory="much"), "not understood: memory is 'much'"),
-        (types(("", 1, 30)), "not understood: a row without a name"),
+        (types(("", 1, 30)), "not understood: a row without its zoneName"),
     ],
 )
 def test_numbers_that_are_none(answer, said):

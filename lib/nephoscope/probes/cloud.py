@@ -102,7 +102,8 @@ class Quota(NamedTuple):
     member    the user whom alone it limits, "" when it limits the whole tenant
     resource  the suite's word: instances, cores, ram, disk, volumes, volume_size, snapshots, images, addresses, …
     limit     in base units
-    used      in base units; None: the dialect can't tell (see Quotas.untold)
+    used      in base units; None: the dialect can't tell
+    floor     `used` is the least that it can be: the owner of some things is not told
     """
 
     tenant: str
@@ -110,6 +111,7 @@ class Quota(NamedTuple):
     resource: str
     limit: float
     used: float | None
+    floor: bool = False
 
     @property
     def of(self) -> str:
@@ -142,11 +144,11 @@ class Quotas(NamedTuple):
 
     quotas     limits that hold
     voids      limits that have no effect
-    unlimited  names of tenants without any limit of their own
-    tenants    how many were looked at
+    unlimited  names of tenants without any limit on the whole of them
+    tenants    how many there are that can be limited
     exempt     how many are never limited
-    promised   for each resource: the sum of the tenants' limits against what exists
-    oldest     s since the limits of the tenant were read that waits longest; 0.0 when all were read now
+    promised   for each resource whose total is told: the sum of the tenants' limits against what exists
+    oldest     s since the limits were read of the tenant or member that waits longest; 0.0 when all were read now
     """
 
     quotas: tuple[Quota, ...]
@@ -161,7 +163,7 @@ class Quotas(NamedTuple):
 
     @property
     def untold(self) -> tuple[str, ...]:
-        """Resources that are limited somewhere and whose use the dialect can't tell."""
+        """Resources that are limited somewhere and whose use is not told."""
         return tuple(sorted({quota.resource for quota in self.quotas if quota.used is None}))
 
 

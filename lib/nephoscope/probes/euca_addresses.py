@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api
 from nephoscope.probes.cloud import Pool, Pools
-from nephoscope.probes.euca_capacity import CURE, right
+from nephoscope.probes.euca_capacity import CURE, place, right
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class Address(NamedTuple):
 
     owner     number of the account that has it, its ARN where that has no number, "" for a free one
     instance  to which it is given, "" for none
+    user      name of the user of that account who has it, "" where it is not told
     """
 
     ip: str
     owner: str
     instance: str
+    user: str = ""
 
 
 def pools(options: Any, run: Run) -> Pools:
@@ -48,12 +50,12 @@ def pools(options: Any, run: Run) -> Pools:
 
 def addresses(run: Run, there: euca_api.Access) -> tuple[Address, ...]:
     """Ask for all addresses of the cloud. Raises Failed, not-allowed for a list that is not of all accounts."""
-    run.stage(f"ask {there.host} for all public addresses")
+    run.stage(f"ask {place(there)} for all public addresses")
     try:
         answer = euca_api.ask(run, there, "compute", "DescribeAddresses", {"PublicIp.1": "verbose"})
     except Failed as failed:
         raise right(failed) from None
-    return parsed(answer, there.host)
+    return parsed(answer, place(there))
 
 
 def parsed(answer: Element, of: str) -> tuple[Address, ...]:
@@ -71,7 +73,9 @@ def parsed(answer: Element, of: str) -> tuple[Address, ...]:
         instance, owner = owned["instance"].strip(), owned["owner"].strip()
         number = NUMBER.search(owner)
         instance = "" if instance in ("available", "null") else instance
-        found[ip] = Address(ip, number.group(1) if number else owner, instance)
+        user = owner.rpartition(":")[2]
+        name = user.rpartition("/")[2] if user.startswith("user/") else ""
+        found[ip] = Address(ip, number.group(1) if number else owner, instance, name)
     if "" in found:
         raise Failed(UNREADABLE, of, TRIED, "an address without an address")
     if not found:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api
@@ -41,15 +42,20 @@ def room(options: Any, run: Run) -> Room:
     sizes, source = _sizes(run, there)
     said: Mapping[str, str] = {}
     try:
-        run.stage(f"ask {there.host} for the plain list of zones")
+        run.stage(f"ask {place(there)} for the plain list of zones")
         said = plain(euca_api.ask(run, there, "compute", "DescribeAvailabilityZones"))
     except Failed as failed:
         failures.append(right(failed))
     before = run.before.get("zones", {}) if isinstance(run.before, dict) else {}
     zones, kept = members(sizes, said, options.expect, before, run.clock.time(), options.remember)
     if not zones and not failures:
-        raise Failed(ABSENT, there.host, "DescribeAvailabilityZones", "the cloud has no zone")
+        raise Failed(ABSENT, place(there), "DescribeAvailabilityZones", "the cloud has no zone")
     return Room(zones, sizes, shares(sizes), source, tuple(failures), {"zones": kept})
+
+
+def place(there: euca_api.Access, service: str = "compute") -> str:
+    """Return host and port of a service, for messages."""
+    return urlsplit(there.url(service)).netloc
 
 
 def right(failed: Failed, cure: str = CURE) -> Failed:
@@ -62,43 +68,58 @@ def right(failed: Failed, cure: str = CURE) -> Failed:
 
 def _sizes(run: Run, there: euca_api.Access) -> tuple[tuple[Size, ...], str]:
     """Ask for free and maximum, in the way that this cloud knows."""
-    run.stage(f"ask {there.host} for instance types with their availability")
+    run.stage(f"ask {place(there)} for instance types with their availability")
     try:
         answer = euca_api.ask(run, there, "compute", "DescribeInstanceTypes", {"Availability": "true"})
-        return of_types(answer, there.host), "DescribeInstanceTypes"
+        return of_types(answer, place(there)), "DescribeInstanceTypes"
     except Failed as failed:
         if failed.kind != UNREADABLE or not failed.error.startswith("HTTP 4"):
             raise right(failed) from None
-    run.stage(f"ask {there.host} for the verbose list of zones")
+    run.stage(f"ask {place(there)} for the verbose list of zones")
     try:
         answer = euca_api.ask(run, there, "compute", "DescribeAvailabilityZones", {"ZoneName.1": "verbose"})
     except Failed as failed:
         raise right(failed, "the keys of a system administrator") from None
-    return of_rows(answer, there.host), "DescribeAvailabilityZones verbose"
+    return of_rows(answer, place(there)), "DescribeAvailabilityZones verbose"
 
 
-def of_types(answer: Element, of: str) -> tuple[Size, ...]:
-    """Return the sizes out of an answer of DescribeInstanceTypes.
+def types(answer: Element, of: str) -> dict[str, tuple[int, int, int]]:
+    """Return cores, memory and disk in bytes of each type out of an answer of DescribeInstanceTypes.
 
     Raises Failed not-allowed for an empty list, which is what a missing right gives, unreadable for a number that is none.
     """
-    tried = "DescribeInstanceTypes"
     items = answer.findall("instanceTypeDetails/item")
     if not items:
-        raise Failed(NOT_ALLOWED, of, tried, "the list of instance types is empty", CURE)
+        raise Failed(NOT_ALLOWED, of, "DescribeInstanceTypes", "the list of instance types is empty", CURE)
+    try:
+        return {
+            _name(item, "name"): (_number(item, "cpu"), _number(item, "memory") * MIB, _number(item, "disk") * GIB)
+            for item in items
+        }
+    except ValueError as error:
+        raise Failed(UNREADABLE, of, "DescribeInstanceTypes", f"not understood: {error}") from None
+
+
+def of_types(answer: Element, of: str) -> tuple[Size, ...]:
+    """Return the sizes of every zone out of an answer of DescribeInstanceTypes with availability. Raises Failed as types()."""
+    known = types(answer, of)
     found = []
     try:
-        for item in items:
-            name = (item.findtext("name") or "").strip()
-            one = (_number(item, "cpu"), _number(item, "memory") * MIB, _number(item, "disk") * GIB)
+        for item in answer.findall("instanceTypeDetails/item"):
+            name = _name(item, "name")
             for row in item.findall("availability/item"):
-                zone = (row.findtext("zoneName") or "").strip()
-                if not name or not zone:
-                    raise ValueError("a row without a name")
-                found.append(Size(zone, name, _number(row, "available"), _number(row, "max"), *one))
+                zone = _name(row, "zoneName")
+                found.append(Size(zone, name, _number(row, "available"), _number(row, "max"), *known[name]))
     except ValueError as error:
-        raise Failed(UNREADABLE, of, tried, f"not understood: {error}") from None
+        raise Failed(UNREADABLE, of, "DescribeInstanceTypes", f"not understood: {error}") from None
     return tuple(sorted(found))
+
+
+def _name(element: Element, name: str) -> str:
+    text = (element.findtext(name) or "").strip()
+    if not text:
+        raise ValueError(f"a row without its {name}")
+    return text
 
 
 def _number(element: Element, name: str) -> int:
