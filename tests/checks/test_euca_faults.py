@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""check_euca_faults: the judge by equality, and the first line of everything that can happen."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from nephoscope.base import NOT_ALLOWED, Failed
+from nephoscope.checks.eucalyptus.check_euca_faults import CHECK
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes.euca_faults import Fault, Faults, Silenced
+
+from tests.probes.fault_logs import NOW, Fixed, Host, in_c, in_java, stamp
+from tests.probes.unprivileged import as_nobody
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+class Runs:
+    def __init__(self, host, state):
+        self.host, self.state = host, str(state)
+
+    def __call__(self, *argv, shift=0.0, **words):
+        return CHECK.run(["--state-dir", self.state, *argv], root=str(self.host.root), clock=Fixed(shift), **words)
+
+
+@pytest.fixture
+def run(host, tmp_path):
+    return Runs(host, tmp_path / "state")
+
+
+def perf(faults=0, new=0, silenced=0, oldest=0):
+    return f" | faults={faults} new={new} silenced={silenced};0 oldest={oldest}s"
+
+
+def judged(found, *argv):
+    return list(CHECK._judge(found, CHECK.parse(*argv)))
+
+
+LOGS = ("/var/log/eucalyptus/cc-fault.log", "/var/log/eucalyptus/cloud-fault.log")
+
+
+def test_the_judge_on_a_quiet_host():
+    assert judged(Faults(LOGS)) == [
+        Finding(OK, "", "0 faults open, 0 acknowledged, 2 fault logs"),
+        Metric("faults", 0),
+        Metric("new", 0),
+        Metric("silenced", 0),
+        Metric("oldest", 0.0),
+    ]
+
+
+def test_the_judge_weighs_by_number():
+    known = Fault(1008, "cc", "x is not running", since="T", age=50.0, found=10.0, cause="c", remedy="r")
+    intended = Fault(1014, "cloud", "no image", since="T", age=99.0, found=7200.0, kind="intended")
+    strange = Fault(4242, "cloud", "huh", since="T", kind="unknown", age=1.0, found=1.0)
+    silent = Fault(1003, "cloud", "disk", since="T", silenced=True, age=1.0, found=1.0)
+    known_to = Fault(2000, "sc", "tgtadm", since="T", age=9999.0, acknowledged="by anna on T: known")
+    found = Faults(
+        LOGS, (known, intended, strange, silent, known_to), (Silenced(1003, "/x"), Silenced(1015, "/y", "by b"))
+    )
+    assert judged(found) == [
+        Finding(OK, "", "4 faults open, 1 acknowledged, 2 fault logs"),
+        Metric("faults", 4),
+        Metric("new", 3),
+        Metric("silenced", 1),
+        Metric("oldest", 99.0),
+        Finding(CRITICAL, "ERR-1008@cc", "x is not running, since T"),
+        Finding(OK, "ERR-1008@cc", "cause: c; remedy: r"),
+        Finding(WARNING, "ERR-1014@cloud", "no image, since T"),
+        Finding(CRITICAL, "ERR-4242@cloud", "is in no document: huh, since T"),
+        Finding(WARNING, "ERR-1003@cloud", "disk, since T"),
+        Finding(OK, "ERR-2000@sc", "acknowledged by anna on T: known"),
+        Finding(OK, "ERR-1003", "is silenced by /x, acknowledged by nobody"),
+        Finding(OK, "ERR-1015", "is silenced by /y, acknowledged by b"),
+    ]
+
+
+def test_the_judge_says_what_was_not_seen():
+    refused = Failed(NOT_ALLOWED, "/a", "read /a", "Permission denied")
+    assert judged(Faults(failures=(refused,))) == [refused]
+    found = Faults(LOGS, failures=(refused,), gaps=(("/b", "gone"),), behind=(("/c", 5),), strange=(("/d", 2),))
+    assert [thing for thing in judged(found) if not isinstance(thing, Metric)] == [
+        refused,
+        Finding(OK, "", "0 faults open, 0 acknowledged, 2 fault logs"),
+        Finding(UNKNOWN, "/b", "has a gap, a fault may have been missed: gone"),
+        Finding(UNKNOWN, "/c", "5 bytes are not read yet: more than --max-read"),
+        Finding(UNKNOWN, "/d", "has 2 lines that are of no fault block"),
+    ]
+
+
+def test_green(host, run):
+    host.log("cc")
+    host.log("cloud")
+    outcome = run()
+    assert outcome.line == (
+        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 2 fault logs, first look: all that they still hold" + perf()
+    )
+    assert run().line == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 2 fault logs" + perf()
+
+
+def test_critical_by_what_c_logged_and_it_stays_so(host, run):
+    host.log("nc", in_c("1008", NOW - 100))
+    outcome = run()
+    text = f"EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running (eucanetd daemon on localhost), since {stamp(NOW - 100)}"
+    assert (outcome.state, outcome.line) == (2, text + perf(1, 1, 0, 100))
+    assert "ERR-1008@nc cause: unknown; remedy: 1) Install eucanetd 2) Run eucanetd" in outcome.text
+    assert run(shift=7200).line == text + perf(1, 0, 0, 7300)
+
+
+def test_a_warning_by_what_java_logged(host, run):
+    image = ("Load balancer image not configured.", ("x", "y", "LoadBalancing", "LoadBalancing"), "")
+    host.log("services", in_java(1014, NOW - 5, image))
+    assert run().line == (
+        "EUCA_FAULTS WARNING - ERR-1014@services Load balancer image not configured. (LoadBalancing), "
+        f"since {stamp(NOW - 5)}" + perf(1, 1, 0, 5)
+    )
+
+
+def test_a_number_of_no_document_is_critical(host, run):
+    host.log("cloud", in_java(4242, NOW - 5))
+    assert run().line == (
+        "EUCA_FAULTS CRITICAL - ERR-4242@cloud is in no document: Running very low on disk space. "
+        f"(Disk partition that hosts /var/lib/eucalyptus), since {stamp(NOW - 5)}" + perf(1, 1, 0, 5)
+    )
+
+
+def test_the_worst_comes_first(host, run):
+    host.log("cloud", in_java(1500, NOW - 5, ("CloudWatch is off.", ("", "", "", ""), "")), in_java(1003, NOW - 7))
+    assert run().line == (
+        "EUCA_FAULTS CRITICAL - ERR-1003@cloud Running very low on disk space. (Disk partition that hosts /var/lib/eucalyptus), "
+        f"since {stamp(NOW - 7)}, WARNING: ERR-1500@cloud CloudWatch is off., since {stamp(NOW - 5)}" + perf(2, 2, 0, 7)
+    )
+
+
+def test_acknowledged_listed_and_open_again(host, run, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "anna")
+    host.log("nc", in_c("1008", NOW - 100))
+    run()
+    outcome = run("--ack", "ERR-1008", "--reason", "restarted | twice", shift=10, terminal=True)
+    assert outcome.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault logs" + perf()
+    quiet = run(shift=20)
+    assert quiet.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault logs" + perf()
+    assert f"ERR-1008@nc acknowledged by anna on {stamp(NOW + 10)[:-3]}: restarted" in quiet.text
+    host.log("nc", in_c("1008", NOW + 25))
+    assert run(shift=30).line == (
+        "EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running (eucanetd daemon on localhost), "
+        f"since {stamp(NOW + 25)}" + perf(1, 1, 0, 5)
+    )
+
+
+def test_words_that_do_not_go_together(host, run):
+    host.log("nc", in_c("1008", NOW - 100))
+    together = "--ack and --reason belong together: who reads this tomorrow must know why"
+    assert run("--ack", "1008").line == f"EUCA_FAULTS UNKNOWN - {together}"
+    assert run("--reason", "x").line == f"EUCA_FAULTS UNKNOWN - {together}"
+    assert run("--ack", "1008", "--reason", " ").line == f"EUCA_FAULTS UNKNOWN - {together}"
+    first = "EUCA_FAULTS UNKNOWN - ERR-1008: was found just now: look at it first (acknowledge 1008)"
+    assert run("--ack", "1008", "--reason", "x").line == first
+    run()
+    none = "EUCA_FAULTS UNKNOWN - ERR-2000: is not among the open faults: run without --ack (acknowledge 2000@nc)"
+    assert run("--ack", "2000@nc", "--reason", "x").line == none
+    assert run(shift=5).state == CRITICAL
+
+
+def test_silenced(host, run):
+    host.log("nc")
+    host.silence(1014)
+    outcome = run()
+    assert outcome.line == "EUCA_FAULTS WARNING - silenced 1 is above 0" + perf(silenced=1)
+    assert "ERR-1014 is silenced by /etc/eucalyptus/faults/en_US/1014.xml, acknowledged by nobody" in outcome.text
+    assert (
+        run("--ack", "1014", "--reason", "no ELB").line
+        == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault logs" + perf()
+    )
+    assert "acknowledged by" in run().text
+    assert run("--state-id", "other", "-w", "silenced=1").state == 0
+
+
+def test_a_fault_that_was_raised_before_it_was_silenced(host, run):
+    host.log("cloud", in_java(1003, NOW - 7))
+    host.silence(1003)
+    assert run("-w", "silenced=1").state == WARNING
+
+
+def test_nothing_here(host, run, tmp_path):
+    assert run().line == (
+        "EUCA_FAULTS UNKNOWN - /var/log/eucalyptus: no such file (look for /var/log/eucalyptus/*-fault.log)"
+    )
+    outcome = CHECK.run(["--state-dir", str(tmp_path / "s")], root=str(tmp_path / "nowhere"))
+    assert outcome.line == (
+        "EUCA_FAULTS UNKNOWN - eucalyptus.conf: Eucalyptus is not installed here (read /etc/eucalyptus/eucalyptus.conf)"
+    )
+
+
+def test_logs_elsewhere(host, run):
+    host.log("nc", in_c("1008", NOW - 100)).rename(host.root / "nc-fault.log")
+    assert run("--directory", "/").state == CRITICAL
+    wrong = "EUCA_FAULTS UNKNOWN - option --directory: 'logs' is not an absolute path"
+    assert run("--directory", "logs").line == wrong
+
+
+def test_garbage(host, run):
+    host.log("nc", "\x00\xff<html>| ' \"</html>\nsecond\n")
+    assert run().line == (
+        "EUCA_FAULTS UNKNOWN - /var/log/eucalyptus/nc-fault.log has 2 lines that are of no fault block" + perf()
+    )
+
+
+def test_half_written_then_whole(host, run):
+    whole = in_c("1008", NOW - 5)
+    host.log("nc", whole[:140])
+    cut = f"EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running, since {stamp(NOW - 5)}"
+    assert run().line == cut + perf(1, 1, 0, 5)
+    host.log("nc", whole[140:])
+    text = f"EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running (eucanetd daemon on localhost), since {stamp(NOW - 5)}"
+    assert run(shift=1).line == text + perf(1, 1, 0, 6)
+
+
+def test_rotated_between_two_runs_and_rotated_away(host, run):
+    path = host.log("cloud")
+    run()
+    host.log("cloud", in_java(1003, NOW - 7)).rename(path.with_name("cloud-fault.log.1"))
+    host.log("cloud")
+    text = (
+        "EUCA_FAULTS CRITICAL - ERR-1003@cloud Running very low on disk space. "
+        f"(Disk partition that hosts /var/lib/eucalyptus), since {stamp(NOW - 7)}"
+    )
+    assert run().line == text + perf(1, 1, 0, 7)
+    path.with_name("cloud-fault.log.1").unlink()
+    path.unlink()
+    host.log("cloud")
+    outcome = run(shift=3)
+    assert outcome.line == text + " … and 1 more" + perf(1, 1, 0, 10)
+    assert (
+        "cloud-fault.log has a gap, a fault may have been missed: the file that was read last time is gone"
+        in outcome.text
+    )
+
+
+def test_more_than_one_run_may_read(host, run):
+    host.log("cloud", *[in_java(1003, NOW - 1000 + number) for number in range(500)])
+    outcome = run("--max-read", "64KiB")
+    assert (outcome.state, "bytes are not read yet: more than --max-read" in outcome.text) == (CRITICAL, True)
+
+
+def test_left_out(host, run):
+    host.log("cloud", in_java(1003, NOW - 7))
+    outcome = run("--exclude", "ERR-1003@*")
+    assert outcome.line == (
+        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault logs, first look: all that they still hold" + perf()
+    )
+    assert "left out by --include/--exclude: 1 (ERR-1003@cloud)" in outcome.text
+
+
+def test_no_permission():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        host = Host(Path(folder))
+        path = host.log("nc", in_c("1008", NOW - 5))
+        os.chmod(path, 0)
+        state, line = as_nobody(CHECK, [], root=folder)
+        os.chmod(path, 0o600)
+    error = "/var/log/eucalyptus/nc-fault.log: Permission denied (read /var/log/eucalyptus/nc-fault.log)"
+    assert (state, line.partition(": needs ")[0]) == (UNKNOWN, f"EUCA_FAULTS UNKNOWN - {error}")
+
+
+def test_a_state_that_is_damaged_says_so_and_begins_from_the_logs(host, run):
+    host.log("nc", in_c("1008", NOW - 100))
+    run()
+    (file,) = [name for name in os.listdir(run.state) if name.endswith(".json")]
+    with open(f"{run.state}/{file}", "r+") as stream:
+        stream.truncate(60)  # half written, as by no replace of ours
+    outcome = run(shift=5)
+    assert outcome.state == CRITICAL
+    assert "was damaged: beginning anew" in outcome.text
+
+
+def test_an_answer_that_nobody_took_is_told_again(host, run):
+    """A reader that has gone before line 1 was out: what was read then is new in the next run."""
+    path = host.log("nc")
+    run()
+    with path.open("a") as file:
+        file.write(in_c("1008", NOW - 5))
+    script = "import sys; from nephoscope.checks.eucalyptus.check_euca_faults import CHECK; CHECK.main()"
+    argv = ["--directory", str(host.logs), "--state-dir", run.state]
+    reader, writer = os.pipe()
+    os.close(reader)
+    subprocess.run([sys.executable, "-c", script, *argv], stdout=writer, stderr=subprocess.DEVNULL, check=False)
+    os.close(writer)
+    kept = [json.loads(Path(run.state, name).read_text()) for name in os.listdir(run.state) if name.endswith(".json")]
+    assert all(not state["data"]["kept"]["latched"] for state in kept)
+    done = subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running")
