@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from nephoscope.demo import axis2, heartbeat, model, topology, wire
+from nephoscope.demo import axis2, heartbeat, model, signature, topology, wire
 from nephoscope.demo.model import Answer, Cloud, Host, Request
 from nephoscope.demo.server import CC, FAILURES, JVM, NC, Loop, Seen
 from nephoscope.demo.topology import Plan, Unfit, sample
@@ -107,7 +107,7 @@ class Demo:
         found = []
         if any(topology.on_jvm(self.cloud, kind) for kind in kinds):
             found.append(JVM)
-        if "proxyclustercontroller" in kinds or ("cluster" in kinds and not self.cloud.at_least(5)):
+        if "proxy-cluster" in kinds or ("cluster" in kinds and not self.cloud.at_least(5)):
             found.append(CC)
         if "node" in kinds:
             found.append(NC)
@@ -289,13 +289,11 @@ class Demo:
             return wire.not_found()
         signed = getattr(module, "SIGNED", "query")
         if signed:
-            from nephoscope.demo import signature
-
             try:
                 request = request._replace(user=signature.verify(self.cloud, request, signed))
             except wire.Refused as error:
                 if hasattr(module, "refused"):
-                    refusal: Answer = module.refused(self.cloud, request, error.status, error.message)
+                    refusal: Answer = module.refused(self.cloud, request, error)
                     return refusal
                 return wire.fault(error.status, error.message)
         kind = getattr(module, "TYPE", "")

@@ -8,7 +8,7 @@ Nothing here opens a socket. A service module (empyrean, ec2, ...) has
 
 and may have `TYPE = "compute"` (the component that must be ENABLED on the host that is asked: 307 or 503 otherwise),
 `SIGNED = "query" | "s3" | ""` (how its requests are signed; "query" if it says nothing, "" for not at all) and
-`refused(cloud, request, status, message) -> Answer` (how it words a refused signature; the plain document if it has none).
+`refused(cloud, request, error: wire.Refused) -> Answer` (how it words a refused signature; else the plain document).
 A module with `TELL = {"volume": function(cloud, *words)}` adds words to `Demo.tell`, one with `seed(cloud)` fills a new
 cloud. All of them run in one thread, the server's; `Demo.tell` runs its functions under `cloud.lock`.
 
@@ -38,8 +38,10 @@ NODE_TEXTS = {
 NODE_SILENT = "the node is not responding to the cluster controller"
 
 NODE_TYPES = ("node",)
-ZONE_TYPES = ("cluster", "storage", "node", "vmwarebroker", "proxyclustercontroller")
+ZONE_TYPES = ("cluster", "storage", "node", "vmwarebroker", "proxy-cluster")
 """Types whose partition is an availability zone."""
+ALIASES = {"proxyclustercontroller": "proxy-cluster"}
+"""The class is ProxyClusterController, its name on the wire of 5.1.0 is the one that its constructor gives."""
 USER_SERVICES = {
     (3, 0): ("euare",),
     (3, 4): ("euare", "autoscaling", "cloudwatch", "loadbalancing", "imaging", "tokens"),
@@ -53,16 +55,20 @@ USER_SERVICES = {
 }  # fmt: skip
 """Members of `user-api` since 4.0; before that they live on the CLC. First version -> types."""
 CLC_SERVICES = {
-    (3, 0): ("component", "configuration", "db", "dns", "gatherlog", "jetty", "ldap", "notifications", "properties",
-             "reporting"),
-    (4, 0): ("configuration", "db", "dns", "jetty", "notifications", "pollednotifications", "properties", "reporting",
+    (3, 0): ("configuration", "db", "dns", "jetty", "ldap", "notifications"),
+    (4, 0): ("configuration", "db", "dns", "jetty", "ldap", "notifications", "pollednotifications",
              "autoscalingbackend", "cloudwatchbackend", "loadbalancingbackend", "imagingbackend"),
-    (4, 4): ("db", "notifications", "pollednotifications", "properties", "autoscalingbackend", "cloudwatchbackend",
-             "imagingbackend", "clusterservice"),
-    (5, 0): ("db", "notifications", "pollednotifications", "properties", "autoscalingbackend", "cloudwatchbackend",
-             "imagingbackend", "clusterservice"),
+    (4, 4): ("configuration", "db", "ldap", "notifications", "pollednotifications", "autoscalingbackend",
+             "cloudwatchbackend", "imagingbackend", "clusterservice"),
+    (5, 0): ("db", "ldap", "pollednotifications", "autoscalingbackend", "cloudwatchbackend", "imagingbackend"),
 }  # fmt: skip
-"""Internal types that come with the CLC. First version -> types."""
+"""Internal types that come with the CLC: @Partition(Eucalyptus.class), not registered by anybody. First version -> types."""
+EVERYWHERE = {
+    (3, 0): ("bootstrap", "component", "properties", "reporting"),
+    (4, 4): ("bootstrap", "component", "properties"),
+    (5, 0): ("bootstrap", "properties"),
+}
+"""Types that every JVM has: @Partition(Empyrean.class), "always local". First version -> types."""
 NOT_READY_WITHOUT_IMAGE = ("loadbalancingbackend", "imagingbackend")
 """NOTREADY on a healthy cloud whose worker images nobody installed (faults 1014, 1015)."""
 PATH_NAMES = {
@@ -308,7 +314,7 @@ class Cloud:
     def uri(self, service: Service) -> str:
         """Return where a service is reached, as DescribeServices tells it."""
         kind, address = service.kind, service.host.address
-        if kind == "proxyclustercontroller" or (kind == "cluster" and not self.at_least(5)):
+        if kind == "proxy-cluster" or (kind == "cluster" and not self.at_least(5)):
             return f"http://{address}:8774/axis2/services/EucalyptusCC"
         if kind == "node":
             return f"http://{address}:8775/axis2/services/EucalyptusNC"
@@ -335,21 +341,23 @@ class Cloud:
         """Return the internal types that come with a CLC of this version."""
         return self._of_version(CLC_SERVICES)
 
+    def everywhere(self) -> tuple[str, ...]:
+        """Return the types that every JVM of this version has."""
+        return self._of_version(EVERYWHERE)
+
     def kinds(self) -> tuple[str, ...]:
         """Return every component type that a JVM of this version knows, which is what its Heartbeat lists."""
-        zone: tuple[str, ...] = ("cluster", "node", "storage")
-        if not self.at_least(4, 1):
-            zone += ("vmwarebroker",)
-        if self.at_least(5):
-            zone += ("proxyclustercontroller",)
-        top: tuple[str, ...] = ("bootstrap", "eucalyptus", "walrus")
-        if self.at_least(4):
-            top = ("bootstrap", "eucalyptus", "walrusbackend", "user-api")
+        more: tuple[str, ...] = ("eucalyptus", "cluster", "node", "storage")
+        more += ("walrusbackend", "user-api") if self.at_least(4) else ("walrus",)
         if not self.at_least(4, 2):
-            top += ("arbitrator",)
+            more += ("arbitrator", "gatherlog", "vmwarebroker")
         if self.at_least(4, 2):
-            top += ("dns",)
-        return tuple(dict.fromkeys((*top, *zone, *self.user_services(), *self.clc_services())))
+            more += ("dns",)
+        if self.at_least(4, 4):
+            more += ("clustercontroller",)
+        if self.at_least(5):
+            more += ("proxy-cluster",)
+        return tuple(dict.fromkeys((*more, *self.everywhere(), *self.user_services(), *self.clc_services())))
 
     def _of_version(self, table: Mapping[tuple[int, int], tuple[str, ...]]) -> tuple[str, ...]:
         return table[max(first for first in table if self.number >= first)]

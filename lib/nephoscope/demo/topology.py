@@ -21,6 +21,7 @@ Only addresses of 127.0.0.0/8 are taken: a simulator must not listen where other
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import json
 import sys
@@ -29,11 +30,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nephoscope.demo import model
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # the extra `cli` brings it
 
 HOME = "127.62.0.0"
 """The block of 32 x 256 addresses in which a sample is written; a Demo moves it to a free one."""
@@ -128,9 +124,12 @@ def moved(plan: Plan, start: str) -> Plan:
 
 def read(path: str | Path) -> Plan:
     """Return what a topology file says. Raises Unfit, OSError."""
+    toml = importlib.import_module(
+        "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    )  # the extra `cli` brings tomli
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = toml.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
         raise Unfit(f"{path}: {error}") from error
     try:
         zones: dict[str, tuple[str, ...] | int] = {}
@@ -183,7 +182,8 @@ def build(plan: Plan) -> model.Cloud:
         for kind, given in place.services:
             _register(cloud, host, kind, given, standby=(kind, given) in place.standby)
         if any(on_jvm(cloud, service.kind) for service in cloud.on(host)):
-            cloud.services.append(model.Service("bootstrap", host.address, "bootstrap", host))
+            for kind in cloud.everywhere():
+                cloud.services.append(model.Service(kind, host.address, "bootstrap", host))
     _nodes(cloud, plan, seen)
     names = [(service.kind, service.name) for service in cloud.services]
     double = next((pair for pair in names if names.count(pair) > 1), None) if len(names) < 500 else None
@@ -194,7 +194,7 @@ def build(plan: Plan) -> model.Cloud:
 
 def on_jvm(cloud: model.Cloud, kind: str) -> bool:
     """Say whether services of this type run in the JVM, which listens on 8773."""
-    return kind not in ("node", "proxyclustercontroller") and (kind != "cluster" or cloud.at_least(5))
+    return kind not in ("node", "proxy-cluster") and (kind != "cluster" or cloud.at_least(5))
 
 
 def _nodes(cloud: model.Cloud, plan: Plan, seen: dict[str, str]) -> None:
@@ -214,8 +214,9 @@ def _nodes(cloud: model.Cloud, plan: Plan, seen: dict[str, str]) -> None:
 
 
 def _register(cloud: model.Cloud, host: model.Host, kind: str, given: str, standby: bool) -> None:
-    """Add what a registration brings with it (the members of user-api, the CLC's own services)."""
-    if kind not in cloud.kinds() or kind in ("node", "bootstrap"):
+    """Add a service, and what its registration brings with it (the members of user-api, the CLC's own services)."""
+    kind = model.ALIASES.get(kind, kind)
+    if kind not in cloud.kinds() or kind in ("node", *cloud.everywhere()):
         raise Unfit(f"host {host.name}: no service type {kind} in Eucalyptus {cloud.version}")
     state = "DISABLED" if standby else "ENABLED"
     if kind in model.ZONE_TYPES:
@@ -226,11 +227,13 @@ def _register(cloud: model.Cloud, host: model.Host, kind: str, given: str, stand
         name, partition = given or f"{host.zone}-{short}-{count + 1}", host.zone
     elif kind == "user-api":
         name = partition = given or f"API_{host.name}"
-    elif kind in cloud.user_services():
+    elif kind in cloud.user_services() and cloud.at_least(4):
         # Registered alone: the partition is the type (WIKI:Scalable-Walrus-4.0 for objectstorage).
         name, partition = given or f"{kind}-{host.name}", kind
+    elif kind == "dns" and cloud.at_least(4, 2):
+        name, partition = given or host.address, kind
     elif kind in ("walrus", "walrusbackend"):
-        name, partition = given or f"walrus-{host.name}", "walrus"  # the partition of walrusbackend is UNCONFIRMED
+        name, partition = given or f"walrus-{host.name}", kind  # @Partition(WalrusBackend.class): its own parent
     else:
         name, partition = given or host.address, "eucalyptus"
     cloud.services.append(model.Service(kind, name, partition, host, state=state, standby=standby))

@@ -18,12 +18,13 @@ XML = "application/xml; charset=UTF-8"
 
 
 class Refused(Exception):
-    """A request that is not let in: status and the server's words."""
+    """A request that is not let in: status, the server's words, and the code that S3 has for it."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "AccessDenied") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
 
 
 def phrase(status: int) -> str:
