@@ -44,6 +44,5 @@ def answer(cloud: Cloud, request: Request) -> Answer:
             items.append("".join(f"<{p}{name}>{escape(value)}</{p}{name}>" for name, value in fields))
     listed = "".join(f"<{p}item>{item}</{p}item>" for item in items)
     root = f"{p}{action}ResponseType"
-    parent = "ConfigurationMessage"
-    head = f"<{root} {attribute}><{p}{parent}>{empyrean.base(cloud, p, 'BaseMessage')}</{p}{parent}>"
+    head = f"<{root} {attribute}>{empyrean.base(cloud, p, 'ConfigurationMessage')}"
     return wire.xml(f"{head}<{p}registered>{listed}</{p}registered></{root}>")

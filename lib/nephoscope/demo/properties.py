@@ -85,7 +85,7 @@ def answer(cloud: Cloud, request: Request) -> Answer:
     )
     root = f"{p}DescribePropertiesResponseType"
     listed = f"<{p}properties>{items}</{p}properties>" if items else f"<{p}properties/>"
-    head = f"<{root} {attribute}><{p}PropertiesMessage>{empyrean.base(cloud, p, 'BaseMessage')}</{p}PropertiesMessage>"
+    head = f"<{root} {attribute}>{empyrean.base(cloud, p, 'PropertiesMessage')}"
     return wire.xml(f"{head}{listed}</{root}>")
 
 

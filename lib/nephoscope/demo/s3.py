@@ -23,6 +23,7 @@ from nephoscope.demo import resources
 from nephoscope.demo.markup import XML, date, element, items, request_id
 from nephoscope.demo.model import Answer, Cloud, Request, User
 from nephoscope.demo.resources import Bucket, things
+from nephoscope.demo.wire import Refused
 
 PATHS = ("/services/objectstorage", "/services/Walrus")
 TYPE = "objectstorage"
@@ -77,14 +78,12 @@ def _fault(code: str, resource: str, message: str = "") -> Answer:
     return _answer(element("Error", parts), status, Connection="close")
 
 
-def refused(cloud: Cloud, request: Request, status: int, message: str) -> Answer:
+def refused(cloud: Cloud, request: Request, error: Refused) -> Answer:
     """Word a refused signature as S3 does."""
-    words = message.lower()
-    if "key" in words or "token" in words:
-        return _fault("InvalidAccessKeyId", "")
-    if any(word in words for word in ("expired", "future", "skew", "too large")):
-        return _fault("RequestTimeTooSkewed", "")
-    return _fault("SignatureDoesNotMatch" if "signature" in words else "AccessDenied", "")
+    if error.code in ERRORS:
+        return _fault(error.code, "", error.message)
+    parts = [("Code", error.code), ("Message", error.message), ("RequestId", request_id())]
+    return _answer(element("Error", parts), error.status, Connection="close")
 
 
 def answer(cloud: Cloud, request: Request) -> Answer:
@@ -201,7 +200,3 @@ def _object(cloud: Cloud, request: Request, bucket: Bucket, key: str) -> Answer:
     content, kind, stored = bucket.objects[key]
     found = _answer(ETag=_etag(content), Content_Type=kind, Last_Modified=formatdate(stored, usegmt=True))
     return Answer(found.status, {**found.headers, "Content-Length": str(len(content))}, content)
-
-
-seed = resources.seed
-TELL = resources.TELL
