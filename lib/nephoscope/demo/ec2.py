@@ -467,6 +467,3 @@ _ACTIONS: dict[str, tuple[Callable[[Call], tuple[str, Pairs]], str]] = {
     "DescribeKeyPairs": (_keys, "KeyName Filter"),
 }
 """Action -> what does it, and the parameters that its message class has fields for."""
-
-seed = resources.seed
-TELL = resources.TELL

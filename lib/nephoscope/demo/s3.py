@@ -17,9 +17,7 @@ from __future__ import annotations
 import hashlib
 from email.utils import formatdate
 from typing import Any
-from urllib.parse import unquote
 
-from nephoscope.demo import resources
 from nephoscope.demo.markup import XML, date, element, items, request_id
 from nephoscope.demo.model import Answer, Cloud, Request, User
 from nephoscope.demo.resources import Bucket, things
@@ -93,7 +91,7 @@ def answer(cloud: Cloud, request: Request) -> Answer:
         if rest.startswith(path):
             rest = rest[len(path) :]
             break
-    bucket, _, key = unquote(rest.lstrip("/")).partition("/")
+    bucket, _, key = rest.lstrip("/").partition("/")
     try:
         found = _do(cloud, request, bucket, key)
     except _Error as error:
