@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.base.http import Response, Session, base_of, trust
@@ -255,13 +255,8 @@ def _send(
                 )
             except Failed as failed:
                 raise Failed(failed.kind, of, action, failed.error, failed.cure) from None
-        where = response.headers.get("location", "")
-        if (
-            response.status == 307
-            and where
-            and moves < MOVES
-            and urlsplit(where).path.startswith(("/services", "/internal"))
-        ):
+        where = urljoin(url, response.headers.get("location", ""))
+        if response.status == 307 and moves < MOVES and where.startswith(("http://", "https://")):
             # Not enabled on this host; the signature names the host, so the next one gets its own.
             moves, url = moves + 1, where.partition("?")[0] if method == "POST" else where
             continue
@@ -325,11 +320,8 @@ def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
 def _not_allowed(response: Response, of: str, tried: str, said: str, message: str, run: Run) -> Failed:
     if "generated in the future" in message or "has expired" in message:
         offset = _offset(response, run)
-        ours = (
-            f"this host's clock is {abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'} the server's"
-            if offset
-            else ""
-        )
+        ahead = "ahead of" if offset > 0 else "behind"
+        ours = f"this host's is about {abs(offset):.0f} s {ahead} the server's" if offset else ""
         error = f"the clocks differ: {ours or message}"
         return Failed(
             NOT_ALLOWED, of, tried, error, "set the clocks (check_clock): 20 s ahead are allowed, the key may be good"
@@ -348,7 +340,8 @@ def _offset(response: Response, run: Run) -> float:
     from email.utils import parsedate_to_datetime
 
     try:
-        return run.clock.time() - parsedate_to_datetime(response.headers["date"]).timestamp()
+        # The header has whole seconds, cut off: half of one is the best guess for the rest.
+        return run.clock.time() - parsedate_to_datetime(response.headers["date"]).timestamp() - 0.5
     except (KeyError, TypeError, ValueError):
         return 0.0
 
