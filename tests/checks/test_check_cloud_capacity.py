@@ -6,8 +6,11 @@ from __future__ import annotations
 import pytest
 from nephoscope.base import ABSENT, UNREACHABLE, Failed
 from nephoscope.checks.policy.check_cloud_capacity import CHECK, judge
+from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, Finding, Metric
 from nephoscope.probes.cloud import Room, Share, Size, Zone
+
+from tests.checks.asked_cloud import Asked
 
 SMALL = Size("one", "m1.small", 12, 30, 1, 512, 10)
 LARGE = Size("one", "m1.large", 4, 9, 4, 2048, 40)
@@ -80,3 +83,100 @@ def test_a_cloud_that_tells_no_maximum_has_every_size_judged():
         Metric("fits", 12, of="one/m1.small", least=0, most=None),
         Finding(OK, "", "no zone has room"),
     ]
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with Demo(sample(version="4.4.2", zones=2, nodes=2)) as running:
+        yield running
+
+
+@pytest.fixture
+def asked(demo, tmp_path):
+    return Asked(demo, tmp_path)
+
+
+def test_a_cloud_with_room(asked):
+    outcome = asked.run(CHECK, "--include", "one", "--include", "one/m1.*")
+    assert outcome.line == (
+        "CLOUD_CAPACITY OK - one: 58 of 64 m1.small free, up to cr1.8xlarge; two: 58 of 64 m1.small free, up to cr1.8xlarge | "
+        "one_cores=58 one_m1_large-22ab07_fits=29;10:;1:;0;32 one_m1_medium-39071d_fits=58;10:;1:;0;64 "
+        "one_m1_small-0c68aa_fits=58;10:;1:;0;64 one_m1_xlarge-b0b206_fits=29;10:;1:;0;32 one_used=9.375%;80;90"
+    )
+    asked.actions()
+    asked.run(CHECK)
+    assert asked.actions() == ["DescribeInstanceTypes", "DescribeAvailabilityZones"]
+
+
+def test_a_full_zone(asked):
+    only = ("--include", "one", "--include", "one/m1.small")
+    try:
+        asked.demo.tell("capacity", 3, 1024, 100)
+        assert asked.line(CHECK, *only) == (
+            "CLOUD_CAPACITY WARNING - one used 83.3 % is above 80 % (1 of 6 m1.small free), one/m1.small fits 1 is below 10"
+        )
+        asked.demo.tell("capacity", 2, 1024, 100)
+        assert asked.line(CHECK, *only) == (
+            "CLOUD_CAPACITY CRITICAL - one used 100 % is above 90 % (0 of 4 m1.small free), one/m1.small fits 0 is below 1"
+        )
+    finally:
+        asked.demo.tell("capacity", 32, 65536, 500)
+
+
+def test_a_zone_whose_controller_is_down_is_missed_although_it_is_in_no_list_of_sizes(asked):
+    asked.demo.tell("state", "two-cc-1", "DISABLED")
+    try:
+        assert asked.line(CHECK) == (
+            "CLOUD_CAPACITY CRITICAL - two is registered and offers nothing: is its cluster controller down? (unavailable)"
+        )
+    finally:
+        asked.demo.tell("state", "two-cc-1", "ENABLED")
+
+
+def test_a_zone_that_vanished_is_remembered_and_one_that_is_expected_is_missed(asked):
+    asked.run(CHECK)
+    asked.demo.tell("state", "two-cc-1", "STOPPED")
+    try:
+        assert asked.line(CHECK, shift=120).replace("119 s", "120 s") == (
+            "CLOUD_CAPACITY CRITICAL - two is in no list of zones, which was here 120 s ago: is its cluster controller down?"
+        )
+        assert asked.run(CHECK, "--include", "one*", shift=130).state == 0
+        assert asked.run(CHECK, shift=9 * 86400).state == 0  # a week later it is forgotten
+        assert asked.line(CHECK, "--expect", "two", shift=10 * 86400) == (
+            "CLOUD_CAPACITY CRITICAL - two is in no list of zones, which is expected: is its cluster controller down?"
+        )
+    finally:
+        asked.demo.tell("state", "two-cc-1", "ENABLED")
+
+
+def test_a_zone_without_a_node_that_serves(asked):
+    for node in ("two-nc-1", "two-nc-2"):
+        asked.demo.tell("state", node, "STOPPED")
+    try:
+        assert asked.line(CHECK).startswith(
+            "CLOUD_CAPACITY CRITICAL - two has no room for one instance of any type, even when empty: does no node serve?"
+        )
+    finally:
+        for node in ("two-nc-1", "two-nc-2"):
+            asked.demo.tell("state", node, "ENABLED")
+
+
+def test_a_size_that_no_cloud_has(asked):
+    assert asked.line(CHECK, "--size", "m9.nosuch") == (
+        "CLOUD_CAPACITY UNKNOWN - m9.nosuch: no size has this name (DescribeInstanceTypes)"
+    )
+
+
+def test_it_must_be_told_what_the_cloud_speaks():
+    assert CHECK.run([]).line.startswith("CLOUD_CAPACITY UNKNOWN - option --dialect is required")
+    assert CHECK.run(["--dialect", "klingon"]).line == (
+        "CLOUD_CAPACITY UNKNOWN - option --dialect: 'klingon' is none of eucalyptus"
+    )
+
+
+@pytest.mark.parametrize("version", ["3.4.2", "4.1.0", "5.1.0"])
+def test_other_versions(version, tmp_path):
+    with Demo(sample(version=version, zones=1, nodes=2)) as demo:
+        assert Asked(demo, tmp_path).line(CHECK) == (
+            "CLOUD_CAPACITY OK - one: 58 of 64 m1.small free, up to cr1.8xlarge"
+        )

@@ -52,7 +52,7 @@ def addresses(run: Run, there: euca_api.Access) -> tuple[Address, ...]:
     """Ask for all addresses of the cloud. Raises Failed, not-allowed for a list that is not of all accounts."""
     run.stage(f"ask {place(there)} for all public addresses")
     try:
-        answer = euca_api.ask(run, there, "compute", "DescribeAddresses", {"PublicIp.1": "verbose"})
+        answer = euca_api.ask(run, there, "compute", "DescribeAddresses", {"PublicIp.1": "verbose"}, place(there))
     except Failed as failed:
         raise right(failed) from None
     return parsed(answer, place(there))

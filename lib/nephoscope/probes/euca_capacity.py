@@ -43,7 +43,7 @@ def room(options: Any, run: Run) -> Room:
     said: Mapping[str, str] = {}
     try:
         run.stage(f"ask {place(there)} for the plain list of zones")
-        said = plain(euca_api.ask(run, there, "compute", "DescribeAvailabilityZones"))
+        said = plain(euca_api.ask(run, there, "compute", "DescribeAvailabilityZones", of=place(there)))
     except Failed as failed:
         failures.append(right(failed))
     before = run.before.get("zones", {}) if isinstance(run.before, dict) else {}
@@ -70,14 +70,16 @@ def _sizes(run: Run, there: euca_api.Access) -> tuple[tuple[Size, ...], str]:
     """Ask for free and maximum, in the way that this cloud knows."""
     run.stage(f"ask {place(there)} for instance types with their availability")
     try:
-        answer = euca_api.ask(run, there, "compute", "DescribeInstanceTypes", {"Availability": "true"})
+        answer = euca_api.ask(run, there, "compute", "DescribeInstanceTypes", {"Availability": "true"}, place(there))
         return of_types(answer, place(there)), "DescribeInstanceTypes"
     except Failed as failed:
         if failed.kind != UNREADABLE or not failed.error.startswith("HTTP 4"):
             raise right(failed) from None
     run.stage(f"ask {place(there)} for the verbose list of zones")
     try:
-        answer = euca_api.ask(run, there, "compute", "DescribeAvailabilityZones", {"ZoneName.1": "verbose"})
+        answer = euca_api.ask(
+            run, there, "compute", "DescribeAvailabilityZones", {"ZoneName.1": "verbose"}, place(there)
+        )
     except Failed as failed:
         raise right(failed, "the keys of a system administrator") from None
     return of_rows(answer, place(there)), "DescribeAvailabilityZones verbose"

@@ -249,7 +249,7 @@ class Reader:
     def _ask(self, action: str, **words: str) -> Any:
         self.asked += 1
         try:
-            return euca_api.ask(self.run, self.there, "euare", action, words)
+            return euca_api.ask(self.run, self.there, "euare", action, words, place(self.there, "euare"))
         except Failed as failed:
             raise right(failed, CURE) from None
 
@@ -375,7 +375,9 @@ class Use:
 
     def _types(self) -> dict[str, tuple[int, int, int]]:
         """Ask for the instance types, and what all zones hold at most of cores, memory and disk."""
-        answer = euca_api.ask(self.run, self.there, "compute", "DescribeInstanceTypes", {"Availability": "true"})
+        answer = euca_api.ask(
+            self.run, self.there, "compute", "DescribeInstanceTypes", {"Availability": "true"}, place(self.there)
+        )
         sizes = euca_capacity.of_types(answer, place(self.there))
         types = euca_capacity.types(answer, place(self.there))
         for resource, field in (("cores", "cores"), ("ram", "ram"), ("disk", "disk")):
