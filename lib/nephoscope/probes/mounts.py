@@ -504,6 +504,14 @@ def room(run: Run, path: str) -> Room:
     return Room(*_measure(run, path, mounted=False)[:2])
 
 
+def room_of(run: Run, path: str, seconds: float) -> Room:
+    """Return what `room` does, asked in a child that can be abandoned after its share of the deadline. Raises Failed."""
+    answer = child.each(run, {path: lambda: list(room(run, path))}, tried=TRIED, seconds=seconds)[path]
+    if isinstance(answer, Failed):
+        raise answer
+    return Room(*answer)
+
+
 def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
