@@ -43,7 +43,7 @@ def judge(idle, options):
         long = sorted((thing for thing in mine if thing.age > limit), key=lambda thing: (-thing.age, thing.name))
         for thing in mine:
             owner = f" (account {thing.owner})" if thing.owner else ""
-            yield Finding(OK, thing.name, f"{thing.text}, for {thing.age / DAY:.0f} days that are known{owner}")
+            yield Finding(OK, thing.name, f"{thing.text}, for {thing.age / DAY:.0f} days or longer{owner}")
         yield Metric(name, len(long), detail=", ".join(thing.name for thing in long[:5]) + (" …" if long[5:] else ""))
         yield Metric(f"{name}_now", len(mine))
         told.append(f"{len(mine)} of {idle.looked[kind]} {name} unused, {len(long)} for long")

@@ -148,7 +148,7 @@ def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
-    action = "".join(word.capitalize() for word in operation.split("_"))
+    action = _action(operation)
     run.stage(f"ask for {action}")
     try:
         answer: dict[str, Any] = getattr(client, operation)(**words)
@@ -181,10 +181,16 @@ def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> 
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             if not seen and not str(headers.get("server", "")).startswith("Eucalyptus/"):
                 error = "the list is empty, which before version 4.0 is also the answer to who has no right"
-                raise Failed(NOT_ALLOWED, "", operation, error, f"{RIGHT}, or --mode without it where there is none")
+                right = RIGHT.replace("ec2:", "autoscaling:") if "scaling" in operation else RIGHT
+                raise Failed(NOT_ALLOWED, "", _action(operation), error, f"{right}, or --mode without it where there is none")
             return
         words["NextToken"] = token
-    raise Failed(UNREADABLE, "", operation, f"more than {PAGES} pages")
+    raise Failed(UNREADABLE, "", _action(operation), f"more than {PAGES} pages")
+
+
+def _action(operation: str) -> str:
+    """Return the name that the protocol has for an operation of botocore."""
+    return "".join(word.capitalize() for word in operation.split("_"))
 
 
 def instances(run: Run, client: Any) -> list[Instance]:
