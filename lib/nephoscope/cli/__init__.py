@@ -71,6 +71,22 @@ def command(argv: Sequence[str]) -> int:
     )
     run.set_defaults(do=_run)
 
+    demo = commands.add_parser(
+        "demo", help="a simulated Eucalyptus cloud on loopback, to try the checks on, and to break"
+    )
+    demo.add_argument(
+        "words", nargs="*", metavar="tell WORDS", help="tell the one that runs; without words: what it knows"
+    )
+    demo.add_argument("--topology", metavar="FILE", help="the cloud of a topology file (addresses of 127.0.0.0/8)")
+    demo.add_argument("--release", "--version", default="4.4.2", metavar="VERSION", help="of Eucalyptus (4.4.2)")
+    demo.add_argument("--zones", type=int, default=1, metavar="N", help="zones, 1 to 10 (1)")
+    demo.add_argument("--nodes", type=int, default=2, metavar="N", help="node controllers in each zone (2)")
+    demo.add_argument(
+        "--split", action="store_true", help="user-facing services, Walrus and storage on hosts of their own"
+    )
+    demo.add_argument("--folder", metavar="DIR", help="for its credentials, topology and host files (a private one)")
+    demo.set_defaults(do=_demo)
+
     export = commands.add_parser("export", help="the checks as files for schedulers, sudo and people")
     export.add_argument("what", metavar="WHAT", help="icinga, nrpe, nagios, director, sudoers or docs")
     export.add_argument("--plugin-dir", metavar="DIR", help="where the plugins lie (/opt/nephoscope/bin)")
@@ -95,6 +111,12 @@ def _list(options: argparse.Namespace) -> int:
 def _explain(options: argparse.Namespace) -> int:
     sys.stdout.write(load(full_name(options.name)).page().rstrip() + "\n")
     return OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from nephoscope.cli import demo
+
+    return demo.run(options)
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -18,15 +18,13 @@ import errno
 import importlib
 import os
 import random
-import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from nephoscope.demo import axis2, heartbeat, model, signature, topology, wire
+from nephoscope.demo import axis2, heartbeat, model, signature, telling, topology, wire
 from nephoscope.demo.model import Answer, Cloud, Host, Request
-from nephoscope.demo.server import CC, FAILURES, JVM, NC, Loop, Seen
+from nephoscope.demo.server import CC, JVM, NC, Loop, Seen
 from nephoscope.demo.topology import Plan, Unfit, sample
 
 __all__ = ["Demo", "Unfit", "sample"]
@@ -190,92 +188,40 @@ class Demo:
     # ---- what it is told
 
     def tell(self, word: str, *rest: Any) -> None:
-        """Change something while it runs. Raises ValueError or KeyError when that makes no sense.
+        """Change something while it runs: `words()` has them all. Raises ValueError or KeyError when that makes no sense.
 
-        state SERVICE STATE [TEXT]     a service's state (any text: unknown words are wanted too) and its event's text
-        stop HOST, start HOST          nothing listens there any more; the CLC sees NOTREADY
-        hang, error500, cut, ... HOST  see server.FAILURES; heal HOST ends it (and start, silent, view, delay)
-        delay HOST SECONDS             answers come that late
-        view HOST {SERVICE: STATE}     that host's own view, also as HOST SERVICE=STATE ...
-        silent NODE                    the node falls silent: NOTREADY, and forgotten after ten minutes
-        faulty, undeployed HOST        the axis2 page lists the module as faulty, or nothing
-        clock SECONDS                  so much time passes for what lasts (not on the shown clock)
-        skew SECONDS                   the servers' clock is so far ahead (or behind, when negative)
-        property NAME VALUE            a cloud property
-        unregister SERVICE             the CLC knows it no more
-        and the words of the other modules (volume, instance, fault, sensors, ...).
+        demo.tell("state", "one-sc-1", "BROKEN", "no backend")   demo.tell("view", "one-cc", {"one-sc-1": "NOTREADY"})
+        demo.tell("stop", "one-cc")   demo.tell("hang", "clc")   demo.tell("heal", "clc")
+        demo.tell("silent", "one-nc-1")   demo.tell("clock", 601)   demo.tell("skew", 31)
+        demo.tell("property", "one.storage.maxtotalvolumesizeingb", "5")
         """
+        known = {name: module.TELL[name] for module in reversed(self.tellers) for name in module.TELL}
+        if word not in known:
+            raise ValueError(f"no word {word}{telling.nearest(word, known)} (`words()` has them all)")
         with self.cloud.lock:
-            self._told(word, *rest)
+            before = {host.name: host.failure for host in self.cloud.hosts.values()}
+            known[word](self.cloud, *rest)
             self.cloud.touch()
-        if word in ("stop", "silent") and self.loop is not None:
-            self.loop.shut(self._host(rest[0]).name)
-        elif word in ("start", "heal"):
-            self._open(self._host(rest[0]))
-        if (
-            (word in FAILURES or word == "heal")
-            and self.loop is not None
-            and threading.current_thread() is not self.loop.thread
-        ):
-            self.loop.cut(self._host(rest[0]).name)
+        if self.loop is None:
+            return
+        for host in self.cloud.hosts.values():
+            if host.bulk:
+                continue
+            if not host.up:
+                self.loop.shut(host.name)
+            else:
+                self._open(host)
+                if host.failure != before.get(host.name, ""):
+                    self.loop.cut(host.name)
 
-    def _told(self, word: str, *rest: Any) -> None:
-        cloud = self.cloud
-        for module in self.modules.values():
-            if word in getattr(module, "TELL", {}):
-                module.TELL[word](cloud, *rest)
-                return
-        if word in FAILURES:
-            host = self._host(*rest)
-            host.failure = word
-            if word == "hang" and host.down_since is None:
-                host.down_since = cloud.elapsed()
-        elif word in ("stop", "silent"):
-            host = self._host(*rest)
-            host.down_since = cloud.elapsed() if host.down_since is None else host.down_since
-        elif word == "start":
-            self._host(*rest).down_since = None
-        elif word == "heal":
-            host = self._host(*rest)
-            host.failure, host.down_since = "", None
-            host.view.clear()
-            host.store.pop("axis2", None)
-            host.store.pop("delay", None)
-        elif word == "delay":
-            name, seconds = rest
-            self._host(name).store["delay"] = float(seconds)
-        elif word in ("faulty", "undeployed"):
-            self._host(*rest).store["axis2"] = word
-        elif word == "state":
-            name, state, *text = rest
-            service = cloud.find(name)
-            service.state = str(state)
-            service.message = " ".join(text)
-        elif word == "view":
-            name, *views = rest
-            for view in views:
-                pairs = view.items() if isinstance(view, Mapping) else [str(view).split("=", 1)]
-                self._host(name).view.update({str(service): str(state) for service, state in pairs})
-        elif word == "unregister":
-            cloud.services.remove(cloud.find(*rest))
-        elif word == "clock":
-            cloud.passed += float(*rest)
-        elif word == "skew":
-            cloud.skew = float(*rest)
-        else:
-            known = {"state", "stop", "start", "heal", "delay", "view", "silent", "faulty", "undeployed", "clock", "skew",
-                     "unregister", *FAILURES}  # fmt: skip
-            for module in self.modules.values():
-                known.update(getattr(module, "TELL", {}))
-            raise ValueError(f"no word {word}: {', '.join(sorted(known))}")
+    def words(self) -> list[str]:
+        """Return one line for each word that can be told."""
+        return telling.words(self.tellers)
 
-    def _host(self, name: str) -> Host:
-        if name in self.cloud.hosts:
-            return self.cloud.hosts[name]
-        try:
-            return self.cloud.at(name)
-        except KeyError:
-            raise KeyError(f"no host {name}: {', '.join(list(self.cloud.hosts)[:20])}") from None
+    @property
+    def tellers(self) -> list[ModuleType]:
+        """Return the modules that know words; where two know the same one, the first of them is asked."""
+        return [telling, *(module for module in self.modules.values() if hasattr(module, "TELL"))]
 
     # ---- what it answers
 

@@ -149,6 +149,8 @@ class Host:
         self.address = address
         self.zone = zone
         self.bulk = bulk
+        self.up = True
+        """Does it listen?"""
         self.down_since: float | None = None
         """When it stopped answering (Cloud.elapsed()), or None."""
         self.failure = ""

@@ -35,24 +35,6 @@ LARGEST = 64 * 1024 * 1024
 HUGE = 512 * 1024 * 1024
 """Bytes that the failure "huge" sends to who goes on reading."""
 
-FAILURES = {
-    "hang": "takes the connection and never answers",
-    "error500": "answers every request with 500",
-    "unavailable": "answers 503 without a body",
-    "cut": "sends half of the body and closes",
-    "truncated": "sends half of the body as if it were all of it",
-    "garbage": "answers 200 with a body that means nothing",
-    "noise": "answers bytes that are no HTTP",
-    "empty": "answers 200 with an empty body",
-    "html": "answers 200 with a web page, as a proxy does",
-    "login": "redirects to a page for logging in",
-    "drip": "sends one byte a second",
-    "huge": f"sends a body that does not end before {HUGE >> 20} MiB",
-    "bomb": "answers XML whose entities grow to gigabytes",
-    "reset": "resets the connection when the request is read",
-}
-"""How a host can fail on demand, whatever it is asked."""
-
 
 class Seen(NamedTuple):
     """One request that was read."""
@@ -126,6 +108,8 @@ class Loop:
     def shut(self, host: str) -> None:
         """Close a host's listeners and cut its connections: who connects now is refused."""
         sockets = self.listeners.pop(host, [])
+        if not sockets:
+            return
 
         async def unwatch() -> None:
             for listener in sockets:
@@ -205,12 +189,7 @@ class Loop:
             pass
         finally:
             if writer is not None:
-                with contextlib.suppress(Exception):
-                    if not writer.transport.is_closing():
-                        writer.close()
-                    # What was written must get out, but a client that does not read may not hold the thread.
-                    await asyncio.wait_for(asyncio.shield(writer.wait_closed()), 0.5)
-                writer.transport.abort()
+                await _end(writer)
             else:
                 client.close()
 
@@ -362,6 +341,19 @@ class Loop:
             writer.write(block)
             await writer.drain()
         writer.write(rest)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Close a connection. What was written gets out, but a client that does not read cannot hold the server for it."""
+    try:
+        if not writer.transport.is_closing():
+            writer.close()
+        closing = asyncio.ensure_future(writer.wait_closed())
+        closing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({closing}, timeout=0.5)
+        closing.cancel()
+    finally:
+        writer.transport.abort()
 
 
 class _Free:
