@@ -95,7 +95,7 @@ def claim(folder: Path) -> socket.socket:
         if any(folder.iterdir()):
             if not (folder / MARK).is_file():
                 raise Refused(f"{folder} is not empty, and nothing of a demo: choose another --folder")
-            if _answers(folder):
+            if answers(folder):
                 raise Refused(f"a demo runs already in {folder}: end it, or choose another --folder")
             shutil.rmtree(folder)
             folder.mkdir(mode=0o700)
@@ -224,7 +224,8 @@ def _received(talk: socket.socket) -> bytes:
     raise OSError("it does not end")
 
 
-def _answers(folder: Path) -> bool:
+def answers(folder: Path) -> bool:
+    """Say whether a demo runs in this folder."""
     with socket.socket(socket.AF_UNIX) as talk:
         talk.settimeout(2)
         try:

@@ -197,7 +197,7 @@ class Demo:
         """
         known = {name: module.TELL[name] for module in reversed(self.tellers) for name in module.TELL}
         if word not in known:
-            raise ValueError(f"no word {word}{telling.nearest(word, known)} (`words()` has them all)")
+            raise ValueError(f"no word {word}{telling.nearest(word, known)}")
         with self.cloud.lock:
             before = {host.name: host.failure for host in self.cloud.hosts.values()}
             known[word](self.cloud, *rest)
