@@ -2,8 +2,9 @@
 """Auto scaling at /services/AutoScaling: DescribeAutoScalingGroups and DescribeScalingActivities.
 
 The workers of the imaging service and of the load balancers are groups of the system's accounts; a failed activity of
-theirs is how one learns that no worker can be started. Users of the account `eucalyptus` see all accounts with the
-name `verbose` or with a group's own name, as with EC2 (AutoScalingService.java).
+theirs is how one learns that no worker can be started. Users of the account `eucalyptus` see all accounts'
+groups with the name `verbose` or a group's own name, and all activities with the activity id `verbose` or a group's ARN;
+a group of another account that is asked for by its name alone is not found (AutoScalingService.java).
 
 Sources: github eucalyptus/eucalyptus 4.4.2, autoscaling-binding.xml (namespace, elements); the group's name and the
 cause "Not enough resources available: addresses; ..." from the documentation (ts_general/ts_img_worker).
@@ -16,13 +17,17 @@ from typing import Any
 
 from nephoscope.demo.markup import date, document, iam_error, items, request_id
 from nephoscope.demo.model import Answer, Cloud, Request
-from nephoscope.demo.resources import Activity, ScalingGroup, things, visible
+from nephoscope.demo.resources import Activity, ScalingGroup, account_of, identifier, things, visible
 
 PATHS = ("/services/AutoScaling",)
 SIGNED = "query"
 NAMESPACE = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
 Pairs = list[tuple[str, Any]]
+
+
+class _Error(Exception):
+    pass
 
 
 def answer(cloud: Cloud, request: Request) -> Answer:
@@ -32,7 +37,11 @@ def answer(cloud: Cloud, request: Request) -> Answer:
         return iam_error(NAMESPACE, 400, "InvalidAction", f"The action {request.action} is not valid")
     metadata: Pairs = [("ResponseMetadata", [("RequestId", request_id())])]
     name = request.action
-    return document(f"{name}Response", [(f"{name}Result", action(cloud, request)), *metadata], NAMESPACE)
+    try:
+        result = action(cloud, request)
+    except _Error as error:
+        return iam_error(NAMESPACE, 400, "ValidationError", str(error))
+    return document(f"{name}Response", [(f"{name}Result", result), *metadata], NAMESPACE)
 
 
 def _groups(cloud: Cloud, request: Request, names: list[str]) -> list[ScalingGroup]:
@@ -44,12 +53,16 @@ def _groups(cloud: Cloud, request: Request, names: list[str]) -> list[ScalingGro
     return [each for each in found if not wanted or each.name in wanted]
 
 
+def _arn(cloud: Cloud, group: ScalingGroup) -> str:
+    number = account_of(cloud, group.owner).number
+    return f"arn:aws:autoscaling::{number}:autoScalingGroup:{identifier('g', group.name)}:autoScalingGroupName/{group.name}"
+
+
 def _describe(cloud: Cloud, request: Request) -> Pairs:
     names = [value for key, value in request.params.items() if key.startswith("AutoScalingGroupNames.member.")]
     rows: list[Pairs] = []
     for each in _groups(cloud, request, names):
-        arn = f"arn:aws:autoscaling::{each.owner}:autoScalingGroup:{each.name}"
-        row: Pairs = [("AutoScalingGroupName", each.name), ("AutoScalingGroupARN", arn)]
+        row: Pairs = [("AutoScalingGroupName", each.name), ("AutoScalingGroupARN", _arn(cloud, each))]
         row += [("LaunchConfigurationName", each.launch), ("MinSize", 0), ("MaxSize", each.desired)]
         row += [("DesiredCapacity", each.desired), ("DefaultCooldown", 300)]
         row += [("AvailabilityZones", items(cloud.zones, "member")), ("LoadBalancerNames", "")]
@@ -72,9 +85,17 @@ def _activity(cloud: Cloud, group: str, each: Activity) -> Pairs:
 
 def _activities(cloud: Cloud, request: Request) -> Pairs:
     wanted = request.params.get("AutoScalingGroupName", "")
-    found = _groups(cloud, request, [wanted] if wanted else [])
-    rows = [_activity(cloud, group.name, each) for group in found for each in group.activities]
-    return [("Activities", items(rows, "member"))]
+    verbose = any(
+        value == "verbose" for key, value in request.params.items() if key.startswith("ActivityIds.member.")
+    ) or wanted.startswith("arn:")
+    found = _groups(cloud, request, ["verbose"] if verbose else [])
+    if wanted:
+        found = [each for each in found if wanted in (each.name, _arn(cloud, each))]
+        if not found:
+            raise _Error(f"Auto scaling group not found: {wanted}")
+    rows = [(each.since, _activity(cloud, group.name, each)) for group in found for each in group.activities]
+    rows.sort(key=lambda row: -row[0])
+    return [("Activities", items((row for _, row in rows), "member"))]
 
 
 _ACTIONS: dict[str, Callable[[Cloud, Request], Pairs]] = {

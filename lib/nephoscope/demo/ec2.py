@@ -66,10 +66,8 @@ class Call:
         return {self.params.get(f"Filter.{n}.Name", ""): self.many(f"Filter.{n}.Value") for n in numbers}
 
     def fits(self, known: Mapping[str, object]) -> bool:
-        """Say whether a thing with these filterable values passes every filter. An unknown filter is an error."""
+        """Say whether a thing with these filterable values passes every filter."""
         for name, patterns in self.filters().items():
-            if name not in known:
-                raise _Error("InvalidParameterValue", f"The filter '{name}' is invalid")
             if not any(fnmatch.fnmatchcase(str(known[name]), pattern) for pattern in patterns):
                 return False
         return True
@@ -89,7 +87,11 @@ def answer(cloud: Cloud, request: Request) -> Answer:
         if action is None:
             raise _Error("UnauthorizedOperation", f"The simulator does not do {request.action or 'nothing'}", 403)
         _strict(request, action[1])
-        name, content = action[0](Call(cloud, request))
+        call = Call(cloud, request)
+        for name in call.filters():
+            if name not in _FILTERS.get(request.action, "").split():
+                raise _Error("InvalidParameterValue", f"The filter '{name}' is invalid")
+        name, content = action[0](call)
         return document(name, [("requestId", request_id()), *content], namespace)
     except _Error as error:
         fault = [("Errors", [("Error", [("Code", error.code), ("Message", error.message)])])]
@@ -467,3 +469,15 @@ _ACTIONS: dict[str, tuple[Callable[[Call], tuple[str, Pairs]], str]] = {
     "DescribeKeyPairs": (_keys, "KeyName Filter"),
 }
 """Action -> what does it, and the parameters that its message class has fields for."""
+_INSTANCE_FILTERS = "instance-id instance-state-name instance-state-code availability-zone instance-type image-id owner-id tag:euca:node"
+_FILTERS = {
+    "DescribeAvailabilityZones": "zone-name state",
+    "DescribeInstances": _INSTANCE_FILTERS,
+    "DescribeInstanceStatus": _INSTANCE_FILTERS,
+    "DescribeVolumes": "volume-id status availability-zone size attachment.instance-id attachment.status",
+    "DescribeSnapshots": "snapshot-id status volume-id owner-id volume-size",
+    "DescribeImages": "image-id state owner-id name",
+    "DescribeAddresses": "public-ip instance-id domain",
+    "DescribeTags": "resource-id resource-type key value",
+}
+"""Action -> the filters that are done here; the real ones know many more."""
