@@ -5,13 +5,14 @@ Serves Eucalyptus 3.1 to 5.1, and learns from the Heartbeat which components are
 `objectstorage` (the gateway) and `walrusbackend` since 4.0, `walrus` before. Each must be enabled there. The gateway is also
 asked for its buckets without a key, which it must refuse in S3's words. All this wants no credential. `--provider URL` repeats
 the HEAD by which the gateway holds its provider for alive; with --cloud or --credentials the properties say whether one is set,
-and where it is. Without -H, or with --local, the room of Walrus' bukkits is measured.
+and where it is. Without -H, or with --local, the room of Walrus' bukkits is measured, and
+the heap where the JVM's sensors are on.
 """
 
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, OK, WARNING, BadOption, Check, Finding, Metric, Threshold, count
+from nephoscope.plugin import CRITICAL, OK, WARNING, BadOption, Check, Finding, Group, Metric, Threshold, count
 from nephoscope.plugin.options import directory
 from nephoscope.probes import euca_objects, euca_storage, heartbeat, mounts
 
@@ -55,11 +56,14 @@ def judge(objects, options):
         yield Finding(CRITICAL if objects.trouble else OK, "provider", objects.trouble or objects.said)
     if isinstance(objects.room, mounts.Room):
         yield Metric("bukkits_used", objects.room.used)
+    if isinstance(objects.heap, float):
+        yield Metric("heap", objects.heap)
 
 
 CHECK = Check(
     *(options, probe, judge),
     where=("node", "remote"),
+    needs=[Group("eucalyptus-status")],
     uses=("http", "cloud"),
     answers=("W20", "W23"),
     modes={
@@ -67,11 +71,13 @@ CHECK = Check(
         "front": "the gateway refuses who has no key, in S3's words",
         "provider": "one is set, and answers HEAD as the gateway wants it",
         "space": "room of Walrus' bukkits (this host)",
+        "heap": "the JVM's heap, by its own sensors (this host)",
     },
     thresholds=[
         Threshold("time", "s", "2", mode="service", main=True, help="time until the Heartbeat was there"),
         Threshold("front_time", "s", "2", mode="front", main=True, help="time that the gateway takes to refuse"),
         Threshold("bukkits_used", "%", "80", "90", mode="space", main=True, help="file system of Walrus' bukkits"),
+        Threshold("heap", "%", "80", "90", mode="heap", main=True, help="old generation of the heap"),
     ],
     runbook="""
 By hand: `curl -s http://HOST:8773/services/Heartbeat | grep -E '^name=(objectstorage|walrus)'`; `curl -si

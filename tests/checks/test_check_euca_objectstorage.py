@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import threading
 import time
 
@@ -272,6 +273,7 @@ def test_a_password_in_the_address_is_refused_and_not_shown(check):
 
 
 def test_the_properties_say_what_the_provider_is(check, demo, tmp_path):
+    pytest.importorskip("botocore", reason="the extra aws is not installed")
     demo.credentials(tmp_path / "euca.ini", user="monitor")
     argv = ["-H", demo.address("clc"), "--mode", "provider", "--credentials", tmp_path / "euca.ini"]
     demo.tell("property", "objectstorage.providerclient", "walrus")
@@ -324,3 +326,19 @@ def test_a_host_without_bukkits(check, tree, demo):
 def test_bukkits_are_not_looked_at_from_afar(check):
     outcome = check("-H", "192.0.2.1", "--mode", "space")
     assert outcome.reason.startswith("mode space looks at the host that the check runs on, not at 192.0.2.1")
+
+
+def test_the_heap(check, tree):
+    folder = tree / "run/eucalyptus/status/euca/jvm/memory"
+    folder.mkdir(parents=True)
+    for share, state, said in ((50.0, OK, "heap 50 %"), (95.0, CRITICAL, "heap 95 % is above 90 %")):
+        values = {"PS Old Gen.PercentOfMaxUsed": share}
+        reading = {"sensor": "euca.jvm.memory.pools", "timestamp": int(time.time()), "ttl": 61, "values": values}
+        (folder / "pools").write_text(json.dumps({**reading, "tags": []}))
+        outcome = check("--mode", "heap", root=str(tree))
+        assert (outcome.state, outcome.reason) == (state, said)
+
+
+def test_sensors_that_are_off(check, tree):
+    outcome = check("--mode", "heap", root=str(tree))
+    assert (outcome.state, outcome.absent, "switch them on: " in outcome.reason) == (UNKNOWN, True, True)

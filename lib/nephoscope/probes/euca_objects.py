@@ -21,7 +21,7 @@ from nephoscope.probes import euca_conf, euca_settings, heartbeat, mounts
 
 KINDS = ("objectstorage", "walrusbackend", "walrus")
 FRONTS = {"objectstorage": "/services/objectstorage", "walrus": "/services/Walrus"}
-LOCAL = ("space",)
+LOCAL = ("space", "heap")
 USUAL = (405, 200)
 CLIENT = "objectstorage.providerclient"
 REFUSALS = (
@@ -59,6 +59,7 @@ class Objects(NamedTuple):
     """All that was looked at; None: not asked, a Failed: could not be looked at.
 
     kinds  component types that count: those that are expected, or else those that are registered on this host
+    heap   old generation of the JVM's heap, % of its maximum
     """
 
     kinds: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Objects(NamedTuple):
     front: Front | Failed | None = None
     provider: Provider | Failed | None = None
     room: mounts.Room | Failed | None = None
+    heap: float | Failed | None = None
 
     @property
     def trouble(self) -> str:
@@ -111,6 +113,7 @@ def look(run: Run, options: Any, local: bool) -> Objects:
 
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
     room = part("space" in modes, lambda: _bukkits(run, options))
+    heap = part("heap" in modes, lambda: _heap(run, options))
     heart = part(bool(modes & {"service", "front"}), lambda: heartbeat.ask(run, options))
     kinds = tuple(options.expect)
     if isinstance(heart, heartbeat.Heartbeat) and not kinds:
@@ -119,7 +122,7 @@ def look(run: Run, options: Any, local: bool) -> Objects:
     asks = "front" in modes and isinstance(heart, heartbeat.Heartbeat) and bool(fronts)
     front = part(asks, lambda: ask_front(run, options, fronts[0]))
     provider = part("provider" in modes, lambda: ask_provider(run, options))
-    return Objects(kinds, heart, front, provider, room)
+    return Objects(kinds, heart, front, provider, room, heap)
 
 
 def _bukkits(run: Run, options: Any) -> mounts.Room | None:
@@ -129,6 +132,21 @@ def _bukkits(run: Run, options: Any) -> mounts.Room | None:
         return mounts.room_of(run, path, run.left() / 3)
     except Failed as failed:
         if failed.kind == ABSENT and not options.bukkits and not options.mode_given:
+            return None
+        raise
+
+
+def _heap(run: Run, options: Any) -> float | None:
+    """Return what the JVM's own sensors say; None where none does, they are off by default, and nobody asked for it by name."""
+    from nephoscope.probes import euca_sensors
+
+    try:
+        heap = euca_sensors.look(run).heap
+        if heap is None:
+            raise Failed(ABSENT, "heap", "", f"no sensor tells of it: {euca_sensors.SWITCH}")
+        return float(heap)
+    except Failed as failed:
+        if failed.kind == ABSENT and not options.mode_given:
             return None
         raise
 
