@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Grant, Metric, Threshold
 from nephoscope.plugin.options import duration
+from nephoscope.plugin.text import human
 from nephoscope.probes import euca_api, euca_nodes
 
 DOWN = ("NOTREADY", "STOPPED", "DISABLED", "BROKEN", "BUGGY", "LOADED", "INITIALIZED", "PRIMORDIAL")
@@ -18,7 +19,7 @@ DOWN = ("NOTREADY", "STOPPED", "DISABLED", "BROKEN", "BUGGY", "LOADED", "INITIAL
 
 def options(add):
     add("--topology", metavar="FILE", help="the nodes that each zone should have, by address or number (TOML)")
-    add("--instances", flag=True, help="count the instances on each node, too: one more request, as an administrator")
+    add("--instances", flag=True, help="count the instances on each node, too: two more requests, as an administrator")
     add("--remember", type=duration, default=86400.0, looks=False, help="how long a node that vanished is missed")
     euca_api.options(add)
 
@@ -43,7 +44,7 @@ def judge(nodes, options):
             yield Finding(CRITICAL, zone.name, f"lists {len(zone.nodes)} of the {planned} nodes that it should have")
         for name, seconds in zone.vanished.items():
             yield Finding(
-                WARNING, f"{zone.name}/{name}", f"vanished from the list, it was there {seconds / 60:.0f} min ago"
+                WARNING, f"{zone.name}/{name}", f"vanished from the list, it was there {human(seconds, 's')} ago"
             )
         everyone = zone.enabled + zone.not_enabled
         yield Metric("enabled", zone.enabled, zone.name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, Finding, Grant, Metric, Threshold
 from nephoscope.plugin.options import duration, expect
+from nephoscope.plugin.text import human
 from nephoscope.probes import euca_api, euca_services
 from nephoscope.probes.euca_services import CURE
 
@@ -49,7 +50,7 @@ def judge(cloud, options):
     for of, where in cloud.missing.items():
         yield Finding(CRITICAL, of, f"is missing: it should be {where}")
     for of, seconds in cloud.vanished.items():
-        yield Finding(WARNING, of, f"is no longer listed, it was {seconds / 60:.0f} min ago")
+        yield Finding(WARNING, of, f"is no longer listed, it was {human(seconds, 's')} ago")
     for of, said in cloud.split.items():
         yield Finding(CRITICAL, of, f"is {said}: split view")
     for name, least in options.expect:

@@ -5,7 +5,7 @@ Since 3.4 nodes are services: DescribeServices with ListAll and ByServiceType=no
 knows them: DescribeNodes, items {partition, name, hostName, state, detail} with rows of text between them whose hostName is
 "detail". A node that its CC no longer reports is listed as NOTREADY for ten minutes, then not at all
 (cluster/proxy/node/Nodes.java, REFRESH_TIMEOUT); so is every node of a zone whose CC is silent.
-Instances: EC2's DescribeInstances as administrator ("verbose"), whose tag euca:node names the host.
+Instances: EC2's DescribeInstances as administrator, whose tag euca:node names the host (euca_ec2).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nephoscope.probes.euca_api import Access
 
-NODE_TAG = "euca:node"
 LIVE = ("pending", "running", "shutting-down", "stopping")  # states of an instance that takes room on its node
 
 
@@ -91,7 +90,7 @@ class Nodes(NamedTuple):
 
 
 def look(run: Run, options: Any) -> Nodes:
-    """Return the nodes by zone. One request; a second only when no node at all is listed; one more for instances.
+    """Return the nodes by zone. One request; one or two more only when no node at all is listed; two more for instances.
 
     options  of the check: topology, instances, remember, and those of euca_api.access
     Raises Failed when the cloud does not answer, or when nothing shows that we may see nodes at all.
@@ -147,23 +146,20 @@ def by_zone(
 
 
 def instances(run: Run, access: Access) -> dict[str, int]:
-    """Return host name or address of a node -> how many instances of all accounts are on it.
+    """Return host name or address of a node -> how many instances of all accounts are on it. Two requests.
 
-    Raises Failed; not-allowed where the cloud does not take us for an administrator.
+    Raises Failed; not-allowed where not all accounts are seen: fewer instances would be counted than there are.
     """
-    from nephoscope.probes import euca_api
+    from nephoscope.probes import euca_api, euca_ec2
 
     client = euca_api.client(run, access, "ec2")
+    blind = euca_ec2.sight(run, client)
+    if blind:
+        raise blind
     found: dict[str, int] = {}
-    pages = client.get_paginator("describe_instances").paginate(InstanceIds=["verbose"])
-    for page in pages:
-        for reservation in page.get("Reservations", ()):
-            for instance in reservation.get("Instances", ()):
-                if instance.get("State", {}).get("Name") not in LIVE:
-                    continue
-                for tag in instance.get("Tags", ()):
-                    if tag.get("Key") == NODE_TAG:
-                        found[tag.get("Value", "")] = found.get(tag.get("Value", ""), 0) + 1
+    for instance in euca_ec2.instances(run, client):
+        if instance.node and instance.state in LIVE:
+            found[instance.node] = found.get(instance.node, 0) + 1
     return found
 
 
@@ -180,7 +176,7 @@ def _listed(run: Run, access: Access, topology: Topology | None) -> tuple[tuple[
     if topology and topology.before_3_4:
         return (), configured(run, access)
     services = describe(run, access, ListAll="true", ShowEvents="true", ByServiceType="node")
-    nodes = [Node(s.zone, s.name, s.state, s.message) for s in services if s.type == "node"]
+    nodes = [Node(each.zone, each.name, each.state, each.message) for each in services if each.type == "node"]
     if nodes:
         return (), nodes
     try:

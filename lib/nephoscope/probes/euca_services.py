@@ -31,7 +31,16 @@ STARTING = ("LOADED", "INITIALIZED", "PRIMORDIAL")
 """The states of a service on its way up."""
 WORKERS = ("loadbalancingbackend", "imagingbackend")
 """NOTREADY as long as nobody installs their worker image (faults 1014 and 1015)."""
-PAIRED = ("eucalyptus", "walrus", "walrusbackend", "cluster", "storage", "vmwarebroker", "proxyclustercontroller")
+PAIRED = (
+    "eucalyptus",
+    "walrus",
+    "walrusbackend",
+    "cluster",
+    "storage",
+    "vmwarebroker",
+    "proxyclustercontroller",
+    "proxy-cluster",
+)
 """Types of which one serves, and at most one more stands by (3.x to 4.1); of all others any number may serve."""
 PRIVATE = ("eucalyptus", "bootstrap", "cluster", "storage", "walrus", "walrusbackend", "node")
 """Types that nobody outside the account eucalyptus is shown; a list of everything has some of them."""
@@ -125,9 +134,9 @@ class Cloud(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What was looked at, in one clause; and what this could not notice."""
+        """What was looked at, in one clause, whatever its state; and what this could not notice."""
         enabled, listed = (sum(counts) for counts in zip((0, 0), *self.nodes.values()))
-        text = f"{len(self.services)} services as they should be"
+        text = f"{len(self.services)} services"
         text += f", {enabled} of {listed} nodes enabled" if self.nodes else ""
         text += f", {self.views} views" if self.views > 1 else ""
         text += f"; {self.unseen}" if self.unseen else ""
@@ -160,6 +169,8 @@ def standing(service: Service, others: tuple[str, ...], standby: bool = False) -
         return "serves", text
     if state == DISABLED and others and (standby or kind != "objectstorage"):
         return "standby", f"{text}, standing by for {', '.join(others)}"
+    if state == NOT_ENABLED and others and standby:
+        return "standby", f"{text}, as it should be while {', '.join(others)} serves"
     if state not in (DISABLED, *NOT_SERVING, *STARTING) and not state.startswith("n/a:"):
         return "unknown", f"is in a state that is not understood: '{state}'"
     word = "lessened" if others else "unserved"
@@ -181,10 +192,16 @@ def describe(run: Run, access: Access, of: str = "", **params: str) -> list[Serv
     """
     from nephoscope.probes import euca_api
 
+    of = of or place(access)
     root = euca_api.ask(run, access, "bootstrap", "DescribeServices", params, of=of)
     found = list(parse(root))
     root.clear()
     return found
+
+
+def place(access: Access) -> str:
+    """Return "host:port" of whom DescribeServices is asked."""
+    return access.url("bootstrap").split("/")[2]
 
 
 def parse(root: Element) -> Iterator[Service]:
@@ -249,8 +266,8 @@ def look(run: Run, options: Any) -> Cloud:
     listed = describe(run, access, ListAll="true", ShowEvents="true")
     if not any(service.type in PRIVATE for service in listed):
         error = f"{len(listed)} services are shown, and only such as any user sees"
-        raise Failed(NOT_ALLOWED, access.host, "DescribeServices", error, CURE)
-    asked = access.url("bootstrap").split("/")[2]
+        raise Failed(NOT_ALLOWED, place(access), "DescribeServices", error, CURE)
+    asked = place(access)
     views = _views(run, access, _hosts(options.views, topology, listed, asked), options.port or 8773)
     seen = [service for service in listed if service.type != "node" and _wanted(run, service)]
     failures = tuple(view for view in views.values() if isinstance(view, Failed))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Failed, Run, files
 
-ZONED = ("cluster", "storage", "node", "vmwarebroker", "proxyclustercontroller")
+ZONED = ("cluster", "storage", "node", "vmwarebroker", "proxyclustercontroller", "proxy-cluster")
 """Types whose partition is an availability zone; that of all others is no zone and says nothing."""
 TYPES = frozenset(
     (*ZONED, "arbitrator", "autoscaling", "autoscalingbackend", "bootstrap", "cassandra", "cloudformation", "cloudwatch",
@@ -24,7 +24,7 @@ TYPES = frozenset(
      "walrusbackend")
 )  # fmt: skip
 """Every component type of 3.1 to 5.1, as it is spelt on the wire."""
-OUTSIDE_JVM = ("node", "proxyclustercontroller")
+OUTSIDE_JVM = ("node", "proxyclustercontroller", "proxy-cluster")
 """Types that are C code in httpd in every version; `cluster` is, too, before 5.0."""
 SIZE = 4 << 20  # bytes of a file: 2,000 nodes take some 40 KiB
 

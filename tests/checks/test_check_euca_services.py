@@ -1,0 +1,519 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import time
+
+import pytest
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, Clock, Failed
+from nephoscope.checks.eucalyptus.check_euca_services import CHECK, WORDS, judge
+from nephoscope.demo import Demo, sample
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes.euca_services import Cloud, Service
+
+NOT_TOLD = "what never was there is not missed without --topology or --expect"
+
+
+def service(kind, zone, name, state):
+    return Service(kind, zone, name, state=state)
+
+
+def findings(cloud, *argv):
+    return [found for found in judge(cloud, CHECK.parse(*argv)) if isinstance(found, Finding)]
+
+
+def test_green():
+    cloud = Cloud(
+        (service("storage", "one", "sc", "ENABLED"), service("compute", "A", "A.compute", "ENABLED")),
+        {"one": (3, 4)},
+        views=2,
+        told=True,
+    )
+    assert list(judge(cloud, CHECK.parse())) == [
+        Finding(OK, "storage sc", "is ENABLED"),
+        Finding(OK, "compute A.compute", "is ENABLED"),
+        Metric("starting", 0.0, ""),
+        Metric("broken", 0),
+        Metric("notready", 0),
+        Metric("views", 2),
+        Metric("enabled", 1, "compute"),
+        Metric("enabled", 1, "storage_one"),
+        Metric("enabled", 3, "node_one"),
+        Finding(OK, "", "2 services, 3 of 4 nodes enabled, 2 views"),
+    ]
+
+
+def state_of(of, cloud):
+    return next(found.state for found in findings(cloud) if found.of == of)
+
+
+@pytest.mark.parametrize(
+    ("state", "alone", "in_pair", "among_others"),
+    [
+        # what is seen        alone     twin ENABLED  others of a user service ENABLED (facts/2.4, row by row)
+        ("ENABLED", OK, CRITICAL, OK),
+        ("DISABLED", CRITICAL, OK, OK),
+        ("STOPPED", CRITICAL, WARNING, WARNING),
+        ("NOTREADY", CRITICAL, WARNING, WARNING),
+        ("BROKEN", CRITICAL, WARNING, WARNING),
+        ("n/a: java.lang.Exception", CRITICAL, WARNING, WARNING),
+        ("BUGGY", CRITICAL, WARNING, WARNING),
+        ("LOADED", WARNING, WARNING, WARNING),
+        ("INITIALIZED", WARNING, WARNING, WARNING),
+        ("PRIMORDIAL", WARNING, WARNING, WARNING),
+        ("RUNNING", UNKNOWN, UNKNOWN, UNKNOWN),
+        ("", UNKNOWN, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_the_state_of_every_word(state, alone, in_pair, among_others):
+    one = service("storage", "one", "a", state)
+    assert state_of("storage a", Cloud((one,))) == alone
+    assert state_of("storage a", Cloud((one, service("storage", "two", "b", "ENABLED")))) == alone, "not its zone"
+    assert state_of("storage a", Cloud((one, service("storage", "one", "b", "ENABLED")))) == in_pair
+    user = service("compute", "A", "A.compute", state)
+    assert state_of("compute A.compute", Cloud((user,))) == alone
+    other = service("compute", "B", "B.compute", "ENABLED")
+    assert state_of("compute A.compute", Cloud((user, other))) == among_others
+
+
+@pytest.mark.parametrize(("standby", "state"), [(frozenset(), WARNING), (frozenset({"objectstorage a"}), OK)])
+def test_an_object_gateway_that_is_disabled_lost_its_provider(standby, state):
+    pair = (service("objectstorage", "A", "a", "DISABLED"), service("objectstorage", "B", "b", "ENABLED"))
+    assert state_of("objectstorage a", Cloud(pair, standby=standby)) == state
+    assert state_of("objectstorage a", Cloud(pair[:1], standby=standby)) == CRITICAL
+
+
+@pytest.mark.parametrize("kind", ["imagingbackend", "loadbalancingbackend"])
+def test_workers_without_an_image_are_only_a_warning(kind):
+    assert state_of(f"{kind} a", Cloud((service(kind, "", "a", "NOTREADY"),))) == WARNING
+    assert state_of(f"{kind} a", Cloud((service(kind, "", "a", "STOPPED"),))) == CRITICAL
+
+
+def test_every_way_of_standing_has_a_state():
+    assert set(WORDS) == {"serves", "standby", "starting", "worker", "lessened", "unserved", "split", "unknown"}
+
+
+def test_what_is_missing_vanished_split_expected_and_starting():
+    failed = Failed(UNREACHABLE, "ufs", "DescribeServices", "Connection refused")
+    cloud = Cloud(
+        missing={"storage sc": "in zone one on host h"},
+        vanished={"user-api API": 1200.0},
+        split={"cluster cc": "ENABLED for a, NOTREADY for b"},
+        starting={"storage x": 30.0},
+        failures=(failed,),
+        unseen="nodes are not seen by Heartbeat",
+    )
+    assert list(judge(cloud, CHECK.parse("--expect", "compute=2"))) == [
+        failed,
+        Finding(CRITICAL, "storage sc", "is missing: it should be in zone one on host h"),
+        Finding(WARNING, "user-api API", "is no longer listed, it was 20 min ago"),
+        Finding(CRITICAL, "cluster cc", "is ENABLED for a, NOTREADY for b: split view"),
+        Finding(CRITICAL, "compute", "has 0 ENABLED, 2 expected"),
+        Metric("starting", 30.0, "storage x"),
+        Metric("broken", 0),
+        Metric("notready", 0),
+        Metric("views", 1),
+        Finding(OK, "", f"0 services; nodes are not seen by Heartbeat; {NOT_TOLD}"),
+    ]
+
+
+# ---- against the simulator
+
+
+class Cloudy:
+    """A simulated cloud, and runs of the check against it."""
+
+    def __init__(self, demo, folder):
+        self.demo, self.folder = demo, folder
+        self.topology = str(demo.topology(folder / "topology.toml"))
+        self.tell, self.address = demo.tell, demo.address
+        self.keys = {user: str(demo.credentials(folder / f"{user}.ini", user=user)) for user in ("monitor", "nobody")}
+
+    def run(self, *argv, user="monitor", topology=True, clock=None, workers=False):
+        words = ["--credentials", self.keys[user], "--state-dir", str(self.folder / "state")]
+        words += ["--topology", self.topology] if topology else []
+        words += [] if workers else ["--exclude", "imagingbackend", "--exclude", "loadbalancingbackend"]
+        return CHECK.run([*words, *argv], clock=clock)
+
+    def line(self, *argv, **words):
+        outcome = self.run(*argv, **words)
+        assert "bug in" not in outcome.text, outcome.text
+        return outcome.line.partition(" | ")[0]
+
+
+@pytest.fixture(params=[("4.4.2", True)])
+def cloud(request, tmp_path):
+    version, split = request.param
+    with Demo(sample(version=version, split=split)) as demo:
+        yield Cloudy(demo, tmp_path)
+
+
+VERSIONS = pytest.mark.parametrize(
+    "cloud", [("3.4.3", False), ("4.1.2", True), ("4.4.2", False), ("5.1.0", True)], indirect=True, ids=lambda p: p[0]
+)
+SIGNED = [("clc", "POST", "/services/Empyrean", "DescribeServices")]
+
+
+@VERSIONS
+def test_every_version_is_green_with_one_request(cloud):
+    outcome = cloud.run()
+    assert outcome.state == OK, outcome.text
+    assert outcome.reason.endswith(" services, 2 of 2 nodes enabled")
+    assert {"storage_one_enabled=1", "cluster_one_enabled=1", "node_one_enabled=2"} <= set(outcome.perfdata)
+    assert [tuple(seen) for seen in cloud.demo.requests] == SIGNED
+
+
+@VERSIONS
+def test_each_view_is_one_more_request(cloud):
+    outcome = cloud.run("--views", "all")
+    assert outcome.state == OK, outcome.text
+    asked = [seen.host for seen in cloud.demo.requests]
+    others = {seen.host for seen in cloud.demo.requests} - {"clc"}
+    assert sorted(asked) == sorted({"clc", *others}), "each host once"
+    assert f"views={1 + len(others)}" in outcome.perfdata
+    without = cloud.run("--views", "all", topology=False)
+    assert f"views={1 + len(others)}" in without.perfdata, "the bootstrap services name the hosts, too"
+
+
+@VERSIONS
+def test_workers_without_an_image(cloud):
+    line = cloud.line(workers=True)
+    if cloud.demo.cloud.at_least(4):
+        assert line.startswith("EUCA_SERVICES WARNING - imagingbackend ")
+        assert "is NOTREADY, as it is without a worker image" in line
+    else:
+        assert line.startswith("EUCA_SERVICES OK - ")
+
+
+@VERSIONS
+def test_heartbeats_need_no_credential(cloud):
+    outcome = CHECK.run(["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s")])
+    assert outcome.state == OK, outcome.text
+    seen = {(request.method, request.path) for request in cloud.demo.requests}
+    assert seen == {("GET", "/services/Heartbeat")}
+    assert len({request.host for request in cloud.demo.requests}) == len(cloud.demo.requests)
+    assert "not seen by Heartbeat" in outcome.reason
+
+
+def test_without_anything_that_says_what_should_exist_this_is_said(cloud):
+    assert cloud.line(topology=False).endswith(f" 2 of 2 nodes enabled; {NOT_TOLD}")
+
+
+def test_a_broken_storage(cloud):
+    text = (
+        "SC blockstoragemanager not configured. Found empty or unset manager(unset). Legal values are: das,overlay,ceph"
+    )
+    cloud.tell("state", "one-sc-1", "BROKEN", text)
+    assert cloud.line() == f"EUCA_SERVICES CRITICAL - storage one-sc-1 is BROKEN, nobody serves zone one: {text}"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("n/a: java.lang.NullPointerException", "CRITICAL - storage one-sc-1 is n/a: java.lang.NullPointerException, nobody serves zone one"),
+        ("STOPPED", "CRITICAL - storage one-sc-1 is STOPPED, nobody serves zone one"),
+        ("DISABLED", "CRITICAL - storage one-sc-1 is DISABLED, nobody serves zone one"),
+        ("PAUSED", "UNKNOWN - storage one-sc-1 is in a state that is not understood: 'PAUSED'"),
+        ("LOADED", "WARNING - storage one-sc-1 is LOADED, nobody serves zone one"),
+        ("weird|one", "UNKNOWN - storage one-sc-1 is in a state that is not understood: 'weird one'"),
+    ],
+)  # fmt: skip
+def test_states_of_a_storage(cloud, state, said):
+    cloud.tell("state", "one-sc-1", state)
+    assert cloud.line() == f"EUCA_SERVICES {said}"
+
+
+def test_a_service_that_starts_for_ever(cloud):
+    cloud.tell("state", "one-sc-1", "LOADED")
+    assert cloud.run().state == WARNING
+    assert cloud.line(clock=Clock(601)) == (
+        "EUCA_SERVICES CRITICAL - storage one-sc-1 starting 10 min is above 10 min,"
+        " WARNING: storage one-sc-1 is LOADED, nobody serves zone one"
+    )
+    cloud.tell("state", "one-sc-1", "ENABLED")
+    assert cloud.run(clock=Clock(700)).state == OK
+
+
+def test_what_the_topology_names_and_the_cloud_does_not_list(cloud):
+    cloud.tell("unregister", "one-sc-1")
+    cloud.tell("unregister", "eucalyptus@clc")
+    assert cloud.line() == (
+        f"EUCA_SERVICES CRITICAL - eucalyptus {cloud.address('clc')} is missing: it should be on host clc,"
+        " storage one-sc-1 is missing: it should be in zone one on host one-sc"
+    )
+
+
+def test_what_vanished_is_missed_for_a_day(cloud):
+    assert cloud.run(topology=False).state == OK
+    cloud.tell("unregister", "one-sc-1")
+    said = "EUCA_SERVICES WARNING - storage one-sc-1 is no longer listed, it was 20 min ago"
+    assert cloud.line(topology=False, clock=Clock(1200)) == said
+    assert cloud.run(topology=False, clock=Clock(86500)).state == OK
+
+
+def test_expectations(cloud):
+    outcome = cloud.run("--expect", "storage_one=1", "--expect", "cluster", "--expect", "compute=2", topology=False)
+    assert outcome.line.startswith("EUCA_SERVICES CRITICAL - compute has 1 ENABLED, 2 expected | ")
+    assert cloud.run("-c", "enabled/compute=2:").reason == "compute enabled 1 is below 2"
+
+
+def test_a_type_is_left_out_by_its_name(cloud):
+    cloud.tell("state", "one-sc-1", "BROKEN")
+    outcome = cloud.run("--exclude", "storage")
+    assert outcome.state == OK
+    assert "storage one-sc-1" in outcome.text, "what is left out is said"
+    assert cloud.run("--include", "storage*").reason.startswith("storage one-sc-1 is BROKEN")
+
+
+HA = """
+version = "3.4.3"
+[zones.one]
+nodes = 1
+[hosts.clc]
+address = "{block}.1"
+services = ["eucalyptus", "walrus:walrus-1"]
+[hosts.sc-a]
+address = "{block}.2"
+zone = "one"
+services = ["cluster:cc-a", "storage:sc-a"]
+[hosts.sc-b]
+address = "{block}.3"
+zone = "one"
+services = ["storage:sc-b"]
+standby = ["storage:sc-b"]
+"""
+
+
+@pytest.fixture
+def pair(tmp_path):
+    for octet in range(10, 60):
+        path = tmp_path / "ha.toml"
+        path.write_text(HA.format(block=f"127.6.{octet}"))
+        try:
+            demo = Demo.of_file(path).start()
+            break
+        except OSError:  # another test run has these addresses
+            continue
+    yield Cloudy(demo, tmp_path)
+    demo.close()
+
+
+def test_a_pair_of_high_availability(pair):
+    def line():
+        # the internal services of the second host come and go with versions: what is asked here is the pair
+        return pair.line("--include", "storage*")
+
+    assert pair.run().state == OK
+    pair.tell("state", "sc-b", "NOTREADY", "lost")
+    said = "EUCA_SERVICES WARNING - storage sc-b is NOTREADY: redundancy lost, sc-a serves alone: lost"
+    assert line() == said
+    pair.tell("state", "sc-b", "ENABLED")
+    assert line() == (
+        "EUCA_SERVICES CRITICAL - storage sc-a is ENABLED, and so is sc-b: only one of a pair may serve,"
+        " storage sc-b is ENABLED, and so is sc-a: only one of a pair may serve"
+    )
+    pair.tell("state", "sc-a", "NOTREADY")
+    assert line() == "EUCA_SERVICES WARNING - storage sc-a is NOTREADY: redundancy lost, sc-b serves alone"
+    pair.tell("state", "sc-b", "DISABLED")
+    assert line() == (
+        "EUCA_SERVICES CRITICAL - storage sc-a is NOTREADY, nobody serves zone one,"
+        " storage sc-b is DISABLED, nobody serves zone one"
+    )
+    pair.tell("state", "sc-a", "ENABLED")
+    pair.tell("unregister", "sc-b")
+    assert line() == "EUCA_SERVICES CRITICAL - storage sc-b is missing: it should be in zone one on host sc-b"
+
+
+def test_a_pair_by_heartbeat(pair):
+    def run():
+        return CHECK.run(["--heartbeat", "--topology", pair.topology, "--state-dir", str(pair.folder / "s")])
+
+    assert (run().state, "sc-b is not enabled, as it should be while sc-a serves" in run().text) == (OK, True)
+    pair.tell("state", "sc-a", "NOTREADY")
+    assert run().line.partition(" | ")[0] == (
+        "EUCA_SERVICES CRITICAL - storage sc-a is not enabled, nobody serves zone one,"
+        " storage sc-b is not enabled, nobody serves zone one"
+    )
+    pair.tell("state", "sc-b", "ENABLED")
+    assert run().reason == "storage sc-a is not enabled: redundancy lost, sc-b serves alone"
+
+
+def test_heartbeat_looks_at_enabled_not_at_local(cloud):
+    """Regression (extras/nagios.sh): `local=true` is said of what is registered, in whatever state."""
+    argv = ["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s")]
+    for state in ("NOTREADY", "BROKEN", "STOPPED", "DISABLED"):
+        cloud.tell("state", "one-sc-1", state)
+        assert CHECK.run(argv).line.partition(" | ")[0] == (
+            "EUCA_SERVICES CRITICAL - storage one-sc-1 is not enabled, nobody serves zone one"
+        )
+    cloud.tell("state", "one-sc-1", "ENABLED")
+    cloud.tell("unregister", "one-sc-1")
+    assert CHECK.run(argv).line.partition(" | ")[0] == (
+        "EUCA_SERVICES CRITICAL - storage one-sc-1 is missing:"
+        " it should be on host one-sc, whose Heartbeat does not have it as registered there"
+    )
+
+
+def test_storage_is_not_objectstorage(cloud):
+    """Regression (extras/nagios.sh): names were found as parts of others; two lines were never `true`."""
+    outcome = CHECK.run(["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s")])
+    assert "storage_one_enabled=1" in outcome.perfdata
+    cloud.tell("state", "API_ufs.objectstorage", "BROKEN")
+    assert cloud.line() == "EUCA_SERVICES CRITICAL - objectstorage API_ufs.objectstorage is BROKEN, nobody else serves"
+
+
+def test_several_hosts_of_one_type_are_all_looked_at(tmp_path):
+    """Regression (extras/nagios.sh): a quoted list, and two misspelt variables, lost every host but one."""
+    with Demo(sample(zones=3)) as demo:
+        cloud = Cloudy(demo, tmp_path)
+        for zone in ("one", "two", "three"):
+            cloud.tell("state", f"{zone}-sc-1", "BROKEN")
+        outcome = cloud.run()
+        assert "broken=3" in outcome.perfdata
+        for zone in ("one", "two", "three"):
+            assert f"storage {zone}-sc-1 is BROKEN, nobody serves zone {zone}" in outcome.text
+
+
+def test_heartbeat_of_a_host_that_is_silent(cloud):
+    argv = ["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s"), "-t", "3"]
+    cloud.tell("hang", "one-sc")
+    begun = time.monotonic()
+    assert CHECK.run(argv).line.partition(" | ")[0] == (
+        "EUCA_SERVICES CRITICAL - one-sc: no answer in 2.0 s (GET /services/Heartbeat)"
+    )
+    assert time.monotonic() - begun < 3.5
+    cloud.tell("heal", "one-sc")
+    cloud.tell("stop", "one-sc")
+    assert CHECK.run(argv).line.partition(" | ")[0] == (
+        "EUCA_SERVICES CRITICAL - one-sc: Connection refused (GET /services/Heartbeat)"
+    )
+    cloud.tell("heal", "one-sc")
+    cloud.tell("garbage", "one-sc")
+    assert CHECK.run(argv).line.startswith("EUCA_SERVICES UNKNOWN - one-sc: ")
+
+
+@pytest.mark.parametrize("more", [(), ("--topology", "t", "-H", "h"), ("--topology", "t", "--views", "all")])
+def test_heartbeat_goes_by_the_topology_alone(more, tmp_path):
+    assert CHECK.run(["--heartbeat", *more, "--state-dir", str(tmp_path)]).line == (
+        "EUCA_SERVICES UNKNOWN - --heartbeat asks the hosts of --topology: give that, and neither -H nor --views"
+    )
+
+
+def test_a_split_view_names_service_and_host(cloud):
+    cloud.tell("view", "ufs", {"one-sc-1": "NOTREADY"})
+    assert cloud.run().state == OK, "nobody asked the other host"
+    assert cloud.line("--views", "ufs", "--views", "walrus") == (
+        f"EUCA_SERVICES CRITICAL - storage one-sc-1 is ENABLED for {cloud.address('clc')}:8773, NOTREADY for ufs: split view"
+    )
+    address = cloud.address("ufs")
+    assert cloud.line("--views", address, topology=False).partition(" - ")[2] == (
+        f"storage one-sc-1 is ENABLED for {cloud.address('clc')}:8773, NOTREADY for {address}: split view"
+    )
+
+
+def test_a_host_that_does_not_answer_its_view(cloud):
+    cloud.tell("error500", "ufs")
+    assert cloud.line("--views", "all") == (
+        "EUCA_SERVICES CRITICAL - ufs: HTTP 500: 500 Internal Server Error: An internal error has occurred (DescribeServices)"
+    )
+    cloud.tell("html", "ufs")
+    assert cloud.line("--views", "all") == (
+        "EUCA_SERVICES UNKNOWN - ufs: the answer is HTML, not XML: no Eucalyptus there, or a proxy before it (DescribeServices)"
+    )
+    outcome = cloud.run("--views", "all")
+    assert "views=3" in outcome.perfdata
+
+
+def test_a_view_that_hangs_costs_no_more_than_the_deadline(cloud):
+    cloud.tell("hang", "ufs")
+    begun = time.monotonic()
+    outcome = cloud.run("--views", "all", "-t", "2", "--include", "ufs")
+    assert time.monotonic() - begun < 2.5
+    assert outcome.reason.startswith("ufs: no answer in ")
+    assert outcome.state == CRITICAL
+
+
+FAILURES = {
+    "hang": (CRITICAL, "{at}: no answer in 1.0 s (DescribeServices)"),
+    "drip": (CRITICAL, "{at}: no answer in 1.0 s (DescribeServices)"),
+    "stop": (CRITICAL, "{at}: Connection refused (DescribeServices)"),
+    "cut": (CRITICAL, "{at}: the connection was cut before the answer was whole (DescribeServices)"),
+    "error500": (CRITICAL, "{at}: HTTP 500: 500 Internal Server Error: An internal error has occurred (DescribeServices)"),
+    "html": (UNKNOWN, "{at}: the answer is HTML, not XML: no Eucalyptus there, or a proxy before it (DescribeServices)"),
+    "login": (UNKNOWN, "{at}: HTTP 302: redirected to https://sso.example/login, which is no service of a cloud (DescribeServices)"),
+    "bomb": (UNKNOWN, "{at}: the answer has a document type or entities: refused (DescribeServices)"),
+    "huge": (UNKNOWN, "{at}: more than 64 MiB (DescribeServices)"),
+}  # fmt: skip
+STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_cloud_that_fails(cloud, failure):
+    state, text = FAILURES[failure]
+    cloud.tell(failure, "clc")
+    begun = time.monotonic()
+    assert cloud.line("-t", "2") == f"EUCA_SERVICES {STATES[state]} - {text.format(at=cloud.address('clc') + ':8773')}"
+    assert time.monotonic() - begun < 2.5
+
+
+def test_garbage_is_not_understood(cloud):
+    cloud.tell("garbage", "clc")
+    outcome = cloud.run()
+    assert outcome.state == UNKNOWN
+    assert outcome.reason.startswith(f"{cloud.address('clc')}:8773: the answer ")
+
+
+def test_who_may_not_look(cloud):
+    assert cloud.line(user="nobody") == (
+        f"EUCA_SERVICES UNKNOWN - {cloud.address('clc')}:8773: HTTP 403: 403 Forbidden: Forbidden (DescribeServices):"
+        " needs a user of account eucalyptus with the policy of `nephoscope explain`"
+    )
+
+
+def test_who_sees_only_what_everybody_sees(cloud, monkeypatch):
+    """A policy of another account may allow the call: what comes back then is a part that looks healthy."""
+    user = cloud.demo.user("nobody")
+    cloud.demo.cloud.users[user.access] = user._replace(allowed=("euserv:*",))
+    line = cloud.line(user="nobody", topology=False)
+    count = line.partition(": ")[2].partition(" ")[0]
+    assert int(count) > 0
+    assert line == (
+        f"EUCA_SERVICES UNKNOWN - {cloud.address('clc')}:8773: {count} services are shown, and only such as any user sees"
+        " (DescribeServices): needs a user of account eucalyptus with a policy that allows euserv:Describe*"
+    )
+
+
+def test_a_clock_that_is_ahead(cloud):
+    cloud.tell("skew", -31)
+    line = cloud.line()
+    assert line.startswith("EUCA_SERVICES UNKNOWN - ")
+    assert "the clocks differ" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[zones", "not TOML: "),
+        ('[hosts.a]\naddress="x"\nservices=["walrusback"]', "host 'a': 'walrusback' is no component type of Eucalyptus: did you mean walrusbackend?"),
+        ('[hosts.a]\naddress="x"\nzone="two"', "host 'a' is in zone 'two', which is none of: none is defined"),
+        ('[zones.one]\n[hosts.a]\naddress="x"\nzone="one"\nservices=["storage:s"]\n[hosts.b]\naddress="y"\nzone="one"\nservices=["storage:s"]',
+         "host 'b': service 'storage:s' is already on host 'a'"),
+    ],
+)  # fmt: skip
+def test_a_topology_that_is_refused(tmp_path, content, said):
+    path = tmp_path / "t.toml"
+    path.write_text(content)
+    outcome = CHECK.run(["--topology", str(path), "--state-dir", str(tmp_path), "--absent-state", "ok"])
+    assert outcome.line.startswith(f"EUCA_SERVICES UNKNOWN - topology: {said}")
+    assert f"(read {path})" in outcome.line or "not TOML" in said
+
+
+def test_a_topology_that_is_not_there(tmp_path):
+    path = str(tmp_path / "no.toml")
+    assert CHECK.run(["--topology", path, "--state-dir", str(tmp_path), "--absent-state", "ok"]).line == (
+        f"EUCA_SERVICES UNKNOWN - topology: No such file or directory (read {path})"
+    )
+
+
+def test_a_partial_look_is_never_ok():
+    failed = Failed(NOT_ALLOWED, "ufs", "DescribeServices", "HTTP 403")
+    assert failed in list(judge(Cloud((service("storage", "one", "a", "ENABLED"),), failures=(failed,)), CHECK.parse()))
