@@ -339,6 +339,17 @@ def test_the_heap(check, tree):
         assert (outcome.state, outcome.reason) == (state, said)
 
 
+def test_a_heap_of_yesterday(check, tree):
+    folder = tree / "run/eucalyptus/status/euca/jvm/memory"
+    folder.mkdir(parents=True)
+    values = {"PS Old Gen.PercentOfMaxUsed": 5.0}
+    reading = {"sensor": "euca.jvm.memory.pools", "timestamp": int(time.time()) - 86400, "ttl": 61, "values": values}
+    (folder / "pools").write_text(json.dumps({**reading, "tags": []}))
+    outcome = check("--mode", "heap", root=str(tree))
+    said = "heap: its sensor is too old to be believed, or tells no share"
+    assert (outcome.state, outcome.reason) == (UNKNOWN, said)
+
+
 def test_sensors_that_are_off(check, tree):
     outcome = check("--mode", "heap", root=str(tree))
     assert (outcome.state, outcome.absent, "switch them on: " in outcome.reason) == (UNKNOWN, True, True)

@@ -141,10 +141,13 @@ def _heap(run: Run, options: Any) -> float | None:
     from nephoscope.probes import euca_sensors
 
     try:
-        heap = euca_sensors.look(run).heap
-        if heap is None:
+        found = euca_sensors.look(run)
+        heap = next((one.value for one in found.values if one.name == "heap"), None)
+        if isinstance(heap, (int, float)):
+            return float(heap)
+        if "heap" in found.missing:
             raise Failed(ABSENT, "heap", "", f"no sensor tells of it: {euca_sensors.SWITCH}")
-        return float(heap)
+        raise Failed(UNREADABLE, "heap", "", "its sensor is too old to be believed, or tells no share")
     except Failed as failed:
         if failed.kind == ABSENT and not options.mode_given:
             return None
