@@ -226,7 +226,9 @@ class Reader:
         record = self.policies(kind, f"{account}/{name}", {f"{kind}Name": name, "DelegateAccount": account})
         if kind == "Group":
             for resource, limit in record["limits"]:
-                record["voids"].append(f"limits {resource} to {limit:g}: a limit on a group has no effect")
+                record["voids"].append(
+                    f"limits {resource} to {said(resource, limit)}: a limit on a group has no effect"
+                )
             record["limits"] = []
         return record
 
@@ -241,7 +243,7 @@ class Reader:
             text = answer.findtext(f"Get{kind}PolicyResult/PolicyDocument") or ""
             for resource, limit, void in statements(text, f"{of}, policy {policy}"):
                 if void:
-                    voids.append(f"policy {policy} limits {resource} to {limit:g}: {void}")
+                    voids.append(f"policy {policy} limits {resource} to {said(resource, limit)}: {void}")
                 else:
                     limits[resource] = min(limit, limits.get(resource, limit))
         return {"at": self.now, "limits": [list(pair) for pair in sorted(limits.items())], "voids": voids}
@@ -275,6 +277,12 @@ class Reader:
     def kept(self, limited: Mapping[str, str]) -> dict[str, Any]:
         """Return the records of all that there still is."""
         return {unit: self.records[unit] for unit in self.units(limited) if unit in self.records}
+
+
+def said(resource: str, limit: float) -> str:
+    """Return a limit in the unit of its policy."""
+    scale = next((key.scale for key in KEYS.values() if key.resource == resource), 1)
+    return f"{limit / scale:.0f}{ {GIB: ' GiB', MIB: ' MiB'}.get(scale, '') }"
 
 
 def statements(text: str, of: str) -> Iterator[tuple[str, float, str]]:
