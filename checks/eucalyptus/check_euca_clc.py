@@ -73,7 +73,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote", "node"),
     uses=("http",),
-    answers=("W13", "W18"),
+    answers=("W18",),
     modes={
         "heartbeat": "the JVM answers in time, and its cloud controller is enabled",
         "components": "the other components of this host are enabled",

@@ -37,15 +37,27 @@ def make(root: Path, *, processes=(), ports=(), conf="", home="", init=True) -> 
     """
     write(root / f"{home}/etc/eucalyptus/eucalyptus.conf".lstrip("/"), f'EUCALYPTUS="{home or "/"}"\n{conf}')
     write(root / "proc/uptime", "5000.00 9000.00\n")
-    for number, comm, argv in ([INIT] if init else []) + list(processes):
-        fields = [str(number), f"({comm})", "S", "1", str(number), str(number), "0", "-1", "4194560", *["0"] * 10, "1", "0",
-                  "100", "100000000", "2000", *["0"] * 28]  # fmt: skip
-        write(root / f"proc/{number}/stat", " ".join(fields) + "\n")
-        write(root / f"proc/{number}/cmdline", "\0".join(argv) + "\0")
+    for one in ([INIT] if init else []) + list(processes):
+        process(root, *one)
     head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
     rows = [
         f"{at:4}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1\n"
         for at, port in enumerate(ports)
     ]
     write(root / "proc/net/tcp", head + "".join(rows))
+    return root
+
+
+def process(root: Path, number: int, comm: str, argv) -> None:
+    """Write one process."""
+    fields = [str(number), f"({comm})", "S", "1", str(number), str(number), "0", "-1", "4194560", *["0"] * 10, "1", "0",
+              "100", "100000000", "2000", *["0"] * 28]  # fmt: skip
+    write(root / f"proc/{number}/stat", " ".join(fields) + "\n")
+    write(root / f"proc/{number}/cmdline", "\0".join(argv) + "\0")
+
+
+def of_demo(demo, host: str, root: Path) -> Path:
+    """Write a simulated host's files below `root`, with the first process that every system has, and return it."""
+    demo.write(host, root)
+    process(root, *INIT)
     return root

@@ -43,9 +43,22 @@ def test_before_1_6_an_empty_list_has_the_heading_of_a_full_one():
     assert axis2.parse(html(("X",)).replace("<h3><u>X</u></h3>", "")) == ((), ())
 
 
-def test_words_for_who_misses_something():
-    assert Services("h:1", 0.1, ("EucalyptusGL",), ("EucalyptusNC",)).words == "EucalyptusGL, EucalyptusNC (faulty)"
-    assert Services("h:1", 0.1, (), ()).words == "no service at all"
+@pytest.mark.parametrize(
+    "deployed, faulty, lacks",
+    [
+        (("EucalyptusGL", "EucalyptusNC"), (), ""),
+        (("EucalyptusGL",), ("EucalyptusNC",), "is faulty: httpd could not load it"),
+        (("EucalyptusNC",), ("EucalyptusNC",), "is faulty: httpd could not load it"),
+        (
+            ("EucalyptusGL", "EucalyptusNC2"),
+            ("X",),
+            "is not deployed: there is EucalyptusGL, EucalyptusNC2, X (faulty)",
+        ),
+        ((), (), "is not deployed: there is no service at all"),
+    ],
+)
+def test_what_a_service_lacks(deployed, faulty, lacks):
+    assert Services("h:1", 0.1, deployed, faulty).lacks("EucalyptusNC") == lacks
 
 
 @pytest.mark.parametrize(

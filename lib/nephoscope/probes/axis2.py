@@ -36,10 +36,12 @@ class Services(NamedTuple):
     deployed: tuple[str, ...]
     faulty: tuple[str, ...]
 
-    @property
-    def words(self) -> str:
-        """What there is, for who misses something."""
-        return ", ".join((*self.deployed, *(f"{name} (faulty)" for name in self.faulty))) or "no service at all"
+    def lacks(self, name: str) -> str:
+        """Return what is wrong with the service of exactly this name, in words that follow it; "" for nothing."""
+        if name in self.faulty:
+            return "is faulty: httpd could not load it"
+        found = ", ".join((*self.deployed, *(f"{one} (faulty)" for one in self.faulty)))
+        return "" if name in self.deployed else f"is not deployed: there is {found or 'no service at all'}"
 
 
 def ask(run: Run, options: Any, port: int) -> Services:

@@ -58,6 +58,11 @@ class Heartbeat(NamedTuple):
         told = name.lower()[:CUT]
         return next((component for component in self.components if component.name == told), None)
 
+    def lacks(self, name: str) -> str:
+        """Return why a component is not enabled on this host, in words that follow its name; "" when it is."""
+        one = self.find(name)
+        return "" if one and one.enabled else f"is {one.state if one else 'unknown to this version'}"
+
     @property
     def local(self) -> tuple[Component, ...]:
         """The components that are registered on this host: the only ones of which a Heartbeat knows the health."""

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster controller of Eucalyptus: the C one in an httpd on 8774, or that of 5.x, which lives in the JVM on 8773.
+
+Sources: cluster/eucalyptus-cluster.in (httpd, its port CC_PORT), cluster/handlers.c of 4.4.2 (broadcast_network_info writes
+cc_global_network_info.xml whenever the cloud controller has sent its view; NetworkInfoBroadcaster.java sends one every 30 s),
+ClusterController and ProxyClusterController in 5.x.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, UNREACHABLE, Failed, Run
+from nephoscope.base.run import Collecting
+from nephoscope.probes import axis2, euca_daemon, heartbeat
+from nephoscope.probes.euca_daemon import attempt
+
+PORT = 8774
+SERVICE = "EucalyptusCC"
+# What the C one is called where `cluster` is the Java one: only a JVM of 5.x lists it. The second is its class's name.
+NATIVE = ("proxy-cluster", "proxyclustercontroller")
+VIEW = "cc_global_network_info.xml"
+
+
+class Cc(NamedTuple):
+    """What is known of a cluster controller; None: not looked at, a Failed: could not be looked at.
+
+    serving   the page of the C one, or the Heartbeat of the Java one
+    daemon    its httpd, or the JVM, on this host
+    state     what its sensor says (C only)
+    msg_fail  % of the messages that failed, of those since about five minutes
+    view_age  seconds since the view of the network was written
+    kept      plain JSON for the next run
+    """
+
+    serving: axis2.Services | heartbeat.Heartbeat | Failed | None = None
+    daemon: euca_daemon.Running | Failed | None = None
+    state: Any = None
+    msg_fail: float | Collecting | Failed | None = None
+    view_age: float | Failed | None = None
+    kept: Any = None
+
+    @property
+    def service(self) -> tuple[str, str, str] | None:
+        """Name of the service, what is wrong with it, and what to say when nothing is; None when it could not be asked."""
+        from nephoscope.probes.euca_sensor import State
+
+        if isinstance(self.serving, axis2.Services):
+            well = "is serving" if isinstance(self.state, State) else "is serving; state not visible from here"
+            return SERVICE, self.serving.lacks(SERVICE), well
+        if isinstance(self.serving, heartbeat.Heartbeat):
+            return "cluster", self.serving.lacks("cluster"), "is enabled"
+        return None
+
+
+def look(run: Run, options: Any) -> Cc:
+    """Look at what the modes ask for: "service" from anywhere; "process", "state", "messages", "view" on this host only.
+
+    Raises Failed, absent, when this host is to be looked at and has no Eucalyptus.
+    """
+    from nephoscope.probes import euca_conf
+
+    def when(mode: str, ask: Any) -> Any:
+        return attempt(ask) if mode in options.mode else None
+
+    conf = euca_daemon.settings(run) if heartbeat.here(options) else None
+    native = not options.jvm and (conf is None or euca_conf.native_cc(run, conf))
+    found = Cc(when("service", lambda: serving(run, options, conf, native)), kept=run.before)
+    if conf is None:
+        return found
+    daemon = "eucalyptus-cc" if native else "eucalyptus-cloud"
+    found = found._replace(daemon=when("process", lambda: euca_daemon.processes(run, daemon)))
+    if not native:
+        return found
+    from nephoscope.probes import euca_sensor
+
+    found = found._replace(
+        state=when("state", lambda: euca_sensor.state(run, conf, "cc")), view_age=when("view", lambda: view(run, conf))
+    )
+    counts = when("messages", lambda: euca_sensor.messages(run, conf, "cc"))
+    return failing(run, found, counts) if isinstance(counts, dict) else found._replace(msg_fail=counts)
+
+
+def serving(
+    run: Run, options: Any, conf: Mapping[str, str] | None, native: bool
+) -> axis2.Services | heartbeat.Heartbeat:
+    """Ask the C one for its page; where nothing serves on its port, ask whether this is a 5.x. Raises Failed."""
+    from nephoscope.probes import euca_conf
+
+    if not native:
+        return heartbeat.ask(run, options)
+    try:
+        return axis2.ask(run, options, euca_conf.port(conf or {}, "CC_PORT", PORT))
+    except Failed as failed:
+        if failed.kind != UNREACHABLE or options.port or conf is not None or run.left() <= 0:
+            raise
+        beat = attempt(lambda: heartbeat.ask(run, options))
+        if isinstance(beat, Failed):
+            raise
+        listed = [one for one in map(beat.find, NATIVE) if one]
+        if not listed or any(one.local for one in listed):
+            raise  # up to 4.4, or a C one registered here under 5.x: it is this port that should have answered
+        return beat
+
+
+def failing(run: Run, found: Cc, counts: Mapping[str, float]) -> Cc:
+    """Return the facts with the share of messages that failed, and with what the next run needs."""
+    from nephoscope.base import samples
+
+    history = samples.take(run, counts)
+    share = history.share("failed", "all")
+    if share is None:  # reset before each reading: then they are those of the last minute
+        share = 100.0 * counts["failed"] / counts["all"] if counts["all"] else 0.0
+    return found._replace(msg_fail=share, kept=history.keep())
+
+
+def view(run: Run, conf: Mapping[str, str]) -> float:
+    """Return the age in seconds of the cloud's view of the network, as the cluster controller last passed it on.
+
+    Raises Failed: absent in network modes that have none (MANAGED, SYSTEM, STATIC), not-allowed.
+    """
+    from nephoscope.probes import euca_conf
+
+    path = f"{euca_conf.directory(conf, 'run')}/{VIEW}"
+    mode = conf.get("VNET_MODE", "EDGE")
+    run.stage(f"look at {path}")
+    try:
+        return max(0.0, run.clock.time() - os.stat(run.path(path)).st_mtime)
+    except FileNotFoundError:
+        raise Failed(ABSENT, "view", f"look at {path}", f"there is none (network mode {mode})") from None
+    except OSError as error:
+        raise Failed.of_os_error("view", f"look at {path}", error) from None
