@@ -247,23 +247,30 @@ def test_clocks_that_differ(cloud, run):
 @pytest.mark.parametrize(
     "failure, state, text",
     [
-        ("stop", CRITICAL, "Connection refused (DescribeAvailabilityZones)"),
-        ("error500", CRITICAL, "HTTP 500"),
-        ("cut", CRITICAL, ""),
+        ("stop", CRITICAL, "Connection refused"),
+        ("error500", CRITICAL, "HTTP 500: 500 Internal Server Error: An internal error has occurred"),
+        ("cut", CRITICAL, "the connection was cut before the answer was whole"),
         ("html", UNKNOWN, "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it"),
-        ("login", UNKNOWN, "HTTP 302: redirected to "),
-        ("bomb", UNKNOWN, "the answer has a document type or entities: refused (DescribeAvailabilityZones)"),
-        ("garbage", UNKNOWN, ""),
+        ("login", UNKNOWN, "HTTP 302: redirected to https://sso.example/login, which is no service of a cloud"),
+        ("bomb", UNKNOWN, "the answer has a document type or entities: refused"),
+        ("huge", UNKNOWN, "more than 64 MiB"),
     ],
 )
 def test_a_host_that_fails(cloud, run, failure, state, text):
     cloud.tell(failure, "clc")
     outcome = run()
     cloud.tell("start" if failure == "stop" else "heal", "clc")
-    where = f"{cloud.address('clc')}:8773: "
     word = "CRITICAL" if state == CRITICAL else "UNKNOWN"
-    assert outcome.line.startswith(f"EUCA_RESOURCES {word} - {where}{text}"), outcome.line
+    where = f"{cloud.address('clc')}:8773"
+    assert outcome.line == f"EUCA_RESOURCES {word} - {where}: {text} (DescribeAvailabilityZones)"
     assert outcome.state == state
+
+
+def test_garbage(cloud, run):
+    cloud.tell("garbage", "clc")
+    outcome = run()
+    assert outcome.state == UNKNOWN
+    assert outcome.line.startswith(f"EUCA_RESOURCES UNKNOWN - {cloud.address('clc')}:8773: the answer ")
 
 
 @pytest.mark.parametrize("failure", ["hang", "drip"])
