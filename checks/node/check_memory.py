@@ -82,9 +82,7 @@ below /sys/devices/system/node/; a guest of huge pages needs them free on one no
 """
 
 CHECK = Check(
-    options,
-    probe,
-    judge,
+    *(options, probe, judge),
     answers=("W3", "W4"),
     where=("node",),
     needs=[Group("systemd-journal")],

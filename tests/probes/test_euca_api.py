@@ -72,9 +72,9 @@ def test_prefix_or_none_the_names_are_the_same(version, tmp_path):
 
 
 def test_the_addresses_of_the_profile_or_of_h(demo, access):
-    run, there = access()
+    _, there = access()
     assert there.url("compute") == f"http://{demo.address('ufs')}:8773/services/compute"
-    run, there = access("-H", demo.address("clc"))
+    _, there = access("-H", demo.address("clc"))
     assert there.url("compute") == f"http://{demo.address('clc')}:8773/services/compute"
     assert euca_api.at(there, "192.0.2.9").url("bootstrap") == "http://192.0.2.9:8773/services/Empyrean"
     _, there = access("-H", "::1", "--tls")

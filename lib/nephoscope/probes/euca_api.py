@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
-
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.base.http import Response, Session, base_of, trust
 from nephoscope.probes import euca_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
+
+    from nephoscope.base.http import Response
 
 REGION = "eucalyptus"  # in the credential scope; the server does not hold it against its own name
 MOVES = 2  # redirects to the host where a service is enabled; each is signed anew
@@ -108,6 +108,8 @@ def access(options: Any, run: Run) -> Access:
 
     Raises Failed: not-allowed (no key; a file of keys that others can read, or that we can't), unreadable.
     """
+    from nephoscope.base.http import base_of, trust
+
     run.stage("find the credentials")
     profile = euca_profile.find(options.cloud, options.credentials)
     base = base_of(options, options.hostname, options.port or 8773) if options.hostname else ""
@@ -240,6 +242,8 @@ def _send(
     of: str,
 ) -> Response:
     """Sign and send; follow to the host where the service is enabled; return a good answer. Raises Failed."""
+    from nephoscope.base.http import Session
+
     of = of or urlsplit(url).netloc
     moves, old = 0, SERVICES[service].old
     while True:
