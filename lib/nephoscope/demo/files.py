@@ -64,6 +64,8 @@ class Process(NamedTuple):
     threads: int = 1
 
 
+FIRST_OF_CLOUD = 1000
+"""Processes with smaller numbers are the system's, and live when the cloud's are gone."""
 ANY = "::"
 """How Java and httpd listen: a socket of IPv6 that takes IPv4 too."""
 
@@ -102,10 +104,10 @@ def is_up(host: Host) -> bool:
 
 def processes(cloud: Cloud, host: Host) -> list[Process]:
     """Return the processes that this host has now."""
-    if not is_up(host):
-        return []
     killed = host.store.get("killed", set())
     found = [each for each in _all_processes(cloud, host) if each.name not in killed]
+    if not is_up(host):
+        found = [each for each in found if each.number < FIRST_OF_CLOUD]
     if "java" in killed:
         found = [each for each in found if each.name not in ("eucalyptus-clou", "postgres")]
     return found
@@ -113,6 +115,8 @@ def processes(cloud: Cloud, host: Host) -> list[Process]:
 
 def _all_processes(cloud: Cloud, host: Host) -> Iterable[Process]:
     systemd = cloud.at_least(4, 3)
+    init = "/usr/lib/systemd/systemd" if systemd else "/sbin/init"
+    yield Process(1, "systemd" if systemd else "init", (init,), parent=0)
     yield Process(801, "sshd", ("/usr/sbin/sshd", "-D"), tcp=(("0.0.0.0", 22), (ANY, 22)))  # noqa: S104
     yield Process(640, "chronyd", ("/usr/sbin/chronyd",), udp=(("127.0.0.1", 323),))
     if has_jvm(cloud, host):
@@ -286,6 +290,13 @@ class _Writer:
         )
         self.put(f"{at}/cmdline", "".join(f"{word}\0" for word in each.argv))
         self.put(f"{at}/comm", f"{each.name}\n")
+        for number in range(3):
+            descriptor = self.root / at / "fd" / str(number)
+            descriptor.parent.mkdir(exist_ok=True)
+            if not os.path.lexists(descriptor):
+                descriptor.symlink_to("/dev/null")
+        self.put(f"{at}/limits", "Limit                     Soft Limit           Hard Limit           Units     \n"
+                 "Max open files            65535                65535                files     \n")  # fmt: skip
         kib = 4 * 25600
         self.put(
             f"{at}/status",
@@ -387,6 +398,8 @@ class _Writer:
         written: dict[str, int] = self.store.setdefault("written", {})
         place = str(self.root.resolve())
         log = self.root / "var/log/eucalyptus"
+        for name in fault_logs(self.cloud, self.host):
+            (log / name).touch()
         begun = written.get(place, 0)
         for name, text in entries[begun:]:
             target = log / name
@@ -400,6 +413,13 @@ class _Writer:
             self.put(f"etc/eucalyptus/faults/en_US/{name}.xml")
         if self.store.get("heapdump"):
             self.put("var/log/eucalyptus/java_pid1203.hprof", "JAVA PROFILE 1.0.2\0")
+
+
+def fault_logs(cloud: Cloud, host: Host) -> list[str]:
+    """Return the fault logs that are there from the start, empty: init_eucafaults opens them; for a JVM UNCONFIRMED."""
+    found = ["cloud-fault.log"] if has_jvm(cloud, host) else []
+    found += ["cc-fault.log"] if has_cc(cloud, host) else []
+    return found + (["nc-fault.log"] if has(cloud, host, "node") else [])
 
 
 def _rotate(path: Path) -> None:
