@@ -10,8 +10,8 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
-from nephoscope.probes import euca_capacity
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.probes import euca_api, euca_capacity
 from nephoscope.probes.cloud import Share, Size, Zone
 from nephoscope.probes.euca_capacity import CURE, DOWN, EMPTY, GIB, MIB
 
@@ -168,3 +168,68 @@ def test_a_share_is_measured_in_the_finest_size_whatever_its_name():
 def test_the_statement_that_grants_it_is_said_where_a_right_is_missing(cure, after):
     refused = Failed(NOT_ALLOWED, HOST, "DescribeInstanceTypes", "HTTP 403", cure)
     assert euca_capacity.right(refused).cure == after
+
+
+class Options:
+    dialect, cloud, hostname, port, tls, signature = "eucalyptus", None, "192.0.2.1", None, False, "4"
+    credentials = ca_file = fingerprint = insecure = cert = key = None
+    expect, remember = (), 600.0
+
+
+@pytest.fixture
+def old(monkeypatch):
+    """A cloud before 3.3, as its documents have it: it does not know DescribeInstanceTypes, and `state` is its plain list."""
+    answers = {
+        "state": "10.111.5.71 arn:euca:eucalyptus:one:cluster:one-cc-1/",
+        "error": "HTTP 400: DescribeInstanceTypes",
+    }
+
+    def ask(run, there, service, action, params=None, of=""):
+        if action == "DescribeInstanceTypes":
+            raise Failed(UNREADABLE, of, action, answers["error"])
+        if params == {"ZoneName.1": "verbose"}:
+            return ElementTree.fromstring(answers.get("verbose", VERBOSE))
+        zones = "".join(
+            f"<item><zoneName>{z}</zoneName><zoneState>{answers['state']}</zoneState></item>" for z in ("one", "two")
+        )
+        return ElementTree.fromstring(f"<R><availabilityZoneInfo>{zones}</availabilityZoneInfo></R>")
+
+    monkeypatch.setattr(euca_api, "ask", ask)
+    monkeypatch.setenv("EC2_ACCESS_KEY", "AKIEXAMPLE")
+    monkeypatch.setenv("EC2_SECRET_KEY", "example")
+    return answers
+
+
+def test_a_cloud_that_does_not_know_types_is_asked_for_the_rows(old):
+    room = euca_capacity.room(Options, Run(8.0))
+    assert room.sizes == ROWS
+    assert room.zones == (Zone("one", "ok", "serves", 12), Zone("two", "ok", "serves", 12345))
+    assert (room.source, room.failures) == ("DescribeAvailabilityZones verbose", ())
+
+
+def test_an_administrator_is_named_where_only_that_one_sees_the_rows(old):
+    old["verbose"] = VERBOSE.replace("|-", "")
+    with pytest.raises(Failed) as caught:
+        euca_capacity.room(Options, Run(8.0))
+    assert (caught.value.kind, caught.value.cure) == (NOT_ALLOWED, "the keys of a system administrator")
+
+
+def test_html_is_no_old_cloud(old):
+    old["error"] = "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it"
+    with pytest.raises(Failed) as caught:
+        euca_capacity.room(Options, Run(8.0))
+    assert caught.value.error == old["error"]
+
+
+def test_the_room_is_told_although_the_plain_list_is_not(monkeypatch, old):
+    real = euca_api.ask
+
+    def ask(run, there, service, action, params=None, of=""):
+        if action == "DescribeAvailabilityZones" and not params:
+            raise Failed(UNREACHABLE, of, action, "Connection refused")
+        return real(run, there, service, action, params, of)
+
+    monkeypatch.setattr(euca_api, "ask", ask)
+    room = euca_capacity.room(Options, Run(8.0))
+    assert room.sizes == ROWS
+    assert room.failures == (Failed(UNREACHABLE, HOST, "DescribeAvailabilityZones", "Connection refused"),)
