@@ -188,7 +188,7 @@ def _listed(run: Run, access: Access, topology: Topology | None) -> tuple[tuple[
     clusters = describe(run, access, ListAll="true", ByServiceType="cluster")
     if not clusters:
         error = "no node and no cluster is shown, as to a user outside account eucalyptus"
-        raise Failed(NOT_ALLOWED, "", "DescribeServices", error, CURE)
+        raise Failed(NOT_ALLOWED, euca_services.place(access), "DescribeServices", error, CURE)
     return tuple(sorted({service.zone for service in clusters})), []
 
 

@@ -100,15 +100,16 @@ def look(run: Run, options: Any) -> Properties:
 
     recorded = baseline(run, options.baseline)
     access = euca_api.access(options, run)
-    root = euca_api.ask(run, access, "properties", "DescribeProperties")
+    place = access.url("properties").split("/")[2]
+    root = euca_api.ask(run, access, "properties", "DescribeProperties", of=place)
     current: dict[str, str] = {}
     for item in root.iterfind("properties/item"):
         name = (item.findtext("name") or "").strip()
         if not name:
-            raise Failed(UNREADABLE, "", "DescribeProperties", "an entry of the list has no name")
+            raise Failed(UNREADABLE, place, "DescribeProperties", "an entry of the list has no name")
         current[name] = normal(item.findtext("value") or "")
     if not current:
-        raise Failed(NOT_ALLOWED, "", "DescribeProperties", "no property is shown", CURE)
+        raise Failed(NOT_ALLOWED, place, "DescribeProperties", "no property is shown", CURE)
     names = {*recorded, *current} if options.all else set(recorded)
     compared = (Property(name, recorded.get(name), current.get(name)) for name in sorted(names) if run.wants(name))
     return Properties(tuple(compared), len(current))

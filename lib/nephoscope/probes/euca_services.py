@@ -194,7 +194,7 @@ def describe(run: Run, access: Access, of: str = "", **params: str) -> list[Serv
 
     of = of or place(access)
     root = euca_api.ask(run, access, "bootstrap", "DescribeServices", params, of=of)
-    found = list(parse(root))
+    found = list(parse(root, of))
     root.clear()
     return found
 
@@ -204,7 +204,7 @@ def place(access: Access) -> str:
     return access.url("bootstrap").split("/")[2]
 
 
-def parse(root: Element) -> Iterator[Service]:
+def parse(root: Element, of: str = "") -> Iterator[Service]:
     """Yield the services of an answer, the tags of which have neither prefix nor name space.
 
     Raises Failed unreadable when an entry names no service: of an answer in another form nothing may be believed.
@@ -219,7 +219,7 @@ def parse(root: Element) -> Iterator[Service]:
         kind, name = text(item, "serviceId/type"), text(item, "serviceId/name")
         if not kind or not name:
             error = "an entry of the list has no type or no name"
-            raise Failed(UNREADABLE, "", "DescribeServices", error)
+            raise Failed(UNREADABLE, of, "DescribeServices", error)
         uri = text(item, "serviceId/uri")
         uri = "" if uri == "none" else uri
         message, at = _worst(item.iterfind("statusDetails/item"))
