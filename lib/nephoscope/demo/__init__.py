@@ -33,6 +33,11 @@ SERVICES = (
     "empyrean", "properties", "configuration", "ec2", "euare", "s3", "cloudwatch", "autoscaling", "tokens", "loadbalancing",
 )  # fmt: skip
 """Modules with PATHS and answer()."""
+KINDS = {
+    "ec2": "compute", "s3": "objectstorage", "euare": "euare", "tokens": "tokens", "cloudwatch": "cloudwatch",
+    "autoscaling": "autoscaling", "loadbalancing": "loadbalancing",
+}  # fmt: skip
+"""Module -> the component that must be ENABLED on the host that is asked; the internal services answer on every JVM."""
 KEEPERS = ("resources", "files")
 """Modules without a path that know words for `tell`, or fill a cloud."""
 
@@ -242,8 +247,10 @@ class Demo:
                     refusal: Answer = module.refused(self.cloud, request, error)
                     return refusal
                 return wire.fault(error.status, error.message)
-        kind = getattr(module, "TYPE", "")
-        if kind and kind in self.cloud.kinds():
+        kind = KINDS.get(module.__name__.rpartition(".")[2], "")
+        if kind and not self.cloud.at_least(4):
+            kind = {"compute": "eucalyptus", "objectstorage": "walrus"}.get(kind, kind)
+        if kind in self.cloud.kinds():
             elsewhere = self._elsewhere(kind, request)
             if elsewhere is not None:
                 return elsewhere

@@ -6,9 +6,9 @@ Nothing here opens a socket. A service module (empyrean, ec2, ...) has
     PATHS = ("/services/Empyrean",)    # exact, or the beginning of a longer path ("/services/objectstorage/b/k")
     def answer(cloud: Cloud, request: Request) -> Answer
 
-and may have `TYPE = "compute"` (the component that must be ENABLED on the host that is asked: 307 or 503 otherwise),
-`SIGNED = "query" | "s3" | ""` (how its requests are signed; "query" if it says nothing, "" for not at all) and
-`refused(cloud, request, error: wire.Refused) -> Answer` (how it words a refused signature; else the plain document).
+and may have `VERSIONED = True` (404 without the parameter Version), `SIGNED = "query" | "s3" | ""` (how its requests are
+signed; "query" if it says nothing, "" for not at all) and `refused(cloud, request, error: wire.Refused) -> Answer` (how it
+words a refused signature; else the plain document).
 A module with `TELL = {"volume": function(cloud, *words)}` adds words to `Demo.tell`, one with `seed(cloud)` fills a new
 cloud. All of them run in one thread, the server's; `Demo.tell` runs its functions under `cloud.lock`.
 
@@ -382,6 +382,7 @@ def users() -> Iterable[User]:
     yield _user("admin", "eucalyptus", "000000000001", admin=True)
     yield _user("monitor", "eucalyptus", "000000000001", allowed=least)
     yield _user("nobody", "tenant", "362121614306")
+    yield _user("owner", "tenant", "362121614306", allowed=("*",))
 
 
 def _user(name: str, account: str, number: str, *, allowed: tuple[str, ...] = (), admin: bool = False) -> User:

@@ -303,7 +303,8 @@ class Loop:
         elif failure == "unavailable":
             answer = Answer(503, {"Connection": "close"}, b"")
         elif failure == "cut":
-            writer.write(self.head(answer, port, stay=False) + body[: len(body) // 2])
+            head = self.head(answer, port, stay=False)
+            writer.write(head + body[: len(body) // 2] if body else head[: len(head) // 2])
             return
         elif failure == "truncated":
             answer = answer._replace(body=body[: len(body) // 2])
