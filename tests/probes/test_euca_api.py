@@ -149,13 +149,13 @@ def test_clocks_that_differ_are_told_as_that(demo, access):
     ],
 )
 def test_every_way_of_being_ill(demo, access, failure, kind, said):
-    demo.tell(failure, "clc")
-    for ask in (
-        lambda run, there: euca_api.ask(run, there, "bootstrap", "DescribeServices"),
-        lambda run, there: euca_api.client(run, there, "ec2").describe_instances(),
+    for host, ask in (
+        ("clc", lambda run, there: euca_api.ask(run, there, "bootstrap", "DescribeServices")),
+        ("ufs", lambda run, there: euca_api.client(run, there, "ec2").describe_instances()),
     ):
+        demo.tell(failure, host)
         with pytest.raises(Failed) as caught:
-            ask(*access("-H", demo.address("clc"), seconds=20))
+            ask(*access("-H", demo.address(host), seconds=20))
         assert caught.value.kind == kind, caught.value.error
         assert said in caught.value.error
 
