@@ -469,7 +469,8 @@ _ACTIONS: dict[str, tuple[Callable[[Call], tuple[str, Pairs]], str]] = {
     "DescribeKeyPairs": (_keys, "KeyName Filter"),
 }
 """Action -> what does it, and the parameters that its message class has fields for."""
-_INSTANCE_FILTERS = "instance-id instance-state-name instance-state-code availability-zone instance-type image-id owner-id tag:euca:node"
+_OF_INSTANCES = "instance-id instance-state-name instance-state-code availability-zone instance-type image-id owner-id"
+_INSTANCE_FILTERS = f"{_OF_INSTANCES} tag:euca:node"
 _FILTERS = {
     "DescribeAvailabilityZones": "zone-name state",
     "DescribeInstances": _INSTANCE_FILTERS,
