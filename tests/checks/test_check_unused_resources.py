@@ -186,8 +186,12 @@ def test_half_an_answer_is_no_ok(tmp_path):
     answers = {
         "DescribeInstances": ec2("DescribeInstances", "<reservationSet/>"),
         "DescribeVolumes": ec2("DescribeVolumes", "<volumeSet/>"),
-        "DescribeAddresses": refused,
-        "DescribeSnapshots": ec2("DescribeSnapshots", "<snapshotSet/>"),
+        "DescribeAddresses": ec2(
+            "DescribeAddresses",
+            "<addressesSet><item><publicIp>192.0.2.1</publicIp><instanceId>available (arn:aws:euare::7:user/a)</instanceId>"
+            "</item></addressesSet>",
+        ),
+        "DescribeSnapshots": refused,
         "DescribeImages": ec2("DescribeImages", "<imagesSet/>"),
     }
     with Answers(answers) as server:
@@ -195,9 +199,16 @@ def test_half_an_answer_is_no_ok(tmp_path):
     assert outcome.state == UNKNOWN
     assert outcome.line.partition(" | ")[0] == (
         f"UNUSED_RESOURCES UNKNOWN - 127.0.0.1:{server.port}: HTTP 403: UnauthorizedOperation: You are not authorized to perform "
-        "this operation. (DescribeAddresses): needs a user of account eucalyptus with the policy of `nephoscope explain`"
+        "this operation. (DescribeSnapshots): needs a user of account eucalyptus with the policy of `nephoscope explain`"
     )
-    assert "addresses" not in outcome.line.partition(" | ")[2]
+    assert "snapshots" not in outcome.line.partition(" | ")[2]
+    assert "192.0.2.1 belongs to no instance, for 0 days or longer (account 7)" in outcome.text
+
+
+def test_only_what_was_asked_for_is_asked(cloud, run):
+    before = len(cloud.requests)
+    assert run("--mode", "volumes").state == OK
+    assert [seen.action for seen in cloud.requests[before:]] == ["DescribeAvailabilityZones", "DescribeVolumes"]
 
 
 def test_a_huge_cloud(tmp_path):

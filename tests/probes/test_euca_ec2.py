@@ -7,16 +7,16 @@ import types
 from datetime import datetime, timezone
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api, euca_ec2
-from nephoscope.probes.euca_ec2 import GIB, RIGHT, Address, Attachment, Group, Image, Instance, Snapshot, Volume
+from nephoscope.probes.euca_ec2 import GIB, RIGHT, Attachment, Group, Image, Instance, Snapshot, Volume
 
 from tests.simulators.euca_answers import KEYS, Answers, ec2, error
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 
 
-def clients(server, tmp_path, *names):
+def access(server, tmp_path):
     keys = tmp_path / "keys.ini"
     keys.write_text(KEYS)
     keys.chmod(0o600)
@@ -24,7 +24,11 @@ def clients(server, tmp_path, *names):
     trust = dict.fromkeys(("ca_file", "fingerprint", "cert", "key"))
     options = types.SimpleNamespace(**words, **trust, insecure=False, tls=False)
     run = Run(8)
-    there = euca_api.access(options, run)
+    return run, euca_api.access(options, run)
+
+
+def clients(server, tmp_path, *names):
+    run, there = access(server, tmp_path)
     return (run, *(euca_api.client(run, there, name) for name in names))
 
 
@@ -129,30 +133,6 @@ def test_images(tmp_path):
     assert found == [Image("emi-1", "1", "available", ("snap-1",)), Image("emi-2", "1", "failed")]
 
 
-def address(*who):
-    rows = "".join(
-        f"<item><publicIp>192.0.2.{at}</publicIp><domain>standard</domain><instanceId>{said}</instanceId></item>"
-        for at, said in enumerate(who, 1)
-    )
-    return {"DescribeAddresses": ec2("DescribeAddresses", f"<addressesSet>{rows}</addressesSet>")}
-
-
-def test_addresses(tmp_path):
-    arn = "arn:aws:euare::362121614306:user/admin"
-    found, requests = asked(euca_ec2.addresses, address("nobody", f" ({arn})", f"i-1 ({arn})"), tmp_path)
-    assert found == [
-        Address("192.0.2.1", ""),
-        Address("192.0.2.2", "362121614306"),
-        Address("192.0.2.3", "362121614306", "i-1"),
-    ]
-    assert requests[0]["PublicIp.1"] == "verbose"
-
-
-def test_an_address_whose_user_is_not_understood(tmp_path):
-    found, _ = asked(euca_ec2.addresses, address("i-1"), tmp_path)
-    assert found == Failed(UNREADABLE, "192.0.2.1", "DescribeAddresses verbose", "its user is not understood: 'i-1'")
-
-
 def autoscaling(action, content):
     return (
         f'<{action}Response xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/"><{action}Result>{content}</{action}Result>'
@@ -247,6 +227,40 @@ def test_who_sees_the_types_of_the_zones_sees_everything(tmp_path):
 def test_who_does_not_is_told(tmp_path, answers, text):
     expected = Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", text, RIGHT)
     assert seen(answers, tmp_path) == expected
+
+
+def test_nodes_by_name_and_by_host(tmp_path):
+    item = (
+        "<item><serviceId><partition>one</partition><name>nc-{0}</name><type>node</type><uri>http://192.0.2.{0}:8775/x</uri>"
+        "</serviceId><localState>{1}</localState></item>"
+    )
+    space = "http://msgs.eucalyptus.com/4.4.2"
+    listed = f"<serviceStatuses>{item.format(1, 'ENABLED')}{item.format(2, 'NOTREADY')}</serviceStatuses>"
+    xml = f'<DescribeServicesResponseType xmlns="{space}">{{}}</DescribeServicesResponseType>'
+    for content, expected in (
+        (listed, {"nc-1": "ENABLED", "192.0.2.1": "ENABLED", "nc-2": "NOTREADY", "192.0.2.2": "NOTREADY"}),
+        ("<serviceStatuses/>", (NOT_ALLOWED, "no node is listed, as to who has no right")),
+    ):
+        with Answers({"DescribeServices": xml.format(content)}) as server:
+            run, there = access(server, tmp_path)
+            try:
+                found = euca_ec2.nodes(run, there)
+            except Failed as failed:
+                found = (failed.kind, failed.error)
+            assert found == expected
+            assert server.asked[0]["ByServiceType"] == "node"
+
+
+def test_a_silent_cloud_is_not_asked_on():
+    def fail(kind):
+        raise Failed(kind, "here:1", "Ask", "HTTP 500", "mend it")
+
+    questions = {"a": lambda: 1, "b": lambda: fail(UNREADABLE), "c": lambda: fail(UNREACHABLE), "d": lambda: 2}
+    assert euca_ec2.each(Run(8), questions) == {
+        "a": 1,
+        "b": Failed(UNREADABLE, "", "Ask", "here:1: HTTP 500", "mend it"),
+        "c": Failed(UNREACHABLE, "", "Ask", "here:1: HTTP 500", "mend it"),
+    }
 
 
 # ---- answers that are none

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 from nephoscope.base import UNREACHABLE, Clock, Failed, Run
 from nephoscope.probes.cloud import Idle, Unused
-from nephoscope.probes.euca_ec2 import GIB, Address, Attachment, Image, Instance, Snapshot, Volume
+from nephoscope.probes.euca_addresses import Address
+from nephoscope.probes.euca_ec2 import GIB, Attachment, Image, Instance, Snapshot, Volume
 from nephoscope.probes.euca_unused import found
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -20,7 +21,7 @@ ASKED = {
         Volume("v3", "creating", GIB),
         Volume("v4", "available"),
     ],
-    "addresses": [Address("a1", ""), Address("a2", "1"), Address("a3", "1", "i1")],
+    "addresses": [Address("a1", "", ""), Address("a2", "1", ""), Address("a3", "1", "i1")],
     "snapshots": [
         Snapshot("s1", "1", "completed", "100%", NOON - timedelta(days=400), GIB),
         Snapshot("s2", "1", "completed", "100%", NOON - timedelta(days=400), GIB),

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a Eucalyptus cloud says of its tenants' instances, volumes, snapshots, images and addresses, and of its own workers.
+"""What a Eucalyptus cloud says of its tenants' instances, volumes, snapshots and images, and of its own workers.
 
 Read as an administrator: the id `verbose` asks for the resources of all accounts. Eucalyptus does not refuse it to others.
-It drops the word, and answers with the caller's own account (instances, volumes), with nothing (addresses, which are then
-looked for by that name) or with an error (images). So `sight` is asked first; without it a cloud that is not seen looks like
-one that is empty. A missing right is said by UnauthorizedOperation since 4.0; before, it made an empty list (`listed`).
+It drops the word, and answers with the caller's own account (instances, volumes) or with an error (images). So `sight` is
+asked first; without it a cloud that is not seen looks like one that is empty. A missing right is said by
+UnauthorizedOperation since 4.0; before, it made an empty list (`listed`).
 
-Sources: Eucalyptus 4.4.2, ComputeService.java, ComputeServiceValidator.java, AddressManager.java, ClusterEndpoint.java,
+Sources: Eucalyptus 4.4.2, ComputeService.java, ComputeServiceValidator.java, ClusterEndpoint.java,
 AutoScalingBackendService.java; states from VmInstance.VmState, blockstorage.State with Volume.mapState and
 Snapshot.mapState, VmVolumeAttachment.AttachmentState, ImageMetadata.State; tags from MigrationTags.java. Versions 3.4, 4.1
 and 5.1 have the same words.
@@ -14,11 +14,10 @@ and 5.1 have the same words.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,14 +97,6 @@ class Image(NamedTuple):
     snapshots: tuple[str, ...] = ()
 
 
-class Address(NamedTuple):
-    """A public address. account: "" when it is free; instance: "" when it is given to an account and used by nothing."""
-
-    ip: str
-    account: str
-    instance: str = ""
-
-
 class Group(NamedTuple):
     """A group of the cloud's own workers.
 
@@ -141,6 +132,23 @@ def sight(run: Run, client: Any, tokens: Callable[[], Any] | None = None) -> Fai
     return Failed(
         NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", f"only the resources of {whose} are visible", RIGHT
     )
+
+
+def each(run: Run, questions: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Return name -> answer, or the Failed in its place; a cloud that is silent is not asked on.
+
+    The failures belong to no object: --include and --exclude choose among what tenants made, not among failures.
+    """
+    asked: dict[str, Any] = {}
+    for name, question in questions.items():
+        try:
+            asked[name] = question()
+        except Failed as failed:
+            where = f"{failed.of}: " if failed.of else ""
+            asked[name] = Failed(failed.kind, "", failed.tried, where + failed.error, failed.cure)
+            if failed.kind in (UNREACHABLE, LATE):
+                break
+    return asked
 
 
 def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
@@ -182,7 +190,9 @@ def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> 
             if not seen and not str(headers.get("server", "")).startswith("Eucalyptus/"):
                 error = "the list is empty, which before version 4.0 is also the answer to who has no right"
                 right = RIGHT.replace("ec2:", "autoscaling:") if "scaling" in operation else RIGHT
-                raise Failed(NOT_ALLOWED, "", _action(operation), error, f"{right}, or --mode without it where there is none")
+                raise Failed(
+                    NOT_ALLOWED, "", _action(operation), error, f"{right}, or --mode without it where there is none"
+                )
             return
         words["NextToken"] = token
     raise Failed(UNREADABLE, "", _action(operation), f"more than {PAGES} pages")
@@ -267,26 +277,6 @@ def images(run: Run, client: Any) -> list[Image]:
     return found
 
 
-def addresses(run: Run, client: Any) -> list[Address]:
-    """Return the public addresses, the free ones too. Raises Failed.
-
-    In the instance's place stands "nobody" for a free one, else "<instance or nothing> (<arn of the owner>)".
-    """
-    found = []
-    for item in listed(run, client, "describe_addresses", "Addresses", PublicIps=VERBOSE):
-        said = item.get("InstanceId", "")
-        match = re.fullmatch(r"(\S*) ?\(([^()]*)\)", said)
-        ip = item.get("PublicIp", "")
-        if said == "nobody":
-            found.append(Address(ip, ""))
-        elif match:
-            parts = match.group(2).split(":")
-            found.append(Address(ip, parts[4] if len(parts) > 5 else match.group(2), match.group(1)))
-        else:
-            raise Failed(UNREADABLE, ip, "DescribeAddresses verbose", f"its user is not understood: {said[:80]!r}")
-    return found
-
-
 def workers(run: Run, autoscaling: Any) -> list[Group]:
     """Return the groups of the cloud's own workers. Two requests, whatever their number. Raises Failed.
 
@@ -327,20 +317,20 @@ def _failure(activity: dict[str, Any]) -> str:
 
 
 def nodes(run: Run, access: Any) -> dict[str, str]:
-    """Return host -> state of the node controllers that the cloud knows of. One request. Raises Failed.
+    """Return host, and name, of a node controller -> its state, for those that the cloud knows of. One request.
 
-    A node that no cluster controller reports is forgotten after ten minutes.
+    A node that no cluster controller reports is forgotten after ten minutes. Raises Failed, not-allowed for an empty list:
+    without nodes everything would seem to run nowhere.
     """
-    from nephoscope.probes import euca_api
+    from nephoscope.probes import euca_services
 
-    root = euca_api.ask(run, access, "bootstrap", "DescribeServices", {"ByServiceType": "node"})
     found = {}
-    for item in root.findall("serviceStatuses/item"):
-        identity = item.find("serviceId")
-        if identity is not None and identity.findtext("type") == "node":
-            host = identity.findtext("host") or identity.findtext("name") or ""
-            found[host] = item.findtext("localState") or ""
-            found[identity.findtext("name") or host] = found[host]
+    for service in euca_services.describe(run, access, ByServiceType="node"):
+        if service.type == "node":
+            found[service.host] = found[service.name] = service.state
+    if not found:
+        right = "a user of account eucalyptus with the right euserv:Describe*, or --mode without ghosts before 3.4"
+        raise Failed(NOT_ALLOWED, "", "DescribeServices node", "no node is listed, as to who has no right", right)
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, UNREACHABLE, Failed, Run, samples
+from nephoscope.base import ABSENT, Failed, Run, samples
 from nephoscope.probes import euca_api, euca_ec2
 
 TYPE_CHECKING = False
@@ -96,8 +96,6 @@ def look(run: Run, options: Any) -> Found:
     if blind:
         raise blind
     kinds = options.mode
-    asked: dict[str, Any] = {}
-
     questions: dict[str, Callable[[], Any]] = {
         "instances": lambda: euca_ec2.instances(run, client),
         "volumes": lambda: euca_ec2.volumes(run, client),
@@ -107,17 +105,7 @@ def look(run: Run, options: Any) -> Found:
         "nodes": lambda: euca_ec2.nodes(run, there),
     }
     wanted = {*kinds, *(("instances", "nodes") if "ghosts" in kinds else ())} - {"ghosts"}
-    for name, question in questions.items():
-        if name not in wanted:
-            continue
-        try:
-            asked[name] = question()
-        except Failed as failed:
-            # Of no object: --include and --exclude choose among what tenants made, not among failures.
-            where = f"{failed.of}: " if failed.of else ""
-            asked[name] = Failed(failed.kind, "", failed.tried, where + failed.error, failed.cure)
-            if failed.kind in (UNREACHABLE, LATE):
-                break
+    asked = euca_ec2.each(run, {name: questions[name] for name in questions if name in wanted})
     return found(asked, kinds, run, options.mode_given)
 
 

@@ -11,53 +11,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nephoscope.base import LATE, UNREACHABLE, Failed, Run, samples
-from nephoscope.probes import euca_api, euca_ec2
+from nephoscope.base import Failed, Run, samples
+from nephoscope.probes import euca_addresses, euca_api, euca_ec2
 from nephoscope.probes.cloud import Idle, Unused
 
-# What is asked for each kind of thing.
-NEEDS = {
-    "instance": ("instances",),
-    "volume": ("volumes",),
-    "address": ("addresses",),
-    "snapshot": ("snapshots", "images"),
-}
-QUESTIONS: dict[str, Callable[[Run, Any], Any]] = {
-    "instances": euca_ec2.instances,
-    "volumes": euca_ec2.volumes,
-    "addresses": euca_ec2.addresses,
-    "snapshots": euca_ec2.snapshots,
-    "images": euca_ec2.images,
+# Mode -> kind of thing, and what is asked to know about it.
+KINDS = {
+    "instances": ("instance", ("instances",)),
+    "volumes": ("volume", ("volumes",)),
+    "addresses": ("address", ("addresses",)),
+    "snapshots": ("snapshot", ("snapshots", "images")),
 }
 
 
 def idle(options: Any, run: Run) -> Idle:
-    """Return what is used by nobody; one question that fails does not hide the others. At most seven requests.
+    """Return what is used by nobody, of the kinds in `options.mode`. At most six requests.
 
-    Raises Failed: as `euca_api.access` and `euca_ec2.sight` do.
+    One question that fails does not hide the others. Raises Failed: as `euca_api.access` and `euca_ec2.sight` do.
     """
     there = euca_api.access(options, run)
     client = euca_api.client(run, there, "ec2")
     blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "sts"))
     if blind:
         raise blind
-    asked: dict[str, Any] = {}
-    for name, question in QUESTIONS.items():
-        try:
-            asked[name] = question(run, client)
-        except Failed as failed:
-            where = f"{failed.of}: " if failed.of else ""
-            asked[name] = Failed(failed.kind, "", failed.tried, where + failed.error, failed.cure)
-            if failed.kind in (UNREACHABLE, LATE):
-                break
-    return found(asked, run)
+    questions: dict[str, Callable[[], Any]] = {
+        "instances": lambda: euca_ec2.instances(run, client),
+        "volumes": lambda: euca_ec2.volumes(run, client),
+        "addresses": lambda: euca_addresses.addresses(run, there),
+        "snapshots": lambda: euca_ec2.snapshots(run, client),
+        "images": lambda: euca_ec2.images(run, client),
+    }
+    wanted = {need for mode in options.mode for need in KINDS[mode][1]}
+    return found(euca_ec2.each(run, {name: questions[name] for name in questions if name in wanted}), run)
 
 
 def found(asked: Mapping[str, Any], run: Run) -> Idle:
     """Return what the answers mean: a list, or a Failed, for each question that was asked."""
     failures = tuple(answer for answer in asked.values() if isinstance(answer, Failed))
     good = {name: answer for name, answer in asked.items() if not isinstance(answer, Failed)}
-    kinds = [kind for kind, needs in NEEDS.items() if all(need in good for need in needs)]
+    needs = dict(KINDS.values())
+    kinds = [kind for kind in needs if all(need in good for need in needs[kind])]
     things: list[Unused] = []
     for kind in kinds:
         things += [thing for thing in MAKERS[kind](good, run) if run.wants(thing.name)]
@@ -69,7 +62,7 @@ def found(asked: Mapping[str, Any], run: Run) -> Idle:
         thing._replace(age=now - first[f"{thing.kind}/{thing.name}"]) if thing.age is None else thing
         for thing in things
     )
-    return Idle(aged, {kind: len(good[NEEDS[kind][0]]) for kind in kinds}, failures, first)
+    return Idle(aged, {kind: len(good[needs[kind][0]]) for kind in kinds}, failures, first)
 
 
 def _instances(good: Mapping[str, Any], run: Run) -> list[Unused]:
@@ -83,8 +76,8 @@ def _volumes(good: Mapping[str, Any], run: Run) -> list[Unused]:
 
 
 def _addresses(good: Mapping[str, Any], run: Run) -> list[Unused]:
-    taken = (one for one in good["addresses"] if one.account and not one.instance)
-    return [Unused("address", one.ip, one.account, None, text="belongs to no instance") for one in taken]
+    taken = (one for one in good["addresses"] if one.owner and not one.instance)
+    return [Unused("address", one.ip, one.owner, None, text="belongs to no instance") for one in taken]
 
 
 def _snapshots(good: Mapping[str, Any], run: Run) -> list[Unused]:
