@@ -14,7 +14,6 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, 
 from nephoscope.plugin.options import duration, expect
 from nephoscope.plugin.text import human
 from nephoscope.probes import euca_api, euca_services
-from nephoscope.probes.euca_services import CURE
 
 WORDS = {
     "serves": OK,
@@ -68,7 +67,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant(CURE)],
+    needs=[Grant(euca_services.CURE)],
     keep=lambda cloud: cloud.kept,
     thresholds=[
         Threshold("starting", "s", None, "600", print="worst", help="how long a service is LOADED or on its way there"),
