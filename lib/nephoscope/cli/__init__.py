@@ -85,6 +85,9 @@ def command(argv: Sequence[str]) -> int:
         "--split", action="store_true", help="user-facing services, Walrus and storage on hosts of their own"
     )
     demo.add_argument("--folder", metavar="DIR", help="for its credentials, topology and host files (a private one)")
+    demo.add_argument(
+        "--show", action="store_true", help="ask it by the checks of its roles, break it, ask again, and end"
+    )
     demo.set_defaults(do=_demo)
 
     export = commands.add_parser("export", help="the checks as files for schedulers, sudo and people")
@@ -114,9 +117,9 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from nephoscope.cli import demo
+    from nephoscope.cli import demo, show
 
-    return demo.run(options)
+    return show.show(options) if options.show else demo.run(options)
 
 
 def _export(options: argparse.Namespace) -> int:
