@@ -144,7 +144,7 @@ class Quotas(NamedTuple):
 
     quotas     limits that hold
     voids      limits that have no effect
-    unlimited  names of tenants without any limit on the whole of them
+    unlimited  names of tenants without any limit on the whole of them; None while not every tenant was read
     tenants    how many there are that can be limited
     exempt     how many are never limited
     promised   for each resource whose total is told: the sum of the tenants' limits against what exists
@@ -153,7 +153,7 @@ class Quotas(NamedTuple):
 
     quotas: tuple[Quota, ...]
     voids: tuple[Void, ...]
-    unlimited: tuple[str, ...]
+    unlimited: tuple[str, ...] | None
     tenants: int
     exempt: int = 0
     promised: tuple[Share, ...] = ()

@@ -111,14 +111,14 @@ def quotas(options: Any, run: Run) -> Quotas:
             used = reader.records[f"account {account}"].get("summary", {}).get(resource)
         found.append(Quota(account, member, resource, limit, used, resource in OF_VOLUMES and use.unowned > 0))
     whole = {quota.tenant for quota in found if not quota.member}
-    read = {name for name in limited if f"account {name}" in reader.records}
+    read = all(f"account {name}" in reader.records for name in limited)
     return Quotas(
         tuple(found),
         reader.voids(limited),
-        tuple(sorted(read - whole)),
+        tuple(sorted(set(limited) - whole)) if read else None,
         len(limited),
         len(accounts) - len(limited),
-        promised(found, use.totals),
+        promised(found, use.totals) if read else (),
         reader.oldest(limited),
         tuple(failures),
         {"units": reader.kept(limited)},
