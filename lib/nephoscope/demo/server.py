@@ -304,7 +304,7 @@ class Loop:
             answer = Answer(503, {"Connection": "close"}, b"")
         elif failure == "cut":
             head = self.head(answer, port, stay=False)
-            writer.write(head + body[: len(body) // 2] if body else head[: len(head) // 2])
+            writer.write(head + body[: len(body) // 2] if body else head[:8])
             return
         elif failure == "truncated":
             answer = answer._replace(body=body[: len(body) // 2])
