@@ -133,8 +133,9 @@ def ask(
     """
     words = {"Action": action, "Version": SERVICES[service].version, **(params or {})}
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Accept": "application/xml"}
+    of = of or urlsplit(there.url(service)).netloc
     response = _send(run, there, service, action, "POST", there.url(service), headers, urlencode(words), of)
-    return parsed(response.body, of or there.host, action, f"{action}Response")
+    return parsed(response.body, of, action, f"{action}Response")
 
 
 def parsed(body: bytes, of: str, tried: str, root: str) -> Element:
