@@ -36,7 +36,7 @@ def judge(found, options):
     yield from found.failures
     for volume, instances in found.shared.items():
         yield Finding(CRITICAL, volume, f"is in {len(instances)} instances at once: {', '.join(instances)}")
-    ages = {"oldest": 0, "oldest_snapshot": 0} if "snapshots" in found.looked else {"oldest": 0}
+    ages = {"oldest_snapshot" if kind == "snapshots" else "oldest": 0 for kind in found.looked if kind != "ghosts"}
     for thing in found.things:
         if thing.phase == euca_resources.UNKNOWN:
             yield Finding(UNKNOWN, thing.id, f"is in a state that is not understood: {thing.state or 'none'}")
@@ -46,8 +46,7 @@ def judge(found, options):
             name = "oldest_snapshot" if thing.kind == "snapshots" else "oldest"
             ages[name] += 1
             yield Metric(name, thing.age, of=thing.id, detail=thing.state)
-    if found.looked:
-        yield from (Metric(name, 0.0) for name, number in ages.items() if not number)
+    yield from (Metric(name, 0.0) for name, number in ages.items() if not number)
     bad = dict.fromkeys(("stuck", "failed"), 0)
     for kind in found.looked:
         limit = options.snapshot_after if kind == "snapshots" else options.stuck_after
@@ -58,6 +57,8 @@ def judge(found, options):
         yield Metric("ghosts" if kind == "ghosts" else f"stuck_{kind}", len(stuck), detail=_few(stuck))
         if kind != "ghosts":
             yield Metric(f"failed_{kind}", len(failed), detail=_few(failed))
+    if "instances" in found.looked:
+        yield Metric("running", sum(thing.kind == "instances" and thing.state == "running" for thing in found.things))
     if found.looked:
         seen = ", ".join(f"{number} {kind}" for kind, number in found.looked.items())
         yield Finding(OK, "", f"looked at {seen}: {bad['stuck']} stuck, {bad['failed']} failed")
@@ -87,7 +88,8 @@ CHECK = Check(
         *(Threshold(f"stuck_{kind}", "", "0", "4", mode=kind, help=f"{kind} stuck") for kind in list(MODES)[:5]),
         *(Threshold(f"failed_{kind}", "", "0", "4", mode=kind, help=f"{kind} failed") for kind in list(MODES)[:5]),
         Threshold("ghosts", "", "0", mode="ghosts", help="instances that run nowhere"),
-        Threshold("oldest", "s", None, "3600", print="worst", main=True, help="time in a passing state"),
+        Threshold("running", mode="instances", help="instances that run and stay where they are"),
+        Threshold("oldest", "s", None, "3600", print="worst", help="time in a passing state, but of snapshots"),
         Threshold("oldest_snapshot", "s", None, "172800", mode="snapshots", print="worst", help="time until completed"),
     ],
     runbook="""

@@ -60,6 +60,18 @@ def test_stuck_and_failed():
     ]
 
 
+def test_instances_that_run_are_counted_and_ghosts_have_no_age():
+    things = (Thing("instances", "i", "running", WELL), Thing("instances", "j", "stopped", WELL))
+    assert judged(Found(things, {"instances": 2, "ghosts": 0}))[2:] == [
+        Metric("oldest", 0.0),
+        Metric("stuck_instances", 0),
+        Metric("failed_instances", 0),
+        Metric("ghosts", 0),
+        Metric("running", 1),
+        Finding(OK, "", "looked at 2 instances, 0 ghosts: 0 stuck, 0 failed"),
+    ]
+
+
 def test_limits_of_age_are_options():
     things = (
         Thing("volumes", "a", "creating", PASSING, "", None, 100.0),
