@@ -183,6 +183,16 @@ def test_a_zone_whose_controller_is_silent_vanishes_whole(cloud):
     )
 
 
+def test_a_zone_that_is_left_out_whole_has_no_opinion(cloud):
+    for topology in (True, False):
+        outcome = cloud.run("--exclude", "two/*", topology=topology)
+        assert outcome.state == OK
+        assert outcome.reason.startswith("12 of 12 nodes enabled in one")
+        assert "left out by --include/--exclude: 12 (two/" in outcome.text
+    assert cloud.run("--include", "one/*").reason == "12 of 12 nodes enabled in one"
+    assert cloud.run("--include", "three/*").state == UNKNOWN, "nothing is left"
+
+
 @pytest.mark.parametrize("cloud", [{"zones": 1, "nodes": 2}], indirect=True)
 def test_a_topology_may_give_only_the_number(cloud):
     path = cloud.folder / "numbers.toml"

@@ -514,6 +514,25 @@ def test_a_topology_that_is_not_there(tmp_path):
     )
 
 
+def test_names_from_outside_are_made_harmless(cloud):
+    service = cloud.demo.cloud.find("one-sc-1")
+    service.name = "sc|'\"<ä>; rm -rf"
+    cloud.tell("state", service.name, "BROKEN", "text | with=1 'quotes' ünd\nlines")
+    outcome = cloud.run(topology=False)
+    assert outcome.line.partition(" | ")[0] == (
+        "EUCA_SERVICES CRITICAL - storage sc '\"<ä>; rm -rf is BROKEN, nobody serves zone one: text with=1 'quotes' ünd"
+    )
+    assert outcome.line.count("|") == 1
+
+
+def test_tls_on_the_same_port(cloud):
+    address = cloud.address("clc")
+    assert cloud.run("-H", address, "--insecure", "--views", "all").state == OK
+    assert cloud.line("-H", address, "--tls").startswith(f"EUCA_SERVICES UNKNOWN - {address}:8773: certificate: ")
+    argv = ["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s"), "--insecure"]
+    assert CHECK.run(argv).state == OK
+
+
 def test_a_partial_look_is_never_ok():
     failed = Failed(NOT_ALLOWED, "ufs", "DescribeServices", "HTTP 403")
     assert failed in list(judge(Cloud((service("storage", "one", "a", "ENABLED"),), failures=(failed,)), CHECK.parse()))

@@ -141,6 +141,10 @@ def by_zone(
             missing = tuple(name for name in sorted(plan - there) if run.wants(f"{zone}/{name}"))
         elif plan is not None and not run.left_out:  # a number says nothing about a part of them
             lacking = max(0, plan - len(members) - len(vanished.get(zone, ())))
+        if not (members or missing or lacking or zone in vanished) and any(
+            of.startswith(f"{zone}/") for of in run.left_out
+        ):
+            continue  # of a zone that a filter leaves out whole there is nothing to say
         ordered = tuple(sorted(members, key=lambda node: node.name))
         yield Zone(zone, ordered, missing, lacking, vanished.get(zone, {}))
 
