@@ -58,6 +58,8 @@ CLC_SERVICES = {
     (3, 0): ("configuration", "db", "dns", "jetty", "ldap", "notifications"),
     (4, 0): ("configuration", "db", "dns", "jetty", "ldap", "notifications", "pollednotifications",
              "autoscalingbackend", "cloudwatchbackend", "loadbalancingbackend", "imagingbackend"),
+    (4, 2): ("configuration", "db", "ldap", "notifications", "pollednotifications", "autoscalingbackend",
+             "cloudwatchbackend", "loadbalancingbackend", "imagingbackend"),
     (4, 4): ("configuration", "db", "ldap", "notifications", "pollednotifications", "autoscalingbackend",
              "cloudwatchbackend", "imagingbackend", "clusterservice"),
     (5, 0): ("db", "ldap", "pollednotifications", "autoscalingbackend", "cloudwatchbackend", "imagingbackend"),

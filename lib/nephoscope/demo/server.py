@@ -124,10 +124,12 @@ class Loop:
         self.do(self._cut(host))
 
     async def _cut(self, host: str) -> None:
-        tasks = [task for task in self.clients.get(host, ()) if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {task for task in self.clients.get(host, ()) if task is not asyncio.current_task()}
+        while tasks:
+            # Again and again: before Python 3.12 wait_for() loses a cancellation that comes with what it waits for.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
     def close(self) -> None:
         """End everything: listeners, connections, thread."""
@@ -168,6 +170,8 @@ class Loop:
             tasks = self.clients.setdefault(host, set())
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+            # A task that is cancelled before its first step runs no `finally`.
+            task.add_done_callback(lambda _, client=client: client.close())  # type: ignore[misc]
 
     async def _serve(self, host: str, port: int, client: socket.socket) -> None:
         writer: asyncio.StreamWriter | None = None

@@ -165,8 +165,8 @@ def written(plan: Plan) -> str:
 
 def build(plan: Plan) -> model.Cloud:
     """Make the cloud of a plan, everything in it in its normal state. Raises Unfit."""
-    cloud = model.Cloud(plan.version)
     _number(plan.version)
+    cloud = model.Cloud(plan.version)
     cloud.zones = list(plan.zones)
     cloud.extra = dict(plan.demo)
     for user in model.users():
