@@ -5,7 +5,7 @@ Eucalyptus 3.4 to 5.1, through its EC2 and auto scaling services; the resources 
 be a user of the account eucalyptus. Whether it is one is asked first: who is not would see his own resources alone, and
 find a broken cloud empty and healthy. What is in a passing state (creating, detaching, shutting down, migrating) for longer
 than `--stuck-after` is stuck; where the cloud tells no beginning, it is as old as this check has seen it. Failed are volumes
-and snapshots in such a state, instances that the cloud ended by itself within the last hour, and groups of workers (imaging,
+and snapshots that say so, instances that the cloud ended by itself within the last hour, and groups of workers (imaging,
 load balancers) whose last activity failed. A ghost is called running on a node that does not serve. A state word that is not
 known is UNKNOWN.
 """
