@@ -58,8 +58,8 @@ CHECK = Check(
     ],
     runbook="""
 By hand: `euca-blobs list` (as root, if it is installed); `du -sh --apparent-size /var/lib/eucalyptus/instances/*`
-beside `du -sh` of the same; `cat /var/lib/eucalyptus/instances/cache/.blobstore` (limit in blocks of 512 bytes); nc.log says "disk space for
-instances" at its start.
+beside `du -sh` of the same; `cat /var/lib/eucalyptus/instances/cache/.blobstore` (limit in blocks of 512 bytes); nc.log
+says "disk space for instances" at its start.
 Work space full: the node offers no more instances (disk in `euca-describe-nodes` is 0). Move instances away or end some, or
 enlarge NC_WORK_SIZE if the disk has room, and restart the node controller: instances go on, and remains of instances that are
 gone are removed at that start as well.
