@@ -5,7 +5,7 @@ For Eucalyptus 3.1 to 5.x, which it need not tell apart: DescribeServices is rea
 them. It asks the host of -H (the CLC; before 4.4 each host has a view of its own) or of the profile, once, and each host
 of `--views` once more. What should exist comes from `--topology FILE` and `--expect`; without them only a service that was
 there and vanished is missed. Nodes are counted; check_euca_nodes judges them. With `--heartbeat` nothing is signed: the
-hosts of the topology are asked what serves on them.
+hosts of the topology are asked what serves on them, whatever -H names.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def options(add):
 
 
 def probe(options, run):
-    if options.heartbeat and (not options.topology or options.views or options.hostname):
-        raise BadOption("--heartbeat asks the hosts of --topology: give that, and neither -H nor --views")
+    if options.heartbeat and (options.views or not options.topology):
+        raise BadOption("--heartbeat asks the hosts of --topology: give that, and no --views")
     return euca_services.look(run, options)
 
 

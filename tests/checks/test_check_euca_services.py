@@ -283,11 +283,25 @@ standby = ["storage:sc-b"]
 """
 
 
+FRONTS = """
+version = "4.4.2"
+[hosts.clc]
+address = "{block}.1"
+services = ["eucalyptus", "walrusbackend:walrus-1"]
+[hosts.ufs-a]
+address = "{block}.2"
+services = ["user-api:A", "dns"]
+[hosts.ufs-b]
+address = "{block}.3"
+services = ["user-api:B", "dns"]
+"""
+
+
 @pytest.fixture
-def pair(tmp_path):
+def pair(request, tmp_path):
     for octet in range(10, 60):
         path = tmp_path / "ha.toml"
-        path.write_text(HA.format(block=f"127.6.{octet}"))
+        path.write_text(getattr(request, "param", HA).format(block=f"127.6.{octet}"))
         try:
             demo = Demo.of_file(path).start()
             break
@@ -335,6 +349,28 @@ def test_a_pair_by_heartbeat(pair):
     )
     pair.tell("state", "sc-b", "ENABLED")
     assert run().reason == "storage sc-a is not enabled: redundancy lost, sc-b serves alone"
+
+
+@pytest.mark.parametrize("pair", [FRONTS], indirect=True, ids=["fronts"])
+def test_two_hosts_of_user_services(pair):
+    assert pair.run("--expect", "compute=2", "--expect", "dns=2").state == OK
+    pair.tell("state", "B.compute", "NOTREADY", "no database")
+    assert pair.line() == "EUCA_SERVICES WARNING - compute B.compute is NOTREADY, others serve: no database"
+    assert pair.line("--expect", "compute=2") == (
+        "EUCA_SERVICES CRITICAL - compute has 1 ENABLED, 2 expected,"
+        " WARNING: compute B.compute is NOTREADY, others serve: no database"
+    )
+    pair.tell("state", "A.compute", "BROKEN")
+    assert pair.line().startswith(
+        "EUCA_SERVICES CRITICAL - compute A.compute is BROKEN, nobody else serves, compute B."
+    )
+    pair.tell("state", "A.compute", "ENABLED")
+    pair.tell("state", "B.compute", "ENABLED")
+    pair.tell("state", "B.objectstorage", "DISABLED")
+    assert pair.line() == "EUCA_SERVICES WARNING - objectstorage B.objectstorage is DISABLED, others serve"
+    assert pair.run("--standby", "B.objectstorage").state == OK
+    pair.tell("state", "A.objectstorage", "NOTREADY")
+    assert pair.run("--standby", "B.objectstorage").state == CRITICAL
 
 
 def test_heartbeat_looks_at_enabled_not_at_local(cloud):
@@ -391,10 +427,10 @@ def test_heartbeat_of_a_host_that_is_silent(cloud):
     assert CHECK.run(argv).line.startswith("EUCA_SERVICES UNKNOWN - one-sc: ")
 
 
-@pytest.mark.parametrize("more", [(), ("--topology", "t", "-H", "h"), ("--topology", "t", "--views", "all")])
+@pytest.mark.parametrize("more", [(), ("-H", "clc.example"), ("--topology", "t", "--views", "all")])
 def test_heartbeat_goes_by_the_topology_alone(more, tmp_path):
     assert CHECK.run(["--heartbeat", *more, "--state-dir", str(tmp_path)]).line == (
-        "EUCA_SERVICES UNKNOWN - --heartbeat asks the hosts of --topology: give that, and neither -H nor --views"
+        "EUCA_SERVICES UNKNOWN - --heartbeat asks the hosts of --topology: give that, and no --views"
     )
 
 
@@ -530,6 +566,7 @@ def test_tls_on_the_same_port(cloud):
     assert cloud.run("-H", address, "--insecure", "--views", "all").state == OK
     assert cloud.line("-H", address, "--tls").startswith(f"EUCA_SERVICES UNKNOWN - {address}:8773: certificate: ")
     argv = ["--heartbeat", "--topology", cloud.topology, "--state-dir", str(cloud.folder / "s"), "--insecure"]
+    assert CHECK.run([*argv, "-H", "clc.example"]).state == OK, "the topology names the hosts"
     assert CHECK.run(argv).state == OK
 
 
