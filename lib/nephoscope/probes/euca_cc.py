@@ -67,20 +67,19 @@ def look(run: Run, options: Any) -> Cc:
 
     conf = euca_daemon.settings(run) if heartbeat.here(options) else None
     native = not options.jvm and (conf is None or euca_conf.native_cc(run, conf))
-    found = Cc(when("service", lambda: serving(run, options, conf, native)), kept=run.before)
-    if conf is None:
-        return found
-    daemon = "eucalyptus-cc" if native else "eucalyptus-cloud"
-    found = found._replace(daemon=when("process", lambda: euca_daemon.processes(run, daemon)))
-    if not native:
-        return found
-    from nephoscope.probes import euca_sensor
+    found = Cc(kept=run.before)
+    if conf is not None:
+        daemon = "eucalyptus-cc" if native else "eucalyptus-cloud"
+        found = found._replace(daemon=when("process", lambda: euca_daemon.processes(run, daemon)))
+    if conf is not None and native:
+        from nephoscope.probes import euca_sensor
 
-    found = found._replace(
-        state=when("state", lambda: euca_sensor.state(run, conf, "cc")), view_age=when("view", lambda: view(run, conf))
-    )
-    counts = when("messages", lambda: euca_sensor.messages(run, conf, "cc"))
-    return failing(run, found, counts) if isinstance(counts, dict) else found._replace(msg_fail=counts)
+        state = when("state", lambda: euca_sensor.state(run, conf, "cc"))
+        found = found._replace(state=state, view_age=when("view", lambda: view(run, conf)))
+        counts = when("messages", lambda: euca_sensor.messages(run, conf, "cc"))
+        found = failing(run, found, counts) if isinstance(counts, dict) else found._replace(msg_fail=counts)
+    # Last, as it may use up all the time that is left.
+    return found._replace(serving=when("service", lambda: serving(run, options, conf, native)))
 
 
 def serving(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import Failed, Run
 from nephoscope.probes import euca_daemon, heartbeat
+from nephoscope.probes.euca_daemon import attempt
 
 DATABASE = 8777
 JVM = "eucalyptus-cloud"
@@ -77,9 +78,8 @@ def look(run: Run, options: Any) -> Clc:
     here, modes = heartbeat.here(options), options.mode
     if here:
         euca_daemon.settings(run)
-    page = "heartbeat" in modes or "components" in modes
-    return Clc(
-        euca_daemon.attempt(lambda: heartbeat.ask(run, options)) if page else None,
-        euca_daemon.attempt(lambda: euca_daemon.processes(run, JVM)) if here and "process" in modes else None,
-        euca_daemon.attempt(lambda: euca_daemon.listens(run, DATABASE)) if here and "database" in modes else None,
-    )
+    jvm = attempt(lambda: euca_daemon.processes(run, JVM)) if here and "process" in modes else None
+    database = attempt(lambda: euca_daemon.listens(run, DATABASE)) if here and "database" in modes else None
+    # Last, as it may use up all the time that is left.
+    asked = "heartbeat" in modes or "components" in modes
+    return Clc(attempt(lambda: heartbeat.ask(run, options)) if asked else None, jvm, database)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from nephoscope.base import Failed, Run
@@ -49,15 +49,25 @@ def settings(run: Run) -> dict[str, str]:
         return {}
 
 
-def processes(run: Run, name: str) -> Running | None:
-    """Return the processes of a daemon of `daemons.KNOWN`, or of a program; None where filters leave it out. Raises Failed."""
+def several(run: Run, names: Sequence[str], cmdline: str = "") -> tuple[Running | Failed, ...]:
+    """Return the processes of daemons of `daemons.KNOWN`, or of programs, by one look, without those that filters leave out.
+
+    cmdline  regular expression that must be found in their command lines
+    """
     from nephoscope.probes import process
 
-    for group in process.scan(run, [(name, 1)]).groups:
-        if isinstance(group, Failed):
-            raise group
-        return Running(name, len(group.alive), group.idle)
-    return None
+    if not names:
+        return ()
+    try:
+        groups = process.scan(run, [(name, 1) for name in names], process.Narrow(cmdline=cmdline)).groups
+    except Failed as failed:
+        return (failed,)
+    return tuple(one if isinstance(one, Failed) else Running(one.name, len(one.alive), one.idle) for one in groups)
+
+
+def processes(run: Run, name: str) -> Running | Failed | None:
+    """Return the processes of one daemon, as `several` does; None where filters leave it out."""
+    return next(iter(several(run, [name])), None)
 
 
 def listens(run: Run, port: int) -> bool:
