@@ -133,11 +133,12 @@ def test_verbose_means_nothing_to_a_tenant_and_all_to_the_account_eucalyptus(clo
     assert "Tags" not in found[0]["Instances"][0] or found[0]["Instances"][0]["Tags"] == []
 
 
-def test_without_the_right_a_list_is_empty_and_nothing_says_so(cloud: Demo) -> None:
+def test_without_the_right_a_call_is_refused(cloud: Demo) -> None:
     nobody = client(cloud, "ec2", "nobody")
-    assert nobody.describe_instances(InstanceIds=["verbose"])["Reservations"] == []
-    assert nobody.describe_volumes()["Volumes"] == []
-    assert nobody.describe_addresses()["Addresses"] == []
+    assert refused(nobody.describe_instances, InstanceIds=["verbose"]) == (
+        403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
+    )  # fmt: skip
+    assert refused(nobody.describe_addresses)[1] == "UnauthorizedOperation"
 
 
 def test_verbose_zones_tell_the_room_and_lose_a_zone_whose_cluster_is_down(own: Demo) -> None:

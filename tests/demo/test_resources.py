@@ -139,6 +139,16 @@ def test_who_is_not_of_the_account_eucalyptus_sees_tags_of_no_node(demo: Demo) -
     assert "euca:node" not in text
 
 
+def test_before_4_0_a_missing_right_is_an_empty_list_and_administrators_are_fewer() -> None:
+    with Demo(sample(version="3.4.3")) as demo:
+        found = ask(demo, "DescribeVolumes", "nobody", VolumeId__1="verbose")
+        assert (found.status, "<volumeSet/>" in body(found)) == (200, True)
+        assert "<volumeSet/>" in body(ask(demo, "DescribeVolumes", "monitor", VolumeId__1="verbose"))
+        assert body(ask(demo, "DescribeVolumes", VolumeId__1="verbose")).count("<volumeType>") == 3
+        free = body(ask(demo, "DescribeAddresses", PublicIp__1="verbose"))
+        assert free.count("<instanceId>available (arn:aws:euare::362121614306:user/admin)</instanceId>") == 1
+
+
 # ---- capacity
 
 
@@ -197,6 +207,8 @@ def test_accounts_and_their_policies(demo: Demo) -> None:
     demo.tell("quota", "tenant", "ec2:quota-volumetotalsize", "55")
     text = body(iam(demo, "GetAccountPolicy", AccountName="tenant", PolicyName="limit-volumetotalsize"))
     assert "%22ec2%3Aquota-volumetotalsize%22%3A%20%2255%22" in text
+    of_admin = body(iam(demo, "ListUserPolicies", DelegateAccount="tenant", UserName="admin"))
+    assert "<member>limit-volumetotalsize</member>" in of_admin  # an account's policies are those of its `admin`
     demo.tell("quota", "tenant", "ec2:quota-volumetotalsize", "")
     gone = iam(demo, "GetAccountPolicy", AccountName="tenant", PolicyName="limit-volumetotalsize")
     assert (gone.status, "<Code>NoSuchEntity</Code>" in body(gone)) == (404, True)
@@ -207,7 +219,8 @@ def test_other_accounts_are_for_the_account_eucalyptus(demo: Demo) -> None:
     assert re.findall("<AccountName>(.*?)<", own) == ["tenant"]
     assert iam(demo, "ListAccounts", "nobody").status == 403
     assert iam(demo, "ListAccountPolicies", "owner", AccountName="research").status == 403
-    assert "limit-vminstancenumber" in body(iam(demo, "ListAccountPolicies", "owner", AccountName="tenant"))
+    assert iam(demo, "ListAccountPolicies", "owner", AccountName="tenant").status == 403
+    assert "limit-vminstancenumber" in body(iam(demo, "ListUserPolicies", "owner", UserName="admin"))
 
 
 def test_a_user_may_have_a_limit_of_its_own(demo: Demo) -> None:

@@ -7,7 +7,8 @@ their order), ComputeQueryBinding.java (a parameter that it does not know is ref
 
 * `verbose` as an identifier shows all accounts to users of the account `eucalyptus`; to others it means nothing. Of
   snapshots and images those users see all without it; for images it adds the deregistered and hidden ones.
-* A user without the right gets an empty list, not an error.
+* Who lacks the right is refused since 4.0 (ComputeServiceValidator.java), and gets an empty list before.
+* Users of the account `eucalyptus` are administrators since 4.0 (Context.isAdministrator); before, its user `admin` is.
 * Nothing is ever cut into pages: MaxResults and NextToken are taken and ignored.
 * `euca:node` tags belong to the account `eucalyptus`, which alone sees them.
 
@@ -50,6 +51,7 @@ class Call:
         self.cloud = cloud
         self.user = request.user
         self.params = request.params
+        self.rules = resources.rules(cloud, self.user)
 
     def many(self, name: str) -> list[str]:
         """Return NAME.1, NAME.2, ... in their order."""
@@ -88,6 +90,8 @@ def answer(cloud: Cloud, request: Request) -> Answer:
             raise _Error("UnauthorizedOperation", f"The simulator does not do {request.action or 'nothing'}", 403)
         _strict(request, action[1])
         call = Call(cloud, request)
+        if cloud.at_least(4) and not call.user.may(f"ec2:{request.action}"):
+            raise _Error("UnauthorizedOperation", "You are not authorized to perform this operation.", 403)
         for name in call.filters():
             if name not in _FILTERS.get(request.action, "").split():
                 raise _Error("InvalidParameterValue", f"The filter '{name}' is invalid")
@@ -151,7 +155,7 @@ def _zones(call: Call) -> tuple[str, Pairs]:
             continue
         host = (enabled or [known[0][0]])[0]
         old = f"{host.host.address} {cloud.full_name(host)}"
-        if verbose and call.user.of_system:
+        if verbose and call.rules:
             if enabled:
                 rows.append(_row(zone, old))
                 rows.append(_row("|- vm types", "free / max   cpu   ram  disk"))
@@ -178,7 +182,7 @@ def _capacity_rows(cloud: Cloud, zone: str) -> Iterable[Pairs]:
 def _types(call: Call) -> tuple[str, Pairs]:
     cloud, wanted = call.cloud, call.many("InstanceType")
     asked = call.params.get("Availability", "").lower() == "true"
-    if asked and not call.user.of_system:
+    if asked and not call.rules:
         raise _Error("AuthFailure", "Not permitted to access availability")
     found: dict[str, dict[str, tuple[int, int]]] = {}
     if asked:
@@ -222,7 +226,7 @@ def _impaired(cloud: Cloud, instance: resources.Instance) -> float | None:
 
 def _tags(cloud: Cloud, call: Call, instance: resources.Instance) -> list[Pairs]:
     tags = dict(instance.tags) if call.user.account == instance.owner else {}
-    if call.user.of_system and instance.node:
+    if call.rules and instance.node:
         tags["euca:node"] = instance.node
         if instance.destination:
             tags["euca:node:migration:source"] = instance.node
@@ -284,7 +288,7 @@ def _chosen(call: Call, action: str) -> list[resources.Instance]:
                 "instance-type": each.kind,
                 "image-id": each.image,
                 "owner-id": resources.account_of(call.cloud, each.owner).number,
-                "tag:euca:node": each.node if call.user.of_system else "",
+                "tag:euca:node": each.node if call.rules else "",
             }
         )
     ]
@@ -376,14 +380,14 @@ _HIDDEN = ("deregistered", "deregistered_cleanup", "hidden", "unavailable")
 
 def _images(call: Call) -> tuple[str, Pairs]:
     verbose, wanted = _identifiers(call, "ImageId")
-    all_states = verbose and call.user.of_system
+    all_states = verbose and call.rules
     owners = _owners(call)
     right = call.user.may("ec2:DescribeImages")
     rows: list[Pairs] = []
     seen = []
     for each in things(call.cloud, resources.Image).values():
         owner = resources.account_of(call.cloud, each.owner).number
-        mine = call.user.of_system or each.public or each.owner == call.user.account
+        mine = call.rules or each.public or each.owner == call.user.account
         if not right or not mine or (wanted and each.name not in wanted) or (owners and owner not in owners):
             continue
         if each.state in _HIDDEN and not all_states:
@@ -404,7 +408,7 @@ def _images(call: Call) -> tuple[str, Pairs]:
 def _addresses(call: Call) -> tuple[str, Pairs]:
     cloud = call.cloud
     verbose, wanted = _identifiers(call, "PublicIp")
-    every = verbose and call.user.of_system
+    every = verbose and call.rules
     rows: list[Pairs] = []
     free: list[Pairs] = []
     for each in things(cloud, resources.Address).values():
@@ -415,7 +419,9 @@ def _addresses(call: Call) -> tuple[str, Pairs]:
             if every and call.fits({"public-ip": each.name, "instance-id": "", "domain": "standard"}):
                 free.append([*row, ("instanceId", resources.NOBODY)])
         elif every or each.owner == call.user.account:
-            shown = f"{each.instance} ({resources.user_arn(cloud, each)})" if every else each.instance
+            # Address.getAdminDescription of 3.4.2, 4.1.0 and 4.4.2: who has it, or that it is there to be used.
+            word = each.instance or ("" if cloud.at_least(4, 2) else "available")
+            shown = f"{word} ({resources.user_arn(cloud, each)})" if every else each.instance
             if call.fits({"public-ip": each.name, "instance-id": each.instance, "domain": "standard"}):
                 rows.append([*row, ("instanceId", shown)])
     return "DescribeAddressesResponse", [("addressesSet", items(rows + free))]
@@ -438,7 +444,7 @@ def _groups(call: Call) -> tuple[str, Pairs]:
 
 def _all_tags(call: Call) -> tuple[str, Pairs]:
     rows: list[Pairs] = []
-    every = call.user.of_system
+    every = call.rules
     for each in visible(call.cloud, call.user, things(call.cloud, resources.Instance), "ec2:DescribeTags", every):
         for tag in _tags(call.cloud, call, each):
             row: Pairs = [("resourceId", each.name), ("resourceType", "instance"), *tag]

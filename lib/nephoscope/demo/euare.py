@@ -55,13 +55,14 @@ class Call:
             raise _Error(403, "NotAuthorized", f"Can not find delegation account {name}") from None
 
     def named(self) -> resources.Account:
-        """Return the account in AccountName. Only the account `eucalyptus` may ask of others."""
+        """Return the account in AccountName: for the account `eucalyptus` alone (Privileged.allowListOrReadAccountPolicy)."""
         name = self.need("AccountName")
+        both = self.user.may("iam:ListAccountPolicies") and self.user.may("iam:GetAccountPolicy")
         try:
             found = resources.account_of(self.cloud, name)
         except KeyError:
             raise _Error(404, "NoSuchEntity", f"Can not find account {name}") from None
-        if found.name != self.user.account and not self.user.of_system:
+        if not (self.user.of_system and both):
             raise _Error(403, "NotAuthorized", f"Not authorized to access account {name}")
         return found
 

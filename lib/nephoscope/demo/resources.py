@@ -238,14 +238,19 @@ def user_arn(cloud: Cloud, thing: Thing) -> str:
     return f"arn:aws:euare::{account_of(cloud, thing.owner).number}:user/{thing.user}"
 
 
+def rules(cloud: Cloud, user: User) -> bool:
+    """Say whether a user is an administrator of the whole cloud, to whom `verbose` means something."""
+    return user.of_system if cloud.at_least(4) else user.admin
+
+
 def visible(cloud: Cloud, user: User, found: Mapping[str, _T], action: str, every: bool) -> Iterator[_T]:
-    """Yield what a user may see: all accounts' with `every` for users of the account `eucalyptus`, else their own account's.
+    """Yield what a user may see: all accounts' with `every` for administrators of the cloud, else their own account's.
 
     Without the right the list is empty and nothing says so (RestrictedTypes.filterPrivileged filters, it does not refuse).
     """
     if user.may(action):
         for thing in found.values():
-            if (every and user.of_system) or thing.owner == user.account:
+            if (every and rules(cloud, user)) or thing.owner == user.account:
                 yield thing
 
 
@@ -362,6 +367,10 @@ def _people(cloud: Cloud) -> None:
     for place, word in enumerate(own):
         system = known[SYSTEM_PREFIX + word] = Account(SYSTEM_PREFIX + word, f"{100000000010 + place}")
         system.users["admin"] = Member("admin", identifier("AID", word))
+    for account in known.values():
+        # The policies of an account are those of its user `admin` (Privileged.putAccountPolicy).
+        if "admin" in account.users:
+            account.users["admin"].policies = account.policies
     tenant = known["tenant"]
     tenant.users["alice"] = Member("alice", identifier("AID", "alice"))
     tenant.groups["developers"] = Member("developers", identifier("AGP", "developers"), "alice")
