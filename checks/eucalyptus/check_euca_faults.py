@@ -53,7 +53,7 @@ def judge(found, options):
         rest = len(found.faults) - len(raised)
         yield Finding(OK, "", f"{len(raised)} faults open, {rest} acknowledged, {len(found.logs)} fault logs{first}")
         yield Metric("faults", len(raised))
-        yield Metric("new", sum(fault.found < options.period for fault in raised))
+        yield Metric("new", sum(fault.new(options.period) for fault in raised))
         yield Metric("silenced", sum(not entry.acknowledged for entry in found.silenced))
         yield Metric("oldest", max((fault.age for fault in raised), default=0.0))
     for fault in raised:

@@ -2,8 +2,8 @@
 """What do Eucalyptus' own sensors say about heap, collections, threads, database pools, messages and states?
 
 Serves 4.1 to 5.x: it reads the JSON files below the status directory in Eucalyptus' run directory, written by the JVM and by
-the CC and NC of C when their sensors are switched on, which they are not by default. Each file tells for how long it holds (ttl):
-what is older is not believed, and becomes a warning at twice its ttl and critical at five times, so that a process that
+the CC and NC of C when their sensors are switched on, which they are not by default. Each file tells for how long it holds
+(ttl): what is older is not believed, and becomes a warning at twice its ttl and critical at five times, so that a process that
 stopped is not shown as healthy. A sensor that an earlier run saw and that is gone is missed for a week. Shares of failed
 messages and their means are those of the last minute, as the CC or NC counts them. `gc` is the share of time that collections
 took over five minutes.

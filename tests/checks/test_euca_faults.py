@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from nephoscope.base import NOT_ALLOWED, Failed
 from nephoscope.checks.eucalyptus.check_euca_faults import CHECK
+from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.euca_faults import Fault, Faults, Silenced
 
@@ -301,3 +302,28 @@ def test_an_answer_that_nobody_took_is_told_again(host, run):
     assert all(not state["data"]["kept"]["latched"] for state in kept)
     done = subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("EUCA_FAULTS CRITICAL - ERR-1008@nc eucanetd is not running")
+
+
+def test_faults_of_a_simulated_cloud(tmp_path):
+    """Blocks that nephoscope.demo writes after the source, by a formatter of its own, C and Java, through a rotation."""
+    with Demo(sample(version="4.4.2", zones=1, nodes=1)) as demo:
+        argv = ["--state-dir", str(tmp_path / "state")]
+        hosts = {name: tmp_path / name for name in ("one-nc-1", "clc")}
+
+        def run(name):
+            demo.write(name, hosts[name])
+            return CHECK.run([*argv, "--state-id", name], root=str(hosts[name]))
+
+        assert [run(name).state for name in hosts] == [OK, OK]
+        demo.tell("fault", "one-nc-1", "1008", {"daemon": "eucanetd"})
+        demo.tell("fault", "clc", 1006, {"alias": "eucalyptus_shared", "component": "cloud"})
+        demo.tell("fault", "clc", 1500)
+        for name, file in (("one-nc-1", "nc-fault.log"), ("clc", "cloud-fault.log")):
+            demo.tell("rotate", name, file)
+        node, clc = run("one-nc-1"), run("clc")
+        assert (node.state, clc.state) == (CRITICAL, CRITICAL)
+        assert "ERR-1008@nc eucanetd is not running (eucanetd daemon on localhost), since" in node.line
+        assert "ERR-1006@cloud Running very low db connections in db pool eucalyptus_shared" in clc.line
+        assert "WARNING: ERR-1500@cloud" in clc.text or "ERR-1500@cloud CloudWatch" in clc.text
+        demo.tell("silence", "one-nc-1", 1013)
+        assert "ERR-1013 is silenced by /etc/eucalyptus/faults/en_US/1013.xml" in run("one-nc-1").text

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from nephoscope.base import ABSENT, COLLECTING, Clock, Failed
 from nephoscope.checks.eucalyptus.check_euca_sensors import CHECK
+from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.euca_sensors import Health, Readings, Sensor, Value
 
@@ -467,3 +468,31 @@ def test_a_writer_that_renames_all_the_time(host, run):
         writer.kill()
         writer.wait()
     assert lines == {"EUCA_SENSORS OK - 1 sensors | stale=10%;200;500 heap=40%;80;90"}
+
+
+@pytest.mark.parametrize("host", ["clc", "one-cc", "one-nc-1"])
+def test_sensors_of_a_simulated_cloud(host, tmp_path):
+    """Files that nephoscope.demo writes after the source, by a writer of its own."""
+    with Demo(sample(version="4.4.2", zones=1, nodes=1)) as demo:
+
+        def run(*words):
+            if words:
+                demo.tell("sensors", host, *words)
+            demo.write(host, tmp_path / "root")
+            argv = ["--state-dir", str(tmp_path / "state"), "--exclude", "imagingbackend"]  # its image is not installed
+            return CHECK.run(argv, root=str(tmp_path / "root"))
+
+        assert run().state == OK, run().text
+        assert run("stale", 150).state == WARNING
+        assert run("stale", 600).state == CRITICAL
+        assert run("half").state == UNKNOWN
+        assert run("off").line.startswith("EUCA_SENSORS UNKNOWN - ")
+        assert run("fresh").state == OK
+
+
+def test_heap_of_a_simulated_cloud(tmp_path):
+    with Demo(sample(version="4.4.2", zones=1, nodes=1)) as demo:
+        demo.tell("sensor", "clc", "euca.jvm.memory.pools", "PS Old Gen.PercentOfMaxUsed", 97.0)
+        demo.write("clc", tmp_path)
+        outcome = CHECK.run(["--mode", "heap", "--state-dir", str(tmp_path / "state")], root=str(tmp_path))
+    assert outcome.line.startswith("EUCA_SENSORS CRITICAL - heap 97 % is above 90 % | ")

@@ -73,6 +73,8 @@ class Fault(NamedTuple):
     since, last   when it was first and last raised, as the headers say it: local time
     age           seconds since it was first raised (or found, where the header has no time)
     found         seconds since it was last found raised anew
+    raised        seconds since it was last raised, by its header
+    first         it was found when its log was looked at for the first time
     times         how often it was raised
     kind          "known", "intended" (something that is often switched off on purpose) or "unknown" (a number of no document)
     acknowledged  who, when and why, "" for nobody
@@ -90,6 +92,8 @@ class Fault(NamedTuple):
     last: str = ""
     age: float = 0.0
     found: float = 0.0
+    raised: float = 0.0
+    first: bool = False
     times: int = 1
     kind: str = "known"
     acknowledged: str = ""
@@ -99,6 +103,10 @@ class Fault(NamedTuple):
     def of(self) -> str:
         """What it is called on line 1, and by --ack."""
         return f"ERR-{self.id:04}@{self.where}"
+
+    def new(self, period: float) -> bool:
+        """Return whether it was found within a period; what a first look found counts by the time that it bears."""
+        return self.found < period and (not self.first or self.raised < period)
 
     @property
     def said(self) -> str:
@@ -497,7 +505,7 @@ def _latch(latched: dict[str, Any], component: str, block: Block, now: float, fi
             "id": block.id, "where": component, "message": block.message, "location": block.location,
             "initiator": block.initiator, "cause": block.cause, "remedy": block.resolution,
             "since": block.stamp or "a time unknown", "last": block.stamp, "first": raised, "raised": raised,
-            "found": now, "count": 1, "ack": None,
+            "found": now, "count": 1, "ack": None, "old": first,
         }  # fmt: skip
         return
     # A copy of a block that is known, in an archive or behind a copying rotation, has the very same time. Any other time is
@@ -505,7 +513,7 @@ def _latch(latched: dict[str, Any], component: str, block: Block, now: float, fi
     if raised == entry["raised"] or (first and raised <= entry["raised"]):
         return
     latched[key] = {
-        **entry, "last": block.stamp, "raised": raised, "found": now, "count": entry["count"] + 1, "ack": None,
+        **entry, "last": block.stamp, "raised": raised, "found": now, "count": entry["count"] + 1, "ack": None, "old": first,
         "cause": block.cause or entry.get("cause", ""), "remedy": block.resolution or entry.get("remedy", ""),
     }  # fmt: skip
     if entry["ack"]:
@@ -520,7 +528,8 @@ def _fault(entry: Mapping[str, Any], now: float, quiet: Iterable[int]) -> Fault:
     return Fault(
         entry["id"], entry["where"], entry["message"], **text,
         since=entry["since"], last=entry["last"], age=max(0.0, now - entry["first"]),
-        found=max(0.0, now - entry["found"]), times=entry["count"], kind=kind,
+        found=max(0.0, now - entry["found"]), raised=max(0.0, now - entry["raised"]), first=bool(entry.get("old")),
+        times=entry["count"], kind=kind,
         acknowledged=f"by {ack.get('by')} on {ack.get('at')}: {ack.get('reason')}" if ack else "",
         silenced=entry["id"] in quiet,
     )  # fmt: skip
