@@ -221,6 +221,24 @@ def test_rotation_within_a_block(host, run):
     assert (found.gaps, found.strange) == ((), ())
 
 
+def test_a_process_that_goes_on_writing_to_the_renamed_log(host, run):
+    """A component of C opens its fault log once in its life: rotated without copytruncate it grows under another name."""
+    path = host.log("nc", in_c("1008", NOW - 100))
+    with path.open("a") as writer:
+        run()
+        path.rename(path.with_name("nc-fault.log.1"))
+        host.log("nc")
+        for step in range(1, 6):
+            assert len(run(step * 3000).faults) == 1
+        path.with_name("nc-fault.log.1").rename(path.with_name("nc-fault.log.2"))
+        path.rename(path.with_name("nc-fault.log.1"))
+        host.log("nc")
+        run(20000)
+        writer.write(in_c("1013", NOW + 20000))
+        writer.flush()
+        assert told(run(30000)) == [("ERR-1008@nc", 1), ("ERR-1013@nc", 1)]
+
+
 def test_compressed_and_truncated(host, run):
     path = host.log("nc", in_c("1008", NOW - 100))
     run()

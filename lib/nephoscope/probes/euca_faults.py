@@ -428,7 +428,8 @@ class Reader:
                 marks.append(list(log_rotation.mark(source, piece.offset, piece.middle, self.now, self.run)))
                 continue
             grown = piece.known.grown if piece.known else self.now
-            final = not current and (bool(source.packed) or self.now - grown > logfile.HOLD)
+            # A component of C opens its log once and never again (initialize_faultlog): a renamed one may grow for ever.
+            final = not current and bool(source.packed)
             settled = final or self.now - source.status.st_mtime > SETTLED
             parser = Parser()
             try:
