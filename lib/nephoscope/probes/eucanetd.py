@@ -8,8 +8,8 @@ applied it within 120 s is reported by fault 1016); setup_membership.groovy.
 Who keeps what: EDGE (3.4 and later), eucanetd on each node controller; VPCMIDO (4.2 and later), eucanetd on the cloud
 controller, and MidoNet, not the kernel's rules; MANAGED and MANAGED-NOVLAN (up to 4.3), the cluster controller. The data plane
 outlives eucanetd, so its death shows at the next change and not before. The view lies in global_network_info.xml as it arrived;
-eucanetd copies it when its content changed, and writes global_network_info.version when it has applied it (4.2 and later): files
-that only their owner may read, but whose times tell. Since 4.3 eucanetd holds UDP 127.0.0.1:63822 as long as it lives.
+eucanetd copies it when its content changed, and writes global_network_info.version when it has applied it (4.2 and later). Only
+their owner may read these files, but their times tell. Since 4.3 eucanetd holds UDP 127.0.0.1:63822 as long as it lives.
 """
 
 from __future__ import annotations
@@ -233,16 +233,17 @@ def _rules(host: _Host) -> None:
         return
     tables = netfilter.tables(host.run, host.run.left() / 2)
     host.numbers["rules"] = tables.count(*OURS)
+    missing = [f"{ours} ({table})" for table, _, ours in CHAINS[host.rules] if not tables.has(table, ours)]
+    if missing:
+        host.sign("failed", "iptables", f"chains are missing: {', '.join(missing)}")
     for table, chain, ours in CHAINS[host.rules]:
-        if not tables.has(table, ours):
-            host.sign("failed", "iptables", f"chain {ours} is missing in table {table}")
-        elif not tables.leads(table, chain, ours):
+        if tables.has(table, ours) and not tables.leads(table, chain, ours):
             host.sign("failed", "iptables", f"{chain} of table {table} does not lead to {ours}")
     groups = {chain for chain in tables.chains.get("filter", {}) if chain.startswith(("EU_", "sg-"))}
     if groups:  # each security group has a set of its members by the name of its chain
-        missing = sorted(groups - set(netfilter.sets(host.run, host.run.left() / 2)))
-        if missing:
-            host.sign("failed", "ipset", f"{len(missing)} of {len(groups)} security groups have no set: {missing[0]}")
+        alone = sorted(groups - set(netfilter.sets(host.run, host.run.left() / 2)))
+        if alone:
+            host.sign("failed", "ipset", f"{len(alone)} of {len(groups)} security groups have no set: {alone[0]}")
 
 
 def _leftovers(host: _Host) -> None:
