@@ -77,7 +77,7 @@ CHECK = Check(
     },
     thresholds=[
         Threshold("time", "s", "3", mode="service", main=True, help="time until the whole page was there"),
-        Threshold("workers", mode="process", help="processes of its httpd (or JVM)"),
+        Threshold("workers", mode="process", help="processes of its httpd with their parent, or of the JVM"),
         # The cloud controller sends its view every 30 s.
         Threshold("view_age", "s", "600", "1800", mode="view", help="age of the network's view"),
         Threshold("msg_fail", "%", "10", mode="messages", late=True, help="messages that failed"),
