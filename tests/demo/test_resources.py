@@ -240,3 +240,20 @@ def test_a_cloud_without_zones_can_be_seeded() -> None:
     resources.seed(cloud)
     assert things(cloud, Instance) == {}
     assert len(things(cloud, Address)) == 8
+
+
+def test_a_topology_file_says_how_much_there_is_and_how_ill(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "cloud.toml").write_text(
+        'version = "4.4.2"\n[zones.one]\nnodes = 2\n'
+        '[hosts.clc]\naddress = "127.62.0.1"\nservices = ["eucalyptus", "user-api:API_clc"]\n'
+        '[hosts.one-cc]\naddress = "127.62.1.1"\nzone = "one"\nservices = ["cluster:one-cc-1", "storage:one-sc-1"]\n'
+        '[demo]\nseed = "troubled"\nnode_size = [4, 2048, 40]\nbulk = { instances = 4, volumes = 10, addresses = 20 }\n'
+    )
+    cloud = Demo.of_file(tmp_path / "cloud.toml").cloud  # its model; nothing listens
+    resources.seed(cloud)
+    counts = [len(things(cloud, kind)) for kind in (Instance, Volume, Snapshot, Address)]
+    assert counts == [6 + 4 + 1, 3 + 10 + 1, 2, 8 + 20]  # the seed of one zone, the bulk, and what is stuck
+    assert resources.capacity(cloud, "one")["m1.small"] == (
+        0,
+        8,
+    )  # the two that were free went to bulk and to what is stuck
