@@ -241,7 +241,7 @@ def test_a_wrong_key(run, cloud, tmp_path):
     assert outcome.state == UNKNOWN
     assert outcome.line == (
         f"EUCA_RESOURCES UNKNOWN - {cloud.address('clc')}:8773: HTTP 403: 403 Forbidden: Signature validation failed "
-        "(DescribeAvailabilityZones): needs check the secret key of the profile"
+        "(DescribeAvailabilityZones): needs the secret key that belongs to it"
     )
 
 
@@ -252,7 +252,7 @@ def test_clocks_that_differ(cloud, run):
     assert outcome.state == UNKNOWN
     assert outcome.line == (
         f"EUCA_RESOURCES UNKNOWN - {cloud.address('clc')}:8773: the clocks differ: this host's is about 31 s ahead of the server's "
-        "(DescribeAvailabilityZones): needs set the clocks (check_clock): 20 s ahead are allowed, the key may be good"
+        "(DescribeAvailabilityZones): needs clocks that agree within 20 s (check_clock); the key may be good"
     )
 
 

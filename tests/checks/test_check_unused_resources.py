@@ -160,7 +160,7 @@ def test_a_wrong_key_and_a_clock_that_is_ahead(cloud, run, tmp_path):
     cloud.tell("skew", -31)
     assert run().line == (
         f"UNUSED_RESOURCES UNKNOWN - {cloud.address('clc')}:8773: the clocks differ: this host's is about 31 s ahead of the "
-        "server's (DescribeAvailabilityZones): needs set the clocks (check_clock): 20 s ahead are allowed, the key may be good"
+        "server's (DescribeAvailabilityZones): needs clocks that agree within 20 s (check_clock); the key may be good"
     )
     cloud.tell("skew", 0)
     cloud.credentials(tmp_path / "bad.ini")
@@ -171,7 +171,7 @@ def test_a_wrong_key_and_a_clock_that_is_ahead(cloud, run, tmp_path):
     outcome = run("--credentials", str(tmp_path / "bad.ini"))
     assert outcome.line == (
         f"UNUSED_RESOURCES UNKNOWN - {cloud.address('clc')}:8773: HTTP 403: 403 Forbidden: Signature validation failed "
-        "(DescribeAvailabilityZones): needs check the secret key of the profile"
+        "(DescribeAvailabilityZones): needs the secret key that belongs to it"
     )
 
 

@@ -162,7 +162,7 @@ def test_a_share_is_measured_in_the_finest_size_whatever_its_name():
     "cure, after",
     [
         ("a user of account eucalyptus with the policy of `nephoscope explain`", CURE),
-        ("check the secret key of the profile", "check the secret key of the profile"),
+        ("the secret key that belongs to it", "check the secret key of the profile"),
     ],
 )
 def test_the_statement_that_grants_it_is_said_where_a_right_is_missing(cure, after):

@@ -349,7 +349,7 @@ def test_a_damaged_archive_is_a_gap(host, run):
 
 def test_no_fault_log_is_not_no_fault(host, run, tmp_path):
     absent = Failed(ABSENT, "/var/log/eucalyptus", "look for /var/log/eucalyptus/*-fault.log", "no such file")
-    assert (run().failures, run().logs) == ((absent,), ())
+    assert (run().failures, run().seen) == ((absent,), "")
     with pytest.raises(Failed) as caught:
         euca_faults.look(Run(root=str(tmp_path / "nowhere")))
     assert caught.value.error == "Eucalyptus is not installed here"

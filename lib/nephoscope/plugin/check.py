@@ -240,7 +240,9 @@ class Execution:
             looked = True
             found: list[Any] = list(check._judge(facts, options))
         except Failed as failed:
-            found = [failed]
+            # The whole of it could not be looked at: no filter may leave that out.
+            error = f"{failed.of}: {failed.error}" if failed.of else failed.error
+            found = [Failed(failed.kind, "", failed.tried, error, failed.cure)]
         made = verdict.evaluate(found, contexts, check.thresholds, options, check.needs, run, self._scrub)
         made.notes[:0] = self.notes
         self._prepare(check._keep(facts) if looked and check._keep else self.kept.get("kept"), made, options)

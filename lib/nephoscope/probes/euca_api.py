@@ -133,36 +133,59 @@ def ask(
     """
     words = {"Action": action, "Version": SERVICES[service].version, **(params or {})}
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Accept": "application/xml"}
-    of = of or urlsplit(there.url(service)).netloc
-    response = _send(run, there, service, action, "POST", there.url(service), headers, urlencode(words), of)
-    return parsed(response.body, of, action, f"{action}Response")
+    url = there.url(service)
+    try:
+        response = _send(run, there, service, action, "POST", url, headers, urlencode(words), of)
+        return parsed(response.body, of, action, f"{action}Response")
+    except Failed as failed:
+        raise _told(failed, url) from None
+
+
+def _told(failed: Failed, url: str) -> Failed:
+    """Return a failure that names the host and is no object: --include and --exclude choose among what is in the cloud."""
+    if failed.of:
+        return failed
+    return Failed(failed.kind, "", failed.tried, f"{urlsplit(url).netloc}: {failed.error}", failed.cure)
 
 
 def parsed(body: bytes, of: str, tried: str, root: str) -> Element:
     """Return the root of a document, which is called `root` or `root`Type, without any name space. Raises Failed unreadable."""
     from xml.etree import ElementTree
 
-    safe(body, of, tried)
-    try:
-        found = ElementTree.fromstring(body)  # noqa: S314 - what could hurt is refused by safe()
-    except ElementTree.ParseError as error:
-        raise Failed(UNREADABLE, of, tried, f"the answer is cut or no XML: {error}") from None
+    safe(body, of, tried, root)
+    found = ElementTree.fromstring(body)  # noqa: S314 - what could hurt is refused by safe()
     for element in found.iter():
         element.tag = element.tag.rpartition("}")[2]
-    if found.tag not in (root, f"{root}Type"):
-        raise Failed(UNREADABLE, of, tried, f"the answer is a <{found.tag[:60]}>, not a <{root}>")
     return found
 
 
-def safe(body: bytes, of: str, tried: str) -> None:
-    """Refuse what no service sends: HTML, a document type or entities (bombs), UTF-16 (which would hide them)."""
-    head = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<!doctype html", b"<html")):
-        raise Failed(UNREADABLE, of, tried, "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it")
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body or b"\0" in body:
+def safe(body: bytes, of: str, tried: str, root: str = "") -> None:
+    """Refuse what no service sends: HTML, what is cut or no XML, a document type (entities, bombs), another root.
+
+    Raises Failed, unreadable. Read once without keeping anything; what comes after may then parse it without fear.
+    """
+    from xml.parsers import expat
+
+    def refuse(*_: Any) -> None:
         raise Failed(UNREADABLE, of, tried, "the answer has a document type or entities: refused")
-    if not head.startswith(b"<"):
-        raise Failed(UNREADABLE, of, tried, f"the answer is no XML: {body[:40]!r}" if body else "the answer is empty")
+
+    def first(name: str, _: Any) -> None:
+        parser.StartElementHandler = None
+        name = name.rpartition(":")[2]
+        if root and name not in (root, f"{root}Type"):
+            raise Failed(UNREADABLE, of, tried, f"the answer is a <{name[:60]}>, not a <{root}>")
+
+    if body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        raise Failed(UNREADABLE, of, tried, "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it")
+    if not body:
+        raise Failed(UNREADABLE, of, tried, "the answer is empty")
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = first
+    try:
+        parser.Parse(body, True)
+    except expat.ExpatError as error:
+        raise Failed(UNREADABLE, of, tried, f"the answer is cut or no XML: {error}") from None
 
 
 def client(run: Run, there: Access, name: str, version: str | None = None) -> Any:
@@ -195,6 +218,21 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     return made
 
 
+def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
+    """Return the answer to one call of a client, as plain data. Raises Failed; unreadable for what botocore can't read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    run.stage(f"ask for {operation}")
+    try:
+        answer: dict[str, Any] = getattr(client, operation)(**words)
+    except (ResponseParserError, BotoCoreError, ClientError, ValueError, TypeError, KeyError) as error:
+        # Behind its first sentence the message may carry the whole answer.
+        text = str(error).partition(", invalid XML")[0].partition("\n")[0][:120]
+        raise Failed(UNREADABLE, "", operation, f"the answer is not understood: {text}") from None
+    return answer
+
+
 def _transport(run: Run, there: Access, service: str) -> Callable[..., Any]:
     """Return what takes the place of botocore's own way to the network."""
     from botocore.awsrequest import AWSResponse
@@ -206,9 +244,14 @@ def _transport(run: Run, there: Access, service: str) -> Callable[..., Any]:
             dict(parse_qsl(body if isinstance(body, str) else "")).get("Action")
             or f"{request.method} {urlsplit(request.url).path}"
         )
-        response = _send(run, there, service, action, request.method, request.url, headers, body, "")
-        if response.body and (service != "s3" or b"xml" in response.headers.get("content-type", "").encode()):
-            safe(response.body, there.host or urlsplit(request.url).netloc, action)
+        try:
+            response = _send(run, there, service, action, request.method, request.url, headers, body, "")
+            if service != "s3":
+                safe(response.body, "", action, f"{action}Response")
+            elif "xml" in response.headers.get("content-type", ""):
+                safe(response.body, "", action)
+        except Failed as failed:
+            raise _told(failed, request.url) from None
         return AWSResponse(request.url, response.status, response.headers, _Body(response.body))
 
     return send
@@ -246,7 +289,6 @@ def _send(
     """Sign and send; follow to the host where the service is enabled; return a good answer. Raises Failed."""
     from nephoscope.base.http import Session
 
-    of = of or urlsplit(url).netloc
     moves, old = 0, SERVICES[service].old
     while True:
         signed = _signed(there, service, method, url, headers, body)
@@ -254,7 +296,7 @@ def _send(
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         sent = {**dict(signed.headers.items()), "Connection": "close"}
         data = signed.body.encode() if isinstance(signed.body, str) else signed.body
-        with Session(run, f"{parts.scheme}://{parts.netloc}", of=of, **there.trust) as session:
+        with Session(run, f"{parts.scheme}://{parts.netloc}", **there.trust) as session:
             try:
                 response = session.request(
                     method, target, data, {k: v if isinstance(v, str) else v.decode() for k, v in sent.items()}
@@ -329,16 +371,12 @@ def _not_allowed(response: Response, of: str, tried: str, said: str, message: st
         ahead = "ahead of" if offset > 0 else "behind"
         ours = f"this host's is about {abs(offset):.0f} s {ahead} the server's" if offset else ""
         error = f"the clocks differ: {ours or message}"
-        return Failed(
-            NOT_ALLOWED, of, tried, error, "set the clocks (check_clock): 20 s ahead are allowed, the key may be good"
-        )
+        return Failed(NOT_ALLOWED, of, tried, error, "clocks that agree within 20 s (check_clock); the key may be good")
     if "Signature validation failed" in message or "SignatureDoesNotMatch" in said or "InvalidClientTokenId" in said:
-        return Failed(NOT_ALLOWED, of, tried, said, "check the secret key of the profile")
+        return Failed(NOT_ALLOWED, of, tried, said, "the secret key that belongs to it")
     if "Invalid access key" in message or "InvalidAccessKeyId" in said:
-        return Failed(
-            NOT_ALLOWED, of, tried, said, "the access key is unknown, switched off or has ended: make a new one"
-        )
-    return Failed(NOT_ALLOWED, of, tried, said, "a user of account eucalyptus with the policy of `nephoscope explain`")
+        return Failed(NOT_ALLOWED, of, tried, said, "an access key that is known and in force")
+    return Failed(NOT_ALLOWED, of, tried, said)  # the right that it takes is what the check declares
 
 
 def _offset(response: Response, run: Run) -> float:
