@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 import pytest
-from nephoscope.base import UNREADABLE, Failed
+from nephoscope.base import UNREADABLE, Clock, Failed
 from nephoscope.checks.eucalyptus.check_euca_net import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.eucanetd import Network, Sign
@@ -25,8 +24,16 @@ STAT = (
     "{0} ({1}) S 1 {0} {0} 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 {2} 4096 100 18446744073709551615" + " 0" * 25 + "\n"
 )
 UPTIME = 100_000
+NOW = 1_800_000_000.0
 DHCP = "shared-network euca {{\nsubnet 192.0.2.0 netmask 255.255.255.0 {{\n}}\n{}}}\n"
 LEASE = "\nhost node-192.0.2.{0} {{\n  hardware ethernet d0:0d:00:00:00:{0};\n  fixed-address 192.0.2.{0};\n}}\n"
+
+
+class Still(Clock):
+    """It is always NOW, so that every age is what the test made it."""
+
+    def time(self):
+        return NOW
 
 
 class Host:
@@ -64,7 +71,7 @@ class Host:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         if age is not None:
-            os.utime(file, (time.time() - age,) * 2)
+            os.utime(file, (NOW - age,) * 2)
 
     def process(self, pid, name, age):
         self.put(f"proc/{pid}/stat", STAT.format(pid, name, (UPTIME - age) * os.sysconf("SC_CLK_TCK")))
@@ -81,7 +88,7 @@ def check(tmp_path, monkeypatch):
     def run(host, *argv, **tools):
         tools = {"iptables_save": stand_ins.says(SAVED), "ipset": stand_ins.says(NAMES), **tools}
         stand_ins.put(tmp_path / "bin", monkeypatch, **tools)
-        return CHECK.run([*argv, "--state-dir", str(tmp_path / "state")], root=str(host.root))
+        return CHECK.run([*argv, "--state-dir", str(tmp_path / "state")], root=str(host.root), clock=Still())
 
     return run
 
