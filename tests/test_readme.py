@@ -20,20 +20,18 @@ from nephoscope.cli import table
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 WIDTH = 100
+BLOCK = r"(<!-- \.{}:[^>]*?-->\n```console\n(?:\$ [^\n]*\n)?)(.*?)(```\n<!-- end -->)"
 
 
 def block(command: str) -> str:
     """Return what the README shows below a command."""
-    found = re.search(
-        rf"<!-- \.{command}:.*?```console\n\$ \.{command}\n(.*?)```\n<!-- end -->", README.read_text(), re.S
-    )
+    found = re.search(BLOCK.format(command), README.read_text(), re.S)
     assert found, f"README.md has lost its block for .{command}"
-    return found[1]
+    return found[2]
 
 
 def replace(command: str, text: str) -> None:
-    pattern = rf"(<!-- \.{command}:.*?```console\n\$ \.{command}\n)(.*?)(```\n<!-- end -->)"
-    whole = re.sub(pattern, lambda found: found[1] + text + found[3], README.read_text(), flags=re.S)
+    whole = re.sub(BLOCK.format(command), lambda found: found[1] + text + found[3], README.read_text(), flags=re.S)
     README.write_text(whole)
 
 
@@ -68,6 +66,18 @@ def shape(output: str) -> tuple[str, set[str], str]:
     return " ".join(lines[0].split()), named, re.sub(r"\d+(\.\d+)?", "N", lines[-1]).partition(":")[0]
 
 
+def in_trouble(output: str) -> str:
+    """Return the table of a cloud without the lines of what is well: how many these are is said in the last line."""
+    head, *rows = output.rstrip("\n").split("\n")
+    kept, well = [head], False
+    for row in rows:
+        begins = re.match(r"  ([A-Z]{2,8})  ", row)
+        well = (begins[1] == "OK") if begins else well and row.startswith("   ")
+        if not well:
+            kept.append(row)
+    return "\n".join(kept) + "\n"
+
+
 def node_checks() -> set[str]:
     return {check.name for check in catalogue.all_checks() if "node" in check.where}
 
@@ -77,6 +87,16 @@ def test_the_output_of_run_has_the_shape_of_a_real_run() -> None:
     real, shown = shape(on_terminal(nephoscope, "run")), shape(block("/run"))
     assert shown == real
     assert shown == ("state check what it found time", node_checks(), "N checks in N s")
+
+
+def test_the_output_of_the_demo_has_the_shape_of_a_real_one() -> None:
+    nephoscope = str(Path(sys.executable).with_name("nephoscope"))
+    real = in_trouble(on_terminal(nephoscope, "demo", "--show", "--split"))
+    shown = block("/run, then")
+    bad = r"^  (CRITICAL|WARNING) +(\w+)"
+    assert re.findall(bad, shown, re.M) == re.findall(bad, real, re.M)
+    assert re.sub(r"[\d.]+ s", "", shown.split("\n")[-2]) == re.sub(r"[\d.]+ s", "", real.split("\n")[-2])
+    assert "CRITICAL" in shown and "BROKEN" in shown
 
 
 def test_the_output_of_test_ends_in_the_summary_of_pytest() -> None:
@@ -110,4 +130,6 @@ if __name__ == "__main__":
         labs = [line for line in ended if line.startswith("labs that ran")]
         replace("/test", "\n".join([*textwrap.wrap(labs[-1], WIDTH), ended[-1]]) + "\n")
     else:
-        replace("/run", on_terminal(str(ROOT / "run")))
+        nephoscope = str(Path(sys.executable).with_name("nephoscope"))
+        replace("/run", on_terminal(nephoscope, "run"))
+        replace("/run, then", in_trouble(on_terminal(nephoscope, "demo", "--show", "--split")))
