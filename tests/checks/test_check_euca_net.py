@@ -247,7 +247,7 @@ def test_before_4_2_nobody_tells_what_is_applied(check, nc):
             "iptables chains are missing: EUCA_FILTER_FWD (filter), EUCA_NAT_PRE (nat), EUCA_NAT_POST (nat), EUCA_NAT_OUT (nat)",
         ),
         (
-            SAVED.replace("-A FORWARD -j EUCA_FILTER_FWD\n", ""),
+            SAVED.replace("[0:0] -A FORWARD -j EUCA_FILTER_FWD\n", ""),
             "iptables FORWARD of table filter does not lead to EUCA_FILTER_FWD",
         ),
         (
@@ -276,10 +276,10 @@ def test_a_security_group_without_its_set(check, nc):
         (
             {"sudo": stand_ins.REFUSES},
             UNKNOWN,
-            "iptables: sudo: a password is required: needs a sudoers line for `/usr/sbin/iptables-save` (nephoscope export sudoers)",
+            "iptables: sudo: a password is required: needs a sudoers line for `/usr/sbin/iptables-save -c` (nephoscope export sudoers)",
         ),
         ({"iptables_save": stand_ins.says("garbage")}, UNKNOWN, "iptables: not understood: 'garbage' (iptables-save)"),
-        ({"iptables_save": "exec sleep 30"}, CRITICAL, "iptables: no answer in 1 s (run iptables-save)"),
+        ({"iptables_save": "exec sleep 30"}, CRITICAL, "iptables: no answer in 1 s (run iptables-save -c)"),
     ],
 )
 def test_rules_that_cannot_be_listed(check, nc, tools, state, said):

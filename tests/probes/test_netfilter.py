@@ -18,10 +18,10 @@ SAVED = """\
 :EUCA_FILTER_FWD - [0:0]
 :EUCA_FILTER_FWD_DROPPED - [0:0]
 :EU_Xb3dQ2 - [0:0]
--A FORWARD -j EUCA_FILTER_FWD
--A EUCA_FILTER_FWD -m conntrack --ctstate ESTABLISHED -j ACCEPT
--A EUCA_FILTER_FWD -m set --match-set EU_Xb3dQ2 dst -j EU_Xb3dQ2
--A EU_Xb3dQ2 -p tcp -m tcp --dport 22 -j ACCEPT
+[0:0] -A FORWARD -j EUCA_FILTER_FWD
+[0:0] -A EUCA_FILTER_FWD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+[0:0] -A EUCA_FILTER_FWD -m set --match-set EU_Xb3dQ2 dst -j EU_Xb3dQ2
+[0:0] -A EU_Xb3dQ2 -p tcp -m tcp --dport 22 -j ACCEPT
 COMMIT
 # Completed on Sat Nov 21 15:18:11 2026
 *nat
@@ -32,9 +32,9 @@ COMMIT
 :EUCA_NAT_OUT - [0:0]
 :EUCA_NAT_POST - [0:0]
 :EUCA_NAT_PRE - [0:0]
--A PREROUTING -j EUCA_NAT_PRE
--A OUTPUT -j EUCA_NAT_OUT
--A POSTROUTING -j EUCA_NAT_POST
+[0:0] -A PREROUTING -j EUCA_NAT_PRE
+[0:0] -A OUTPUT -j EUCA_NAT_OUT
+[0:0] -A POSTROUTING -j EUCA_NAT_POST
 COMMIT
 # Completed on Sat Nov 21 15:18:11 2026
 """
@@ -56,7 +56,9 @@ def test_no_table_is_loaded():
     assert netfilter.parse("").chains == {}
 
 
-@pytest.mark.parametrize("text", ["garbage", SAVED[:-60].rpartition("COMMIT")[0], "-A FORWARD -j X\n", "<html>\n"])
+@pytest.mark.parametrize(
+    "text", ["garbage", SAVED[:-60].rpartition("COMMIT")[0], "[0:0] -A FORWARD -j X\n", "<html>\n"]
+)
 def test_what_is_not_understood(text):
     with pytest.raises(Failed) as caught:
         netfilter.parse(text)
@@ -72,7 +74,7 @@ def test_the_command_lines_are_those_that_sudoers_allow(tmp_path, monkeypatch):
     put(tmp_path, monkeypatch, iptables_save=log + stand_ins.says(SAVED), ipset=log + stand_ins.says(NAMES))
     assert netfilter.tables(Run()).has("nat", "EUCA_NAT_PRE")
     assert netfilter.sets(Run()) == ("EUCA_ALLPRIVATE", "EU_Xb3dQ2")
-    assert (tmp_path / "argv").read_text().splitlines() == ["iptables-save ", "ipset list -n"]
+    assert (tmp_path / "argv").read_text().splitlines() == ["iptables-save -c", "ipset list -n"]
 
 
 DENIED = (

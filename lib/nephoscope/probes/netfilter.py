@@ -13,7 +13,8 @@ from typing import NamedTuple
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import as_root
 
-SAVE = ("/usr/sbin/iptables-save",)
+# Not without an argument: a sudoers line without one, written by hand, would let --modprobe and --file through.
+SAVE = ("/usr/sbin/iptables-save", "-c")
 SETS = ("/usr/sbin/ipset", "list", "-n")
 
 
@@ -71,6 +72,8 @@ def parse(text: str, of: str = "iptables") -> Tables:
     found: dict[str, dict[str, list[str]]] = {}
     table = ""
     for line in text.splitlines():
+        if line.startswith("["):
+            line = line.partition("] ")[2]  # packets and bytes
         first, _, rest = line.partition(" ")
         if line.startswith("*"):
             table = line[1:].strip()
