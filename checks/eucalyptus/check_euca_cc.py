@@ -56,9 +56,10 @@ def judge(found, options):
         yield Finding(states.get(found.state.word, UNKNOWN), "state", f"is {found.state.word}")
         check = {"OK": OK, "FAILED": CRITICAL}.get(found.state.check, UNKNOWN)
         yield Finding(check, "self-test", f"says {found.state.check}")
-    for name, value in (("view_age", found.view_age), ("msg_fail", found.msg_fail)):
-        if value is not None and not isinstance(value, Failed):
-            yield Metric(name, value)
+    if isinstance(found.view_age, float):
+        yield Metric("view_age", found.view_age, detail="none since the host started" if found.never else "")
+    if found.msg_fail is not None and not isinstance(found.msg_fail, Failed):
+        yield Metric("msg_fail", found.msg_fail)
 
 
 CHECK = Check(

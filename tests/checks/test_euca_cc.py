@@ -344,9 +344,22 @@ def test_a_view_that_is_old(demo, node):
     ):
         os.utime(path, (time.time() - age,) * 2)
         assert first(node("--mode", "view")) == f"EUCA_CC {said}"
-    path.unlink()
+
+
+def test_no_view_at_all(demo, node):
+    (node.root / "run/eucalyptus/cc_global_network_info.xml").unlink()
+    euca_root.write(node.root / "proc/uptime", "3000.00 900.00\n")
     assert first(node("--mode", "view")) == (
-        "EUCA_CC UNKNOWN - view: there is none (network mode EDGE) (look at /run/eucalyptus/cc_global_network_info.xml)"
+        "EUCA_CC CRITICAL - view age 50 min is above 30 min (none since the host started)"
+    )
+    euca_root.write(node.root / "proc/uptime", "60.00 900.00\n")
+    assert node("--mode", "view").line == "EUCA_CC OK - view age 60 s | view_age=60s;600;1800"
+    demo.tell("conf", "one-cc", "VNET_MODE", "MANAGED")
+    node.write()
+    (node.root / "run/eucalyptus/cc_global_network_info.xml").unlink(missing_ok=True)
+    assert first(node()) == "EUCA_CC OK - EucalyptusCC is serving, rates collecting"
+    assert first(node("--mode", "view")) == (
+        "EUCA_CC UNKNOWN - view: there is none (VNET_MODE MANAGED) (look at /run/eucalyptus/cc_global_network_info.xml)"
     )
 
 
@@ -403,3 +416,25 @@ def test_keys_of_both_kinds_are_read(tmp_path):
         document = {"sensor": SENSOR, "timestamp": time.time(), "ttl": 61, "values": values}
         euca_root.write(tmp_path / "run/eucalyptus/status/euca/components/cc/state", json.dumps(document))
         assert euca_sensor.state(Run(3, root=str(tmp_path)), {"run": "/run/eucalyptus"}, "cc") == State("ENABLED", "OK")
+
+
+def test_a_configuration_that_may_not_be_read(node, monkeypatch):
+    real = os.open
+
+    def opening(name, *words, **more):
+        if str(name).endswith("/eucalyptus.conf"):
+            raise PermissionError(13, "Permission denied", name)
+        return real(name, *words, **more)
+
+    monkeypatch.setattr(os, "open", opening)
+    assert first(node()).startswith("EUCA_CC UNKNOWN - /etc/eucalyptus/eucalyptus.conf: Permission denied")
+
+
+def test_the_java_one_on_its_host(tmp_path):
+    """Without a C one here nothing is asked on 8774, and its process is the JVM."""
+    with Demo(sample(version="5.1.0")) as demo:
+        root = euca_root.of_demo(demo, "one-cc", tmp_path)
+        outcome = CHECK.run(["-H", demo.address("one-cc"), "--local"], root=str(root))
+        assert first(outcome) == "EUCA_CC OK - cluster is enabled", outcome.text
+        assert "[OK] eucalyptus-cloud runs" in outcome.text
+        assert [seen.path for seen in demo.requests] == ["/services/Heartbeat"]

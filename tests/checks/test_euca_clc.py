@@ -329,3 +329,18 @@ def test_where_eucalyptus_is_not_installed(tmp_path):
 )  # fmt: skip
 def test_options_that_do_not_go_together(argv, said):
     assert CHECK.run(argv).line == f"EUCA_CLC UNKNOWN - {said}"
+
+
+@pytest.mark.parametrize("version", ["3.4.3", "4.4.2", "5.1.0"])
+def test_a_simulated_host_of_each_version(tmp_path, version):
+    with Demo(sample(version=version)) as demo:
+        root = euca_root.of_demo(demo, "clc", tmp_path)
+        argv = ["--exclude", "imagingbackend", "--exclude", "loadbalancingbackend"]
+        outcome = local(demo, root, *argv)
+        assert outcome.state == OK, outcome.text
+        demo.tell("kill", "clc", "postgres")
+        demo.write("clc", root)
+        assert first(local(demo, root, *argv)) == "EUCA_CLC CRITICAL - database nothing listens on port 8777"
+        demo.tell("kill", "clc", "java")
+        demo.write("clc", root)
+        assert "eucalyptus-cloud does not run" in local(demo, root, *argv).reason

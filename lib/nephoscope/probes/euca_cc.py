@@ -22,6 +22,7 @@ SERVICE = "EucalyptusCC"
 # What the C one is called where `cluster` is the Java one: only a JVM of 5.x lists it. The second is its class's name.
 NATIVE = ("proxy-cluster", "proxyclustercontroller")
 VIEW = "cc_global_network_info.xml"
+GLOBAL = ("EDGE", "VPCMIDO")  # network modes in which the cloud controller's view is all that there is
 
 
 class Cc(NamedTuple):
@@ -32,6 +33,7 @@ class Cc(NamedTuple):
     state     what its sensor says (C only)
     msg_fail  % of the messages that failed, of those since about five minutes
     view_age  seconds since the view of the network was written
+    never     there is none since the host started: `view_age` is the host's uptime
     kept      plain JSON for the next run
     """
 
@@ -40,6 +42,7 @@ class Cc(NamedTuple):
     state: Any = None
     msg_fail: float | Collecting | Failed | None = None
     view_age: float | Failed | None = None
+    never: bool = False
     kept: Any = None
 
     @property
@@ -58,14 +61,14 @@ class Cc(NamedTuple):
 def look(run: Run, options: Any) -> Cc:
     """Look at what the modes ask for: "service" from anywhere; "process", "state", "messages", "view" on this host only.
 
-    Raises Failed, absent, when this host is to be looked at and has no Eucalyptus.
+    Raises Failed when this host is to be looked at and has no Eucalyptus (absent), or its eucalyptus.conf can't be read.
     """
     from nephoscope.probes import euca_conf
 
     def when(mode: str, ask: Any) -> Any:
         return attempt(ask) if mode in options.mode else None
 
-    conf = euca_daemon.settings(run) if heartbeat.here(options) else None
+    conf = euca_conf.read(run) if heartbeat.here(options) else None
     native = not options.jvm and (conf is None or euca_conf.native_cc(run, conf))
     found = Cc(kept=run.before)
     if conf is not None:
@@ -74,8 +77,8 @@ def look(run: Run, options: Any) -> Cc:
     if conf is not None and native:
         from nephoscope.probes import euca_sensor
 
-        state = when("state", lambda: euca_sensor.state(run, conf, "cc"))
-        found = found._replace(state=state, view_age=when("view", lambda: view(run, conf)))
+        found = found._replace(state=when("state", lambda: euca_sensor.state(run, conf, "cc")))
+        found = view(run, conf, found) if "view" in options.mode else found
         counts = when("messages", lambda: euca_sensor.messages(run, conf, "cc"))
         found = failing(run, found, counts) if isinstance(counts, dict) else found._replace(msg_fail=counts)
     # Last, as it may use up all the time that is left.
@@ -115,19 +118,21 @@ def failing(run: Run, found: Cc, counts: Mapping[str, float]) -> Cc:
     return found._replace(msg_fail=share, kept=history.keep())
 
 
-def view(run: Run, conf: Mapping[str, str]) -> float:
-    """Return the age in seconds of the cloud's view of the network, as the cluster controller last passed it on.
+def view(run: Run, conf: Mapping[str, str], found: Cc) -> Cc:
+    """Return the facts with the age in seconds of the cloud's view of the network, as this one last passed it on.
 
-    Raises Failed: absent in network modes that have none (MANAGED, SYSTEM, STATIC), not-allowed.
+    In the network modes that live by it, no view at all is as old as the host's uptime; in the others there need be none.
     """
     from nephoscope.probes import euca_conf
 
-    path = f"{euca_conf.directory(conf, 'run')}/{VIEW}"
-    mode = conf.get("VNET_MODE", "EDGE")
+    path, mode = f"{euca_conf.directory(conf, 'run')}/{VIEW}", conf.get("VNET_MODE", "")
     run.stage(f"look at {path}")
     try:
-        return max(0.0, run.clock.time() - os.stat(run.path(path)).st_mtime)
+        return found._replace(view_age=max(0.0, run.clock.time() - os.stat(run.path(path)).st_mtime))
     except FileNotFoundError:
-        raise Failed(ABSENT, "view", f"look at {path}", f"there is none (network mode {mode})") from None
+        if mode in GLOBAL:
+            return found._replace(view_age=attempt(lambda: euca_daemon.uptime(run)), never=True)
+        text = f"there is none (VNET_MODE {mode or 'is not set'})"
+        return found._replace(view_age=Failed(ABSENT, "view", f"look at {path}", text))
     except OSError as error:
-        raise Failed.of_os_error("view", f"look at {path}", error) from None
+        return found._replace(view_age=Failed.of_os_error("view", f"look at {path}", error))

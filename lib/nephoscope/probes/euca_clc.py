@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nephoscope.base import Failed, Run
+from nephoscope.base import ABSENT, Failed, Run
 from nephoscope.probes import euca_daemon, heartbeat
 from nephoscope.probes.euca_daemon import attempt
 
@@ -77,7 +77,11 @@ def look(run: Run, options: Any) -> Clc:
     """
     here, modes = heartbeat.here(options), options.mode
     if here:
-        euca_daemon.settings(run)
+        from nephoscope.probes import euca_conf
+
+        conf = attempt(lambda: euca_conf.read(run))
+        if isinstance(conf, Failed) and conf.kind == ABSENT:
+            raise conf  # that there is one suffices: nothing of it is needed
     jvm = attempt(lambda: euca_daemon.processes(run, JVM)) if here and "process" in modes else None
     database = attempt(lambda: euca_daemon.listens(run, DATABASE)) if here and "database" in modes else None
     # Last, as it may use up all the time that is left.

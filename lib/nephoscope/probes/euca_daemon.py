@@ -36,17 +36,15 @@ def attempt(ask: Callable[[], T]) -> T | Failed:
         return failed
 
 
-def settings(run: Run) -> dict[str, str]:
-    """Return eucalyptus.conf of this host, nothing where it may not be read. Raises Failed, absent: no Eucalyptus here."""
-    from nephoscope.base import ABSENT
-    from nephoscope.probes import euca_conf
+def uptime(run: Run) -> float:
+    """Return the seconds since this host started. Raises Failed."""
+    from nephoscope.base import UNREADABLE, files
 
+    text = files.text(run, "/proc/uptime", limit=4096)
     try:
-        return euca_conf.read(run)
-    except Failed as failed:
-        if failed.kind == ABSENT:
-            raise
-        return {}
+        return float(text.split()[0])
+    except (ValueError, IndexError):
+        raise Failed(UNREADABLE, "/proc/uptime", "read /proc/uptime", f"not understood: {text[:40]!r}") from None
 
 
 def several(run: Run, names: Sequence[str], cmdline: str = "") -> tuple[Running | Failed, ...]:

@@ -90,7 +90,7 @@ class Nc(NamedTuple):
 def look(run: Run, options: Any) -> Nc:
     """Look at what the modes ask for: "service" from anywhere, all others on this host only.
 
-    Raises Failed, absent, when this host is to be looked at and has no Eucalyptus.
+    Raises Failed when this host is to be looked at and has no Eucalyptus (absent), or its eucalyptus.conf can't be read.
     """
     from nephoscope.probes import euca_conf
 
@@ -99,7 +99,7 @@ def look(run: Run, options: Any) -> Nc:
 
     if not heartbeat.here(options):
         return Nc(when("service", lambda: axis2.ask(run, options, PORT)))
-    conf = euca_daemon.settings(run)
+    conf = euca_conf.read(run)
     found = Nc()
     if {"poll", "room", "network"} & set(options.mode):
         found = found._replace(stats=attempt(lambda: stats(run, conf)))
@@ -195,8 +195,7 @@ def polled(run: Run, found: Nc) -> Nc:
             return found._replace(poll_age=Failed(UNREADABLE, "nc-stats", "read nc-stats", text))
         return found._replace(poll_age=max(0.0, age))
     if isinstance(found.stats, Failed) and found.stats.kind == ABSENT:
-        uptime = attempt(lambda: float(files.text(run, "/proc/uptime").split()[0]))
-        return found._replace(poll_age=uptime, never=True)
+        return found._replace(poll_age=attempt(lambda: euca_daemon.uptime(run)), never=True)
     return found._replace(poll_age=found.stats)
 
 
