@@ -99,6 +99,10 @@ def test_a_client_of_botocore_reads_what_it_wrote(demo, access):
     old = euca_api.client(run, there._replace(signature=2), "s3")
     assert "lab" in {bucket["Name"] for bucket in old.list_buckets()["Buckets"]}
     assert euca_api.client(run, there, "iam").list_users()["Users"]
+    assert "Metrics" in euca_api.call(run, euca_api.client(run, there, "cloudwatch"), "list_metrics")
+    with pytest.raises(Failed, match="not understood") as caught:
+        euca_api.call(run, euca_api.client(run, there, "ec2"), "describe_instances", Nonsense="x")
+    assert caught.value.kind == UNREADABLE
 
 
 def refused(run, there, service="bootstrap", action="DescribeServices"):

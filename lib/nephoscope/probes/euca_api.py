@@ -213,9 +213,24 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     config = Config(signature_version=UNSIGNED, **words)
     if version is None and name == "ec2":
         version = SERVICES[service].version
+    _speak_query(session)
     made = session.create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
     made.meta.events.register("before-send", _transport(run, there, service))
     return made
+
+
+def _speak_query(session: Any) -> None:
+    """Keep botocore to the query protocol where a service has several: CloudWatch's newer ones are unknown to Eucalyptus."""
+    loader = session.get_component("data_loader")
+    load = loader.load_service_model
+
+    def only_query(*args: Any, **words: Any) -> Any:
+        model = load(*args, **words)
+        if "query" in model.get("metadata", {}).get("protocols", ()):
+            model = {**model, "metadata": {**model["metadata"], "protocols": ["query"], "protocol": "query"}}
+        return model
+
+    loader.load_service_model = only_query
 
 
 def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
