@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which documented faults has a Eucalyptus component raised and nobody acknowledged yet?
 
-Serves 3.2 to 5.x: it reads the blocks ERR-nnnn in the *-fault.log files of the log directory that eucalyptus.conf names, those
-of the C components and of the JVM, rotated ones too. A process logs a fault once in its life, so a fault is latched until
-`--ack ID[@COMPONENT] --reason TEXT` (as the user whose state it is: `sudo -u nagios check_euca_faults --ack 1008@nc --reason
-"eucanetd restarted"`); the same fault raised again later is open again. What was acknowledged stays listed. A first run takes
-all that the logs still hold. The time in a header is local time, in spite of its Z. A fault silenced by an empty text below
-etc/eucalyptus/faults can't be raised at all, which is a warning until it is acknowledged.
+Serves 3.2 to 5.x: on the node it reads the blocks ERR-nnnn in the *-fault.log files of the log directory that eucalyptus.conf
+names, those of the C components and of the JVM, rotated ones too. A process logs a fault once in its life, so a fault is
+latched until `--ack ID[@COMPONENT] --reason TEXT`, by the user whose state it is, as in `sudo -u nagios check_euca_faults
+--ack 1008@nc --reason "eucanetd restarted"`; the same fault raised again later is open again. What was acknowledged stays
+listed. A first run takes all that the logs still hold. The time in a header is local time, in spite of its Z. A fault
+silenced by an empty text below etc/eucalyptus/faults can't be raised at all, which is a warning until it is acknowledged.
+With -H, --cloud or --credentials it asks DescribeServices for the events of all services instead: the few faults that come
+with their number are latched, other events of severity WARNING or worse are told while they last, and what is only logged is
+not seen.
 """
 
 from __future__ import annotations
 
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Group, Metric, Threshold, duration, size
-from nephoscope.plugin.options import BadOption, directory
-from nephoscope.probes import euca_faults
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Grant, Group, Metric, Threshold
+from nephoscope.plugin.options import BadOption, directory, duration, size
+from nephoscope.probes import euca_api, euca_faults, euca_services
 
-STATES = {"known": CRITICAL, "unknown": CRITICAL, "intended": WARNING}
+CRITICALS, WARNINGS = ("known", "unknown", "error"), ("intended", "silenced", "warning")
+STATES = {**dict.fromkeys(CRITICALS, CRITICAL), **dict.fromkeys(WARNINGS, WARNING), "unseen": UNKNOWN, "well": OK}
 
 
 def options(add):
@@ -35,41 +39,33 @@ def options(add):
     )
     add("--period", default=3600.0, type=duration, looks=False, metavar="DURATION", help="how long a fault is new")
     add("--max-read", default=64 << 20, type=size, looks=False, metavar="SIZE", help="bytes read in one run")
+    euca_api.options(add)
 
 
 def probe(options, run):
     if bool(options.ack) != bool(options.reason.strip()):
         raise BadOption("--ack and --reason belong together: who reads this tomorrow must know why")
+    afar = options.hostname or options.cloud or options.credentials
+    mode = options.mode if options.mode_given else ("events",) if afar else ("logs",)
+    if mode != (("events",) if afar else ("logs",)):
+        raise BadOption("--mode logs looks at this host, events asks a cloud: give -H or --cloud with events alone")
+    if afar:
+        return euca_faults.ask(run, euca_api.access(options, run), ack=options.ack, reason=options.reason)
     return euca_faults.look(
         run, folder=options.directory, most=options.max_read, ack=options.ack, reason=options.reason
     )
 
 
 def judge(found, options):
-    raised = [fault for fault in found.faults if not fault.acknowledged]
     yield from found.failures
-    if found.logs or found.faults:
-        first = ", first look: all that they still hold" if found.beginning else ""
-        rest = len(found.faults) - len(raised)
-        yield Finding(OK, "", f"{len(raised)} faults open, {rest} acknowledged, {len(found.logs)} fault logs{first}")
-        yield Metric("faults", len(raised))
-        yield Metric("new", sum(fault.new(options.period) for fault in raised))
-        yield Metric("silenced", sum(not entry.acknowledged for entry in found.silenced))
-        yield Metric("oldest", max((fault.age for fault in raised), default=0.0))
-    for fault in raised:
-        unknown = "is in no document: " if fault.kind == "unknown" else ""
-        yield Finding(WARNING if fault.silenced else STATES[fault.kind], fault.of, unknown + fault.said)
-        yield from [Finding(OK, fault.of, fault.advice)] if fault.advice else []
-    for fault in found.faults:
-        yield from [Finding(OK, fault.of, f"acknowledged {fault.acknowledged}")] if fault.acknowledged else []
-    for entry in found.silenced:
-        yield Finding(OK, entry.of, f"is silenced by {entry.path}, acknowledged {entry.acknowledged or 'by nobody'}")
-    yield from (Finding(OK, of, "acknowledged now") for of in found.done)
-    yield from (Finding(UNKNOWN, of, f"has a gap, a fault may have been missed: {text}") for of, text in found.gaps)
-    yield from (
-        Finding(UNKNOWN, of, f"{left} bytes are not read yet: more than --max-read") for of, left in found.behind
-    )
-    yield from (Finding(UNKNOWN, of, f"has {lines} lines that are of no fault block") for of, lines in found.strange)
+    if found.seen or found.faults:
+        yield Finding(OK, "", found.summary)
+        yield Metric("faults", len(found.open))
+        yield Metric("new", sum(fault.new(options.period) for fault in found.open))
+        if found.silenced is not None:
+            yield Metric("silenced", sum(not entry.acknowledged for entry in found.silenced))
+        yield Metric("oldest", max((fault.age for fault in found.open), default=0.0))
+    yield from (Finding(STATES[kind], of, text) for kind, of, text in found.words())
 
 
 CHECK = Check(
@@ -77,8 +73,10 @@ CHECK = Check(
     probe,
     judge,
     keep=lambda found: found.kept,
-    needs=(Group("eucalyptus"),),
-    answers=(),
+    where=("node", "remote"),
+    uses=("http", "cloud"),
+    needs=(Group("eucalyptus"), Grant(euca_services.CURE)),
+    modes={"logs": "the fault logs of this host", "events": "the events of all services, with -H or --cloud"},
     thresholds=[
         Threshold("faults", main=True, help="faults that nobody acknowledged"),
         Threshold("new", help="of these, found within --period"),

@@ -238,8 +238,7 @@ def test_rotated_between_two_runs_and_rotated_away(host, run):
     )
     assert run().line == text + perf(1, 1, 0, 7)
     path.with_name("cloud-fault.log.1").unlink()
-    path.unlink()
-    host.log("cloud")
+    host.log("other").replace(path)
     outcome = run(shift=3)
     assert outcome.line == text + " … and 1 more" + perf(1, 1, 0, 10)
     assert (
@@ -327,3 +326,99 @@ def test_faults_of_a_simulated_cloud(tmp_path):
         assert "WARNING: ERR-1500@cloud" in clc.text or "ERR-1500@cloud CloudWatch" in clc.text
         demo.tell("silence", "one-nc-1", 1013)
         assert "ERR-1013 is silenced by /etc/eucalyptus/faults/en_US/1013.xml" in run("one-nc-1").text
+
+
+# ---- from afar: events of the services, from the simulator over HTTP
+
+
+SEEN = "events of 37 services; what is only logged is not seen from here"
+# LoadBalancingServiceBootstrapper.java of 4.4.2 hands on the second line of the fault's block.
+NUMBERED = f"  ERR-1015 {stamp(NOW - 60)} Imaging worker image not configured. Imaging service will not be available."
+
+
+class Afar:
+    def __init__(self, demo, folder):
+        self.demo, self.folder = demo, folder
+        self.keys = {user: str(demo.credentials(folder / f"{user}.ini", user=user)) for user in ("monitor", "nobody")}
+
+    def __call__(self, *argv, user="monitor", shift=0.0):
+        words = ["-H", self.demo.address("clc"), "--credentials", self.keys[user]]
+        return CHECK.run([*words, "--state-dir", str(self.folder / "state"), *argv], clock=Fixed(shift))
+
+
+@pytest.fixture
+def afar(tmp_path):
+    with Demo(sample(version="4.4.2", zones=1, nodes=1)) as demo:
+        yield Afar(demo, tmp_path)
+
+
+def test_a_quiet_cloud(afar):
+    assert afar().line == f"EUCA_FAULTS OK - 0 faults open, 0 acknowledged, {SEEN} | faults=0 new=0 oldest=0s"
+    assert len(afar.demo.requests) == 1
+
+
+@pytest.mark.parametrize("version", ["3.4.3", "5.1.0"])
+def test_other_versions(version, tmp_path):
+    with Demo(sample(version=version, zones=1, nodes=1)) as demo:
+        afar = Afar(demo, tmp_path)
+        demo.tell("state", "one-sc-1", "BROKEN", "no back-end")
+        assert afar().line.startswith("EUCA_FAULTS CRITICAL - one-sc-1 says: no back-end | ")
+
+
+def test_an_event_without_a_number_is_told_while_it_lasts(afar):
+    afar.demo.tell(
+        "state", "one-sc-1", "BROKEN", "SC blockstoragemanager not configured.\nLegal values are: das,overlay"
+    )
+    line = "EUCA_FAULTS CRITICAL - one-sc-1 says: SC blockstoragemanager not configured. | faults=0 new=0 oldest=0s"
+    assert afar().line == line
+    afar.demo.tell("state", "one-sc-1", "ENABLED", "")
+    assert afar().state == OK
+
+
+def test_an_event_with_a_number_is_latched(afar, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "anna")
+    name = next(service.name for service in afar.demo.cloud.services if service.kind == "imagingbackend")
+    afar.demo.tell("state", name, "NOTREADY", NUMBERED)
+    text = (
+        f"EUCA_FAULTS WARNING - ERR-1015@{name} Imaging worker image not configured. Imaging service will not be available., "
+        f"since {stamp(NOW - 60)}"
+    )
+    assert afar().line == f"{text} | faults=1 new=1 oldest=60s"
+    assert afar(shift=30).line == f"{text} | faults=1 new=1 oldest=90s"
+    acknowledged = f"EUCA_FAULTS OK - 0 faults open, 1 acknowledged, {SEEN} | faults=0 new=0 oldest=0s"
+    assert afar("--ack", f"1015@{name}", "--reason", "not used here", shift=60).line == acknowledged
+    assert afar(shift=90).line == acknowledged
+    afar.demo.tell("state", name, "ENABLED", "")
+    assert afar(shift=120).line == acknowledged
+    afar.demo.tell("state", name, "NOTREADY", NUMBERED.replace(stamp(NOW - 60), stamp(NOW + 140)))
+    assert afar(shift=150).state == WARNING
+
+
+def test_what_is_no_answer(afar):
+    place = f"{afar.demo.address('clc')}:8773"
+    assert afar(user="nobody").line == (
+        f"EUCA_FAULTS UNKNOWN - {place}: HTTP 403: 403 Forbidden: Forbidden (DescribeServices): "
+        "needs a user of account eucalyptus with a policy that allows euserv:Describe*"
+    )
+    afar.demo.tell("html", "clc")
+    assert afar().line == (
+        f"EUCA_FAULTS UNKNOWN - {place}: the answer is HTML, not XML: no Eucalyptus there, or a proxy before it (DescribeServices)"
+    )
+    afar.demo.tell("heal", "clc")
+    afar.demo.tell("stop", "clc")
+    assert afar().line == f"EUCA_FAULTS CRITICAL - {place}: Connection refused (DescribeServices)"
+
+
+def test_public_services_alone_are_a_missing_right():
+    """Up to 3.4 who is outside the account eucalyptus is refused nothing, and told of less."""
+    with Demo(sample(version="3.4.3", zones=1, nodes=1)) as demo, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        outcome = Afar(demo, Path(folder))(user="nobody")
+    assert (outcome.state, "needs a user of account eucalyptus" in outcome.line) == (UNKNOWN, True)
+
+
+def test_modes_and_where_they_look(afar, run):
+    wrong = "EUCA_FAULTS UNKNOWN - --mode logs looks at this host, events asks a cloud: give -H or --cloud with events alone"
+    assert afar("--mode", "logs").line == wrong
+    assert run("--mode", "events").line == wrong
+    assert run("--mode", "events", "--mode", "logs").line == wrong
+    assert afar("--mode", "events").state == OK

@@ -21,6 +21,9 @@ Blocks in /var/log/eucalyptus/*-fault.log, C (format_eucafault in util/fault.c) 
 The time is local in spite of the Z, which Java does not write. The five labels are translated (ru_RU), their order is not; the
 colons of all five stand below each other. The name before `-fault.log` is the component's, or "cloud" for those in the JVM.
 An empty ID.xml below etc/eucalyptus/faults or usr/share/eucalyptus/faults silences a fault (util/README.faults).
+
+From afar DescribeServices tells the events of each service. Few faults come with their number, as their header's line (so 1014,
+in LoadBalancingServiceBootstrapper.java): those are latched too. An event without one is told while it lasts.
 """
 
 from __future__ import annotations
@@ -29,9 +32,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, UNREADABLE, Failed, Run, files
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Failed, Run, files
 from nephoscope.probes import euca_conf, log_lines, log_rotation, logfile
 from nephoscope.probes.euca_log import OFTEN_INTENDED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.probes.euca_api import Access
 
 MOST = 500  # different faults that are latched; beyond that they are told apart by component and number only
 BLOCK = 64 << 10  # bytes of one block: a longer one is cut, its writer died within it
@@ -136,31 +143,80 @@ class Silenced(NamedTuple):
         return f"ERR-{self.id:04}"
 
 
+class Event(NamedTuple):
+    """What a service says of itself now, without a fault's number; kind is "error" or "warning"."""
+
+    of: str
+    kind: str
+    text: str
+
+
 class Faults(NamedTuple):
     """All that one run learnt.
 
-    logs       the logs that were read
+    seen       what was looked at, in words; "" when nothing could be
     faults     what is latched, the newest first
-    silenced   faults that can't be raised
+    silenced   faults that can't be raised; None: not to be seen from here
     failures   logs that could not be read
     gaps       (log, what was missed)
     behind     (log, bytes that this run did not get to)
     strange    (log, lines that belong to no block)
-    beginning  nothing had been kept before: what the logs still hold was read
+    beginning  nothing had been kept before: all that the logs still hold was read
+    events     what services say of themselves now (from afar only)
     done       what --ack did
     kept       plain JSON for the next run
     """
 
-    logs: tuple[str, ...] = ()
+    seen: str = ""
     faults: tuple[Fault, ...] = ()
-    silenced: tuple[Silenced, ...] = ()
+    silenced: tuple[Silenced, ...] | None = ()
     failures: tuple[Failed, ...] = ()
     gaps: tuple[tuple[str, str], ...] = ()
     behind: tuple[tuple[str, int], ...] = ()
     strange: tuple[tuple[str, int], ...] = ()
     beginning: bool = False
+    events: tuple[Event, ...] = ()
     done: tuple[str, ...] = ()
     kept: Mapping[str, Any] = {}
+
+    @property
+    def open(self) -> tuple[Fault, ...]:
+        """The faults that nobody acknowledged."""
+        return tuple(fault for fault in self.faults if not fault.acknowledged)
+
+    @property
+    def summary(self) -> str:
+        """How many faults there are and where they were looked for, in words."""
+        first = ", first look: all that they still hold" if self.beginning else ""
+        rest = len(self.faults) - len(self.open)
+        return f"{len(self.open)} faults open, {rest} acknowledged, {self.seen or 'nothing read'}{first}"
+
+    def words(self) -> Iterable[tuple[str, str, str]]:
+        """Yield all that is to be told as (kind, of, text).
+
+        Kinds: "known", "unknown", "intended", "silenced" (an open fault, by its number, or that can't be raised again), "error"
+        and "warning" (events), "unseen" (what may have been missed), "well" (everything else)
+        """
+        for fault in self.open:
+            unknown = "is in no document: " if fault.kind == "unknown" else ""
+            yield "silenced" if fault.silenced else fault.kind, fault.of, unknown + fault.said
+            if fault.advice:
+                yield "well", fault.of, fault.advice
+        for fault in self.faults:
+            if fault.acknowledged:
+                yield "well", fault.of, f"acknowledged {fault.acknowledged}"
+        for entry in self.silenced or ():
+            yield "well", entry.of, f"is silenced by {entry.path}, acknowledged {entry.acknowledged or 'by nobody'}"
+        for event in self.events:
+            yield event.kind, event.of, f"says: {event.text}"
+        for of in self.done:
+            yield "well", of, "acknowledged now"
+        for of, text in self.gaps:
+            yield "unseen", of, f"has a gap, a fault may have been missed: {text}"
+        for of, left in self.behind:
+            yield "unseen", of, f"{left} bytes are not read yet: more than --max-read"
+        for of, lines in self.strange:
+            yield "unseen", of, f"has {lines} lines that are of no fault block"
 
 
 class Parser:
@@ -341,7 +397,7 @@ def look(run: Run, *, folder: str = "", most: int = 64 << 20, ack: Sequence[str]
         _latch(shown, where(path), block, now, False)
     faults = sorted((_fault(entry, now, quiet) for entry in shown.values()), key=lambda one: (one.age, one.of))
     return Faults(
-        tuple(logs),
+        f"{len(logs)} fault logs" if logs else "",
         tuple(fault for fault in faults if run.wants(fault.of)),
         tuple(entry._replace(acknowledged=done[1].get(str(entry.id), "")) for entry in silenced if run.wants(entry.of)),
         (*failures, *refused),
@@ -349,8 +405,68 @@ def look(run: Run, *, folder: str = "", most: int = 64 << 20, ack: Sequence[str]
         tuple(reader.behind),
         tuple(reader.strange),
         not before,
+        (),
         done[0],
         kept,
+    )
+
+
+def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -> Faults:
+    """Return the faults and events that services tell by DescribeServices, and what is latched.
+
+    ack  as in `look`
+    Raises Failed as euca_api.ask does; unreadable when --ack names a fault that is not latched.
+    """
+    from nephoscope.probes import euca_api, euca_services
+
+    before = run.before if isinstance(run.before, dict) else {}
+    latched = {key: entry for key, entry in _pairs(before.get("latched")) if _sound(entry)}
+    earlier, lasting = set(latched), before.get("present")
+    lasting = lasting if isinstance(lasting, list) else []
+    now = run.clock.time()
+    of = euca_services.place(there)
+    params = {"ListAll": "true", "ShowEvents": "true"}
+    try:
+        root = euca_api.ask(run, there, "bootstrap", "DescribeServices", params, of=of)
+    except Failed as failed:
+        # The rights that reading logs needs are no cure here.
+        cure = failed.cure or (euca_services.CURE if failed.kind == NOT_ALLOWED else "")
+        raise Failed(failed.kind, failed.of, failed.tried, failed.error, cure) from None
+    kinds: set[str] = set()
+    events: list[Event] = []
+    present: dict[str, None] = {}
+    services = 0
+    for item in root.iterfind("serviceStatuses/item"):
+        name = (item.findtext("serviceId/name") or "").strip()
+        if not name:
+            raise Failed(UNREADABLE, of, "DescribeServices", "an entry of the list has no name")
+        services += 1
+        kinds.add((item.findtext("serviceId/type") or "").strip())
+        for event in item.iterfind("statusDetails/item"):
+            text, severity = event.findtext("message") or "", (event.findtext("severity") or "").strip()
+            parser = Parser()
+            parser.feed(text.encode() + b"\n")
+            parser.end()
+            for block in parser.blocks:
+                present[identity(name, block)] = None
+                if identity(name, block) not in lasting:
+                    _latch(latched, name, block, now, False)
+            rank = euca_services.SEVERITIES.index(severity) if severity in euca_services.SEVERITIES else 0
+            line = next((line for line in text.splitlines() if line.strip()), "")
+            if not parser.blocks and rank > 2 and line.strip() not in euca_services.NO_MESSAGE and run.wants(name):
+                events.append(Event(name, "error" if rank > 3 else "warning", said(line.encode())))
+    if kinds.isdisjoint(euca_services.PRIVATE):
+        # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
+        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", euca_services.CURE)
+    done, quiet = _acknowledge(latched, earlier, (), ack, reason, now, before) if ack else ((), {})
+    faults = sorted((_fault(entry, now, ()) for entry in latched.values()), key=lambda one: (one.age, one.of))
+    return Faults(
+        f"events of {services} services; what is only logged is not seen from here",
+        tuple(fault for fault in faults if run.wants(fault.of)),
+        silenced=None,
+        events=tuple(events),
+        done=done,
+        kept={"latched": latched, "present": list(present), "quiet": quiet},
     )
 
 
