@@ -285,6 +285,12 @@ def test_two_zones_want_to_be_told_apart(check, tmp_path):
 # This host
 
 
+def test_the_files_of_a_simulated_storage_controller(check, demo, tmp_path):
+    demo.write("one-cc", tmp_path / "host")
+    outcome = check(*modes("snapshots"), root=str(tmp_path / "host"))
+    assert (outcome.state, outcome.perfdata[0]) == (OK, "snapshots_running=0")
+
+
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A storage controller's tree: two volumes, a snapshot; programs as the test says; the file system 40 % full."""
@@ -366,7 +372,7 @@ def test_a_hung_tgtd_is_found_within_its_share(host):
     assert time.monotonic() - begun < 3.5
     assert (outcome.state, outcome.reason) == (
         CRITICAL,
-        "tgtd: no answer in 0.7 s (run tgtadm --lld iscsi --mode target --op …):"
+        "tgtd: no answer in 0.9 s (run tgtadm --lld iscsi --mode target --op …):"
         " on Ceph or an array there need be none: say so by --backend",
     )
     assert "volumes used 40 %" in outcome.text
@@ -387,6 +393,17 @@ def test_arrays_and_ceph_want_no_tgtd(host):
     outcome = host("--backend", "san", *modes("target", "san"), tgtadm="exit 1")
     said = "back-end is an array whose management end-point nothing names: say it by --san"
     assert (outcome.state, outcome.reason) == (UNKNOWN, said)
+
+
+def test_an_array_is_asked_whether_it_opens(host):
+    with socket.create_server(("127.0.0.1", 0)) as array:
+        port = array.getsockname()[1]
+        outcome = host("--san", f"127.0.0.1:{port}", *modes("target", "san"), tgtadm="exit 1")
+        assert (outcome.state, outcome.reason) == (OK, f"127.0.0.1:{port} opens")
+    outcome = host("--san", f"127.0.0.1:{port}", *modes("san"))
+    assert (outcome.state, outcome.reason) == (CRITICAL, f"127.0.0.1:{port}: Connection refused (connect)")
+    outcome = host("--san", "127.0.0.1:ssh", *modes("san"))
+    assert (outcome.state, outcome.reason) == (UNKNOWN, "option --san: '127.0.0.1:ssh' is not HOST or HOST:PORT")
 
 
 def test_das_without_its_group(host):

@@ -79,6 +79,11 @@ class Volumes(NamedTuple):
     files: int
     temporary: dict[str, float]
 
+    @property
+    def ages(self) -> dict[str, float]:
+        """The same, and 0 for the whole while there is none: the number keeps its place."""
+        return self.temporary or {"": 0.0}
+
 
 class Storage(NamedTuple):
     """All that was looked at; None: not asked, a Failed: could not be looked at.
@@ -154,13 +159,13 @@ def look(run: Run, options: Any, local: bool) -> Storage:
     backend = part(bool(modes & {"target", "group", "san"}), lambda: find_backend(run, options))
     known = backend if isinstance(backend, Backend) else Backend("none")
     iscsi = known.kind in ("", "overlay", "das")
-    targets = part("target" in modes and iscsi, lambda: tgt.show(run, whole * 0.35))
+    targets = part("target" in modes and iscsi, lambda: tgt.show(run, whole * 0.45))
     if isinstance(targets, Failed) and not known.kind and targets.kind != NOT_ALLOWED:
         cure = "on Ceph or an array there need be none: say so by --backend"
         targets = Failed(targets.kind, targets.of, targets.tried, targets.error, cure)
     groups = part("group" in modes and iscsi, lambda: _groups(run, known, whole * 0.25))
-    san = opened(run, known.san, whole * 0.15) if "san" in modes and known.san else None
-    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, options.volumes, whole * 0.15))
+    san = opened(run, known.san, whole * 0.1) if "san" in modes and known.san else None
+    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, options.volumes, whole * 0.1))
     heart = part("service" in modes, lambda: heartbeat.ask(run, options))
     return Storage(heart, backend, targets, groups, san, volumes)
 
