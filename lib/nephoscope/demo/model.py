@@ -6,8 +6,8 @@ Nothing here opens a socket. A service module (empyrean, ec2, ...) has
     PATHS = ("/services/Empyrean",)    # exact, or the beginning of a longer path ("/services/objectstorage/b/k")
     def answer(cloud: Cloud, request: Request) -> Answer
 
-and may have `VERSIONED = True` (404 without the parameter Version), `SIGNED = "query" | "s3" | ""` (how its requests are
-signed; "query" if it says nothing, "" for not at all) and `refused(cloud, request, error: wire.Refused) -> Answer` (how it
+and may have `VERSIONED = True` (404 without the parameter Version), `SIGNED = "query" | "s3"` (how its requests are signed;
+"query" if it says nothing) and `refused(cloud, request, error: wire.Refused) -> Answer` (how it
 words a refused signature; else the plain document).
 A module with `TELL = {"volume": function(cloud, *words)}` adds words to `Demo.tell`, one with `seed(cloud)` fills a new
 cloud. All of them run in one thread, the server's; `Demo.tell` runs its functions under `cloud.lock`.
@@ -157,8 +157,8 @@ class Host:
         """When it stopped answering (Cloud.elapsed()), or None."""
         self.failure = ""
         """How it fails at present ("hang", "cut", ...), or nothing."""
-        self.view: dict[str, str] = {}
-        """Service name -> state, as this host alone sees it."""
+        self.view: dict[Service, str] = {}
+        """Service -> state, as this host alone sees it."""
         self.store: dict[str, Any] = {}
         """What other modules keep of this host (faults, sensors)."""
 
@@ -282,8 +282,8 @@ class Cloud:
 
     def state(self, service: Service, asked: Host | None = None) -> tuple[str, str]:
         """Return the state of a service and the text of its event, as the host that is asked (else the CLC) sees them."""
-        if asked is not None and service.name in asked.view:
-            return asked.view[service.name], service.message
+        if asked is not None and service in asked.view:
+            return asked.view[service], service.message
         if service.host.down_since is not None:
             if service.kind in NODE_TYPES:
                 return "NOTREADY", NODE_SILENT
@@ -380,7 +380,7 @@ class Property(NamedTuple):
 
 def users() -> Iterable[User]:
     """Make the users of a sample cloud, each with fresh keys; their account numbers are those of the documentation."""
-    least = ("euserv:Describe*", "euprop:DescribeProperties", "ec2:Describe*")
+    least = ("euserv:Describe*", "euprop:DescribeProperties", "ec2:Describe*", "autoscaling:Describe*")
     yield _user("admin", "eucalyptus", "000000000001", admin=True)
     yield _user("monitor", "eucalyptus", "000000000001", allowed=least)
     yield _user("nobody", "tenant", "362121614306")
