@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from nephoscope.base import UNREADABLE, Failed
 from nephoscope.checks.eucalyptus.check_euca_image_cache import CHECK, judge
@@ -11,6 +15,7 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.euca_cache import Store
 
 from tests.probes.test_euca_cache import MB, Node
+from tests.probes.unprivileged import as_nobody
 
 
 def found(*stores):
@@ -108,3 +113,17 @@ def test_a_simulated_node(tmp_path, version):
         outcome = CHECK.run(["--state-dir", str(tmp_path / "state")], root=str(tmp_path))
         assert outcome.state == OK, outcome.text
         assert outcome.perfdata[0].endswith(f";;;;{1000 * MB}")
+
+
+def test_a_closed_directory():
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        os.chmod(root, 0o755)
+        node = Node(Path(root))
+        (node.instances / "work").chmod(0)
+        state, line = as_nobody(CHECK, ["--mode", "work"], root=root)
+        (node.instances / "work").chmod(0o755)
+    assert (state, line) == (
+        UNKNOWN,
+        "EUCA_IMAGE_CACHE UNKNOWN - work: Permission denied (look into /var/lib/eucalyptus/instances/work): needs"
+        " membership of group eucalyptus, which may look into the instances' directory",
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from nephoscope.base import UNREACHABLE, Clock, Failed
@@ -18,6 +20,7 @@ from nephoscope.probes.lvm import VolumeGroup
 from nephoscope.probes.tgt import Lun, Target, Targets
 
 from tests.probes import stand_ins, test_lvm, test_tgt
+from tests.probes.unprivileged import as_nobody
 
 HERE = ["target", "group", "san", "space", "snapshots"]
 OVERLAY = "euca-ebs-storage-vg-vol-1A2B3C4D"
@@ -448,9 +451,16 @@ def test_no_directory_no_eucalyptus_no_right(host, tmp_path, monkeypatch):
     assert outcome.state == UNKNOWN
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
-def test_a_closed_directory(host, tmp_path):
-    os.chmod(host.volumes, 0)
-    outcome = host(*modes("space"))
-    os.chmod(host.volumes, 0o755)
-    assert (outcome.state, "needs" in outcome.reason) == (UNKNOWN, True)
+def test_a_closed_directory():
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        os.chmod(root, 0o755)
+        volumes = Path(root, "srv/volumes")
+        volumes.mkdir(parents=True)
+        volumes.chmod(0)
+        state, line = as_nobody(CHECK, ["--volumes", "/srv/volumes", *modes("space")], root=root)
+        volumes.chmod(0o755)
+    assert (state, line) == (
+        UNKNOWN,
+        "EUCA_SC UNKNOWN - /srv/volumes: Permission denied (look into the volumes directory): needs membership of group"
+        " eucalyptus, or setfacl -m u:nagios:rx of the directory",
+    )

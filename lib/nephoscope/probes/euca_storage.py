@@ -26,6 +26,7 @@ OWN = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}(?:[0-9A-Fa-f]{9})?")
 TEMPORARY = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}.+")
 SAN_PORT = 443
 TRIED = "look into the volumes directory"
+CURE = "membership of group eucalyptus, or setfacl -m u:nagios:rx of the directory"
 MOST = 200_000  # names in the volumes directory that are looked at
 
 
@@ -249,7 +250,11 @@ def _measure(run: Run, path: str) -> list[Any]:
     """Return the fields of Volumes after the path; runs in a child."""
     own, temporary, now = 0, {}, run.clock.time()
     used = mounts.room(run, path).used
-    with os.scandir(run.path(path)) as entries:
+    try:
+        listing = os.scandir(run.path(path))
+    except PermissionError as denied:
+        raise Failed.of_os_error(path, TRIED, denied, CURE) from None
+    with listing as entries:
         for number, entry in enumerate(entries):
             if number >= MOST:
                 raise Failed(UNREADABLE, path, TRIED, f"more than {MOST} names")
