@@ -226,6 +226,14 @@ def test_a_host_s_own_view(demo):
     assert states(demo, "one-cc")["one-sc-1"] == "ENABLED"
 
 
+def test_a_view_is_of_one_service_though_others_have_its_name(demo):
+    demo.tell("view", "one-cc", "eucalyptus@clc=DISABLED")
+    at = demo.address("clc")
+    found = rows(ask(demo, "DescribeServices", host="one-cc", ByHost=at, ListAll="true"))
+    assert {row["type"] for row in found if row["localState"] == "DISABLED"} == {"eucalyptus"}
+    assert len([row for row in found if row["name"] == at]) > 4
+
+
 def test_a_service_is_unregistered():
     with Demo(sample()) as own:
         own.tell("unregister", "one-sc-1")

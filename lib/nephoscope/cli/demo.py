@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nephoscope.cli.choosing import Refused
-from nephoscope.demo import Demo, Unfit, sample
+from nephoscope.demo import Demo, Unfit, files, sample
 from nephoscope.plugin import OK
 
 MARK = ".nephoscope-demo"
@@ -123,8 +123,6 @@ def write(demo: Demo, folder: Path) -> None:
 
 def write_hosts(demo: Demo, folder: Path, only: str = "") -> None:
     """Write the files of each host (eucalyptus.conf, logs, sensors, faults) below hosts/<name>, or of one host."""
-    if "files" not in demo.modules:
-        return
     for host in demo.cloud.hosts.values():
         if not host.bulk and only in ("", host.name):
             demo.write(host.name, folder / "hosts" / host.name)
@@ -177,7 +175,7 @@ def _hear(demo: Demo, folder: Path, client: socket.socket) -> None:
             raise ValueError("not a list of words")
         if words:
             demo.tell(*words)
-            if words[0] in getattr(demo.modules.get("files"), "TELL", {}):
+            if words[0] in files.TELL:
                 write_hosts(demo, folder, words[1])
         answer = {"words": demo.words()} if not words else {"done": True}
     except (ValueError, KeyError, TypeError, OSError) as error:

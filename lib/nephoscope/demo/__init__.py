@@ -15,31 +15,51 @@ do not say is marked UNCONFIRMED where it is made up.
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import random
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
-from nephoscope.demo import axis2, heartbeat, model, signature, telling, topology, wire
+from nephoscope.demo import (
+    autoscaling,
+    axis2,
+    cloudwatch,
+    configuration,
+    ec2,
+    empyrean,
+    euare,
+    files,
+    heartbeat,
+    model,
+    properties,
+    resources,
+    s3,
+    signature,
+    telling,
+    tokens,
+    topology,
+    wire,
+)
 from nephoscope.demo.model import Answer, Cloud, Host, Request
 from nephoscope.demo.server import CC, JVM, NC, Loop, Seen
 from nephoscope.demo.topology import Plan, Unfit, sample
 
 __all__ = ["Demo", "Unfit", "sample"]
 
-SERVICES = (
-    "empyrean", "properties", "configuration", "ec2", "euare", "s3", "cloudwatch", "autoscaling", "tokens", "loadbalancing",
-)  # fmt: skip
-"""Modules with PATHS and answer()."""
+SERVICES = {
+    "empyrean": empyrean, "properties": properties, "configuration": configuration, "ec2": ec2, "euare": euare, "s3": s3,
+    "cloudwatch": cloudwatch, "autoscaling": autoscaling, "tokens": tokens,
+}  # fmt: skip
+"""What answers on 8773, by PATHS and answer(): see model."""
 KINDS = {
     "ec2": "compute", "s3": "objectstorage", "euare": "euare", "tokens": "tokens", "cloudwatch": "cloudwatch",
-    "autoscaling": "autoscaling", "loadbalancing": "loadbalancing",
+    "autoscaling": "autoscaling",
 }  # fmt: skip
 """Module -> the component that must be ENABLED on the host that is asked; the internal services answer on every JVM."""
-KEEPERS = ("resources", "files")
-"""Modules without a path that know words for `tell`, or fill a cloud."""
+BEFORE_4 = {"compute": "eucalyptus", "objectstorage": "walrus"}
+TELLERS = (telling, resources, files, properties)
+"""Modules that know words; where two know the same one, the first is asked."""
 
 
 class Demo:
@@ -47,16 +67,7 @@ class Demo:
 
     def __init__(self, plan: Plan | None = None) -> None:
         self.plan = plan or sample()
-        self.modules: dict[str, ModuleType] = {}
-        for name in (*SERVICES, *KEEPERS):
-            try:
-                self.modules[name] = importlib.import_module(f"nephoscope.demo.{name}")
-            except ModuleNotFoundError as error:
-                if error.name != f"nephoscope.demo.{name}":
-                    raise
-        self.paths = {
-            path: module for name, module in self.modules.items() if name in SERVICES for path in module.PATHS
-        }
+        self.paths = {path: name for name, module in SERVICES.items() for path in module.PATHS}
         self.cloud: Cloud = topology.build(self.plan)
         self.loop: Loop | None = None
 
@@ -72,9 +83,8 @@ class Demo:
         for attempt in range(50):
             plan = topology.moved(self.plan, _block()) if self.plan.floating else self.plan
             self.cloud = topology.build(plan)
-            for module in self.modules.values():
-                if hasattr(module, "seed"):
-                    module.seed(self.cloud)
+            properties.seed(self.cloud)
+            resources.seed(self.cloud)
             self.loop = Loop(self.cloud, self._answer)
             self.loop.start()
             try:
@@ -174,7 +184,7 @@ class Demo:
 
     def write(self, host: str, root: str | os.PathLike[str]) -> None:
         """Write a host's files (configuration, logs, sensors, faults, pid files) below a root folder."""
-        self.modules["files"].write(self.cloud, host, Path(root))
+        files.write(self.cloud, host, Path(root))
 
     @property
     def requests(self) -> list[Seen]:
@@ -200,7 +210,7 @@ class Demo:
         demo.tell("silent", "one-nc-1")   demo.tell("clock", 601)   demo.tell("skew", 31)
         demo.tell("property", "one.storage.maxtotalvolumesizeingb", "5")
         """
-        known = {name: module.TELL[name] for module in reversed(self.tellers) for name in module.TELL}
+        known = {name: module.TELL[name] for module in reversed(TELLERS) for name in module.TELL}
         if word not in known:
             raise ValueError(f"no word {word}{telling.nearest(word, known)}")
         with self.cloud.lock:
@@ -221,12 +231,7 @@ class Demo:
 
     def words(self) -> list[str]:
         """Return one line for each word that can be told."""
-        return telling.words(self.tellers)
-
-    @property
-    def tellers(self) -> list[ModuleType]:
-        """Return the modules that know words; where two know the same one, the first of them is asked."""
-        return [telling, *(module for module in self.modules.values() if hasattr(module, "TELL"))]
+        return telling.words(TELLERS)
 
     # ---- what it answers
 
@@ -235,38 +240,33 @@ class Demo:
             return axis2.answer(self.cloud, request, port)
         if request.headers[":target"].endswith("/services/Heartbeat"):
             return heartbeat.answer(self.cloud, request)
-        module = self._module(request.path)
+        name = self._service(request.path)
+        module: Any = SERVICES.get(name)
         if module is None or (getattr(module, "VERSIONED", False) and "Version" not in request.params):
             return wire.not_found()
-        signed = getattr(module, "SIGNED", "query")
-        if signed:
-            try:
-                request = request._replace(user=signature.verify(self.cloud, request, signed))
-            except wire.Refused as error:
-                if hasattr(module, "refused"):
-                    refusal: Answer = module.refused(self.cloud, request, error)
-                    return refusal
-                return wire.fault(error.status, error.message)
-        kind = KINDS.get(module.__name__.rpartition(".")[2], "")
-        if kind and not self.cloud.at_least(4):
-            kind = {"compute": "eucalyptus", "objectstorage": "walrus"}.get(kind, kind)
-        if kind in self.cloud.kinds():
-            elsewhere = self._elsewhere(kind, request)
-            if elsewhere is not None:
-                return elsewhere
-        done: Answer = module.answer(self.cloud, request)
-        return done
+        try:
+            kind = getattr(module, "SIGNED", "query")
+            request = request._replace(user=signature.verify(self.cloud, request, kind))
+        except wire.Refused as error:
+            words = getattr(module, "refused", None)
+            refusal: Answer = words(self.cloud, request, error) if words else wire.fault(error.status, error.message)
+            return refusal
+        answer: Answer = self._elsewhere(KINDS.get(name, ""), request) or module.answer(self.cloud, request)
+        return answer
 
-    def _module(self, path: str) -> ModuleType | None:
-        if path in self.paths:
-            return self.paths[path]
-        for prefix, module in self.paths.items():
-            if path.startswith(prefix + "/"):
-                return module
-        return None
+    def _service(self, path: str) -> str:
+        """Return the name of the module that serves a path, or nothing."""
+        for start, name in self.paths.items():
+            if path == start or path.startswith(start + "/"):
+                return name
+        return ""
 
     def _elsewhere(self, kind: str, request: Request) -> Answer | None:
         """Return 307 or 503 when the service is not ENABLED on the host that is asked (Handlers.sendRedirect)."""
+        if not self.cloud.at_least(4):
+            kind = BEFORE_4.get(kind, kind)
+        if kind not in self.cloud.kinds():
+            return None
         here = self.cloud.hosts[request.host]
         enabled = [service for service in self.cloud.of_kind(kind) if self.cloud.state(service)[0] == "ENABLED"]
         if any(service.host is here for service in enabled):

@@ -20,7 +20,7 @@ def text(cloud: Cloud, host: str) -> str:
     """Return one line of 84 characters for each component type that this version knows, in no useful order."""
     here: dict[str, bool] = {}
     for service in cloud.on(cloud.hosts[host]):
-        state = cloud.hosts[host].view.get(service.name, service.state)
+        state = cloud.hosts[host].view.get(service, service.state)
         here[service.kind] = here.get(service.kind, False) or state == "ENABLED"
     lines = []
     for kind in sorted(cloud.kinds(), key=lambda name: zlib.crc32(name.encode())):

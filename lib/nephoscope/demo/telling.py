@@ -99,7 +99,7 @@ def view(cloud: Cloud, host: str, *states: Mapping[str, str] | str) -> None:
     for each in states:
         pairs = each.items() if isinstance(each, Mapping) else [_pair(each)]
         for name, word in pairs:
-            place.view[cloud.find(name).name] = word
+            place.view[cloud.find(name)] = word
 
 
 def unregister(cloud: Cloud, service: str) -> None:
