@@ -124,6 +124,8 @@ def group(folder):
     os.truncate(store, 40 << 20)
 
     def run(*argv):
+        if argv[0] != "losetup":
+            argv = (*argv, "--config", "backup { backup = 0 archive = 0 }")  # nothing stays in /etc/lvm
         environment = {**os.environ, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment, check=False)
         return done.returncode, done.stdout.strip()
