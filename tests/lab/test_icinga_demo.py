@@ -43,7 +43,8 @@ ASK = " || ".join(f'service.name == "nephoscope_{name}"' for name in REMOTE)
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    with Demo(sample(version="4.4.2", zones=1, nodes=1, split=True)) as cloud:
+    plan = sample(version="4.4.2", zones=1, nodes=1, split=True)
+    with Demo(plan._replace(demo={"worker_images": True})) as cloud:
         yield cloud
 
 
