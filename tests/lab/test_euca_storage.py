@@ -125,7 +125,8 @@ def group(folder):
 
     def run(*argv):
         if argv[0] != "losetup":
-            argv = (*argv, "--config", "backup { backup = 0 archive = 0 }")  # nothing stays in /etc/lvm
+            places = f'backup_dir = "{folder}" archive_dir = "{folder}"'
+            argv = (*argv, "--config", f"backup {{ {places} }}")  # nothing stays in /etc/lvm
         environment = {**os.environ, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, env=environment, check=False)
         return done.returncode, done.stdout.strip()
