@@ -146,11 +146,14 @@ def group(folder):
 
 
 def test_a_real_volume_group(check, group):
+    places = [Path("/etc/lvm/archive"), Path("/etc/lvm/backup")]
+    before = [sorted(place.glob("*")) for place in places]
     (found,) = (one for one in lvm.groups(Run()) if one.name == GROUP)
     assert (found.disks, found.missing, found.volumes, found.partial, found.trouble) == (1, 0, 0, False, "")
     assert (found.used, found.free) == (0.0, found.size)
     outcome = check("--mode", "group", "--backend", "overlay")
     assert (outcome.state, outcome.reason) == (OK, f"{GROUP} is whole")
+    assert [sorted(place.glob("*")) for place in places] == before  # a look writes nothing
 
 
 def test_a_group_of_das_has_room(check, group):
