@@ -38,7 +38,7 @@ def options(add):
         "--reason", default="", looks=False, metavar="TEXT", help="why it is acknowledged: kept, and shown to everybody"
     )
     add("--period", default=3600.0, type=duration, looks=False, metavar="DURATION", help="how long a fault is new")
-    add("--max-read", default=64 << 20, type=size, looks=False, metavar="SIZE", help="bytes read in one run")
+    add("--max-read", default=16 << 20, type=size, looks=False, metavar="SIZE", help="bytes read in one run")
     euca_api.options(add)
 
 

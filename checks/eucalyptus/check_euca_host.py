@@ -54,7 +54,7 @@ CHECK = Check(
     judge,
     keep=lambda host: host.kept,
     needs=(Group("eucalyptus"),),
-    answers=("W18", "W23", "W26", "W28", "W37", "W48"),
+    answers=("W18", "W23", "W28", "W37", "W48"),
     modes={
         "processes": "the components' processes run",
         "ports": "something listens on their ports",

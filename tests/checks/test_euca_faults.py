@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,15 @@ def test_more_than_one_run_may_read(host, run):
     assert (outcome.state, "bytes are not read yet: more than --max-read" in outcome.text) == (CRITICAL, True)
 
 
+def test_the_deadline_holds_over_a_huge_log(host, run):
+    texts = [(f"message {number}", ("a" * 3000, "b", "c", "d"), "") for number in range(3000)]
+    host.log("cloud", *(in_java(1003, NOW - 5000 + number, text) for number, text in enumerate(texts)))
+    begun = time.monotonic()
+    outcome = run("-t", "0.5", "-v")
+    assert time.monotonic() - begun < 1.0
+    assert (outcome.state, "bytes are not read yet" in outcome.text) == (CRITICAL, True)
+
+
 def test_left_out(host, run):
     host.log("cloud", in_java(1003, NOW - 7))
     outcome = run("--exclude", "ERR-1003@*")
@@ -338,6 +348,7 @@ NUMBERED = f"  ERR-1015 {stamp(NOW - 60)} Imaging worker image not configured. I
 
 class Afar:
     def __init__(self, demo, folder):
+        pytest.importorskip("botocore", reason="the extra aws is not installed")
         self.demo, self.folder = demo, folder
         self.keys = {user: str(demo.credentials(folder / f"{user}.ini", user=user)) for user in ("monitor", "nobody")}
 

@@ -337,3 +337,18 @@ def test_without_rights(demo):
 def test_left_out(node):
     outcome = node("--exclude", "eucanetd", "--mode", "processes")
     assert outcome.line == "EUCA_HOST OK - 1 components: nc | roles=1 missing_procs=0"
+
+
+# check_euca_proc of 4.1 to 4.4 knew /opt/eucalyptus only, whatever EUCALYPTUS said, and the names of pid files up to 4.2.
+def test_a_home_of_its_own(demo, tmp_path):
+    home = tmp_path / "root/opt/eucalyptus"
+    demo.write("one-nc-1", home)
+    (home / "proc").rename(tmp_path / "root/proc")
+    (tmp_path / "root/tmp").mkdir()
+    (tmp_path / "root/tmp").chmod(0o1777)
+    (home / "etc/eucalyptus/eucalyptus.conf").write_text('EUCALYPTUS="/opt/eucalyptus"\n')
+    outcome = CHECK.run(["--state-dir", str(tmp_path / "state")], root=str(tmp_path / "root"))
+    assert outcome.line.startswith("EUCA_HOST OK - "), outcome.text
+    assert "nc runs eucalyptus-nc, libvirt; listens on tcp 8775" in outcome.text
+    (home / "var/log/eucalyptus/nc.log").unlink()
+    assert "/opt/eucalyptus/var/log/eucalyptus/nc.log" in CHECK.run([], root=str(tmp_path / "root")).line

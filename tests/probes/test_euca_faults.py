@@ -317,6 +317,20 @@ def test_a_flood_of_different_faults_is_bounded(host, run, monkeypatch):
     host.log("cloud", *(in_java(1003, NOW - 9 + number, text) for number, text in enumerate(texts)))
     found = run()
     assert [times for _, times in told(found)] == [1, 1, 1, 6]
+    host.log("cloud", *(in_java(number, NOW - 9, DISK) for number in range(70000, 70009)))
+    assert [times for _, times in told(run())][-1] == 1
+    assert len(run.before["latched"]) == 5
+    host.log("cloud", *(in_java(number, NOW - number, DISK) for number in range(70000, 70009)))
+    assert len(run().faults) == 5
+
+
+def test_acknowledged_ones_make_room(host, run, monkeypatch):
+    monkeypatch.setattr(euca_faults, "MOST", 2)
+    host.log("cloud", in_java(1003, NOW - 9), in_java(1004, NOW - 8))
+    run()
+    run(1, ack=("1003",), reason="x")
+    host.log("cloud", in_java(1006, NOW - 7))
+    assert told(run(2)) == [("ERR-1004@cloud", 1), ("ERR-1006@cloud", 1)]
 
 
 def test_a_damaged_state_begins_anew_from_the_logs(host, run):

@@ -40,7 +40,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nephoscope.probes.euca_api import Access
 
-MOST = 500  # different faults that are latched; beyond that they are told apart by component and number only
+MOST = (
+    500  # different faults that are latched; beyond that acknowledged ones are forgotten, and then only numbers count
+)
 BLOCK = 64 << 10  # bytes of one block: a longer one is cut, its writer died within it
 SETTLED = 60.0  # seconds after which a block without its lower border is taken as it is
 DAY = 86400.0  # seconds for which a log that is gone, or a gap, is told
@@ -237,6 +239,7 @@ class Parser:
         self._header = re.compile(rb"[ \0]*ERR-(\d{1,6})\b *(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?Z? *([^\n]*)")
         self._text: list[bytes] = []
         self._border = -BLOCK
+        self._alike: dict[bytes, Sequence[str]] = {}  # most blocks of a long log say the same
 
     def feed(self, block: bytes, at: int = 0) -> None:
         """Take complete lines; `at` is their offset in the log. (The way in which logfile.read hands them on.)"""
@@ -275,6 +278,15 @@ class Parser:
         match = self._header.match(self._text[0])
         assert match  # noqa: S101 - for the type checker
         stamp = (match[2] or b"").decode()
+        body = b"\n".join((match[3], *self._text[1:]))
+        if body not in self._alike:
+            if len(self._alike) > 100:
+                self._alike.clear()
+            self._alike[body] = (said(match[3]) or "(no words)", *self._fields())
+        message, condition, cause, initiator, location, resolution = self._alike[body]
+        return Block(int(match[1]), stamp, local(stamp), message, condition, cause, initiator, location, resolution)
+
+    def _fields(self) -> list[str]:
         fields = [""] * 5
         column, number, value = -1, -1, b""
         for raw in self._text[1:]:
@@ -291,14 +303,13 @@ class Parser:
                 value += b" " + raw
         if number >= 0:
             fields[number] = said(value)
-        message = said(match[3]) or "(no words)"
-        condition, cause, initiator, location, resolution = fields
-        return Block(int(match[1]), stamp, local(stamp), message, condition, cause, initiator, location, resolution)
+        return fields
 
 
 def said(data: bytes) -> str:
     """Return a value fit for people and for the state: on one line, cut, without what looks like a secret."""
-    return log_lines.masked(b" ".join(data.split()), TEXT)
+    # Cut before it is searched for secrets: that takes the square of a word's length.
+    return log_lines.masked(b" ".join(data[: 4 * TEXT].split())[: 2 * TEXT], TEXT)
 
 
 def local(stamp: str) -> float | None:
@@ -334,7 +345,7 @@ def number(text: str) -> str:
     return f"{int(bare)}{at}{where}"
 
 
-def look(run: Run, *, folder: str = "", most: int = 64 << 20, ack: Sequence[str] = (), reason: str = "") -> Faults:
+def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str] = (), reason: str = "") -> Faults:
     """Read what is new in all fault logs of this host, and return what is latched.
 
     folder  where the logs are, "" for what eucalyptus.conf says
@@ -614,7 +625,11 @@ def _latch(latched: dict[str, Any], component: str, block: Block, now: float, fi
     """
     key = identity(component, block)
     if key not in latched and len(latched) >= MOST:
-        key = f"{component} {block.id}"
+        done = [name for name, entry in latched.items() if entry["ack"]]
+        if done:
+            del latched[min(done, key=lambda name: float(latched[name]["found"]))]
+        else:
+            key = f"{component} {block.id if block.id in KNOWN else 'others'}"
     raised = now if block.raised is None else block.raised
     entry = latched.get(key)
     if entry is None:
