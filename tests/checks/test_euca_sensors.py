@@ -442,8 +442,9 @@ def test_no_permission():
         os.chmod(folder, 0o755)
         host = Host(folder)
         host.heap()
-        os.chmod(host.status, 0o750)
+        os.chmod(host.status, 0)  # 0750 for another user
         state, line = as_nobody(CHECK, [], root=folder)
+        os.chmod(host.status, 0o755)
     assert (state, line) == (
         UNKNOWN,
         "EUCA_SENSORS UNKNOWN - /run/eucalyptus/status: Permission denied (list /run/eucalyptus/status): "
