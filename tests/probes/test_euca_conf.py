@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from nephoscope import catalogue
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_conf
 
@@ -257,3 +258,14 @@ def test_a_database_that_only_its_owner_may_see(open_path):
     with without_rights():
         assert euca_conf.roles(run, {}) == ("clc",)
     os.chmod(db, 0o700)
+
+
+@pytest.mark.parametrize(
+    "name", ["clc", "cc", "nc", "sc", "objectstorage", "net", "image_cache", "faults", "sensors", "host"]
+)
+def test_a_machine_without_eucalyptus_is_none_that_is_ill(name, tmp_path):
+    """Without -H each of them looks at this host: what does not answer there is no news where nothing is installed."""
+    check = catalogue.load(f"check_euca_{name}")
+    outcome = check.run(["--state-dir", str(tmp_path / "state")], root=str(tmp_path / "root"))
+    assert (outcome.state, outcome.absent) == (3, True), outcome.line
+    assert "installed here" in outcome.reason

@@ -99,6 +99,15 @@ def read(run: Run, home: str = "/") -> dict[str, str]:
     return conf
 
 
+def require(run: Run) -> None:
+    """Raise Failed, absent, when this host has no eucalyptus.conf: it has no Eucalyptus, and what does not answer is no news."""
+    try:
+        read(run)
+    except Failed as failed:
+        if failed.kind == ABSENT:
+            raise
+
+
 def _settings(run: Run, path: str) -> dict[str, str]:
     import re
 

@@ -103,6 +103,7 @@ def look(run: Run, options: Any, local: bool) -> Objects:
     """Look at what the modes ask for.
 
     local  also at this host
+    Raises Failed, absent, when the components of this host are asked for and it has no Eucalyptus.
     """
 
     def part(wanted: bool, ask: Callable[[], Any]) -> Any:
@@ -111,6 +112,8 @@ def look(run: Run, options: Any, local: bool) -> Objects:
         except Failed as failed:
             return failed
 
+    if local and not options.hostname and "service" in options.mode:
+        euca_conf.require(run)
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
     room = part("space" in modes, lambda: _bukkits(run, options))
     heap = part("heap" in modes, lambda: _heap(run, options))

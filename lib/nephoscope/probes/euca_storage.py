@@ -147,6 +147,7 @@ def look(run: Run, options: Any, local: bool) -> Storage:
     """Look at what the modes ask for; what hangs has a share of its own, and the Heartbeat the rest.
 
     local  also at this host
+    Raises Failed, absent, when the components of this host are asked for and it has no Eucalyptus.
     """
 
     def part(wanted: bool, ask: Callable[[], Any]) -> Any:
@@ -155,6 +156,8 @@ def look(run: Run, options: Any, local: bool) -> Storage:
         except Failed as failed:
             return failed
 
+    if local and not options.hostname and "service" in options.mode:
+        euca_conf.require(run)
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
     whole = run.left()
     backend = part(bool(modes & {"target", "group", "san"}), lambda: find_backend(run, options))
