@@ -48,6 +48,7 @@ SETTLED = 60.0  # seconds after which a block without its lower border is taken 
 DAY = 86400.0  # seconds for which a log that is gone, or a gap, is told
 ARCHIVES = 12  # rotated files of one log that are followed or looked at first: log4j keeps ten
 TEXT = 240
+WORD = 80  # bytes of a word: a path may be long, a run of letters says nothing
 
 # util/faults/en_US of 4.4.2, the HA faults of 3.x, and the event codes of the wiki (Eucalyptus-Event-Codes).
 KNOWN = frozenset(
@@ -299,7 +300,7 @@ class Parser:
                 if number >= 0:
                     fields[number] = said(value)
                 column, number, value = place, number + 1, line[place + 1 :].encode()
-            else:
+            elif len(value) <= 4 * TEXT:
                 value += b" " + raw
         if number >= 0:
             fields[number] = said(value)
@@ -308,8 +309,9 @@ class Parser:
 
 def said(data: bytes) -> str:
     """Return a value fit for people and for the state: on one line, cut, without what looks like a secret."""
-    # Cut before it is searched for secrets: that takes the square of a word's length.
-    return log_lines.masked(b" ".join(data[: 4 * TEXT].split())[: 2 * TEXT], TEXT)
+    # Cut before it is searched for secrets, words too: that takes the square of a word's length.
+    words = (word if len(word) <= WORD else word[: WORD - 3] + b"..." for word in data[: 4 * TEXT].split())
+    return log_lines.masked(b" ".join(words)[: TEXT + WORD], TEXT)
 
 
 def local(stamp: str) -> float | None:
