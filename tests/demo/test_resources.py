@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from nephoscope.demo import Demo, resources, sample
+from nephoscope.demo.autoscaling import answer as scaling_answer
 from nephoscope.demo.ec2 import answer as ec2_answer
 from nephoscope.demo.euare import answer as iam_answer
 from nephoscope.demo.markup import date, element
@@ -149,6 +150,33 @@ def test_before_4_0_a_missing_right_is_an_empty_list_and_administrators_are_fewe
         assert free.count("<instanceId>available (arn:aws:euare::362121614306:user/admin)</instanceId>") == 1
 
 
+def test_rows_of_verbose_zones_are_for_who_may_do_all(demo: Demo) -> None:
+    assert "|- m1.small" in body(ask(demo, "DescribeAvailabilityZones", ZoneName__1="verbose"))
+    assert "|- " not in body(ask(demo, "DescribeAvailabilityZones", "monitor", ZoneName__1="verbose"))
+    assert "<availability><item>" in body(ask(demo, "DescribeInstanceTypes", "monitor", Availability="true"))
+    assert "Not permitted to access" in body(ask(demo, "DescribeInstanceTypes", "owner", Availability="true"))
+    with Demo(sample(version="4.1.2")) as old:
+        assert "<availability><item>" in body(ask(old, "DescribeInstanceTypes", "owner", Availability="true"))
+
+
+def test_verbose_addresses_of_a_tenant_are_none_at_all(demo: Demo) -> None:
+    assert body(ask(demo, "DescribeAddresses", "owner")).count("<publicIp>") == 4
+    assert "<addressesSet/>" in body(ask(demo, "DescribeAddresses", "owner", PublicIp__1="verbose"))
+
+
+def test_auto_scaling_refuses_who_has_no_right_and_tells_who_serves(demo: Demo) -> None:
+    asked = {"AutoScalingGroupNames.member.1": "verbose"}
+    refused = ask(demo, "DescribeAutoScalingGroups", "nobody", scaling_answer, **asked)
+    assert (refused.status, "<Code>UnauthorizedOperation</Code>" in body(refused)) == (403, True)
+    serving = "<LifecycleState>InService</LifecycleState>"
+    assert body(ask(demo, "DescribeAutoScalingGroups", "admin", scaling_answer, **asked)).count(serving) == 2
+    demo.tell("serving", "asg-euca-internal-imaging-worker-01", 0)
+    assert body(ask(demo, "DescribeAutoScalingGroups", "admin", scaling_answer, **asked)).count(serving) == 1
+    with Demo(sample(version="3.4.2")) as old:
+        found = ask(old, "DescribeAutoScalingGroups", "nobody", scaling_answer, **asked)
+        assert (found.status, "<AutoScalingGroups/>" in body(found)) == (200, True)
+
+
 # ---- capacity
 
 
@@ -207,8 +235,10 @@ def test_accounts_and_their_policies(demo: Demo) -> None:
     demo.tell("quota", "tenant", "ec2:quota-volumetotalsize", "55")
     text = body(iam(demo, "GetAccountPolicy", AccountName="tenant", PolicyName="limit-volumetotalsize"))
     assert "%22ec2%3Aquota-volumetotalsize%22%3A%20%2255%22" in text
-    of_admin = body(iam(demo, "ListUserPolicies", DelegateAccount="tenant", UserName="admin"))
-    assert "<member>limit-volumetotalsize</member>" in of_admin  # an account's policies are those of its `admin`
+    refused = iam(demo, "ListUserPolicies", DelegateAccount="tenant", UserName="admin")
+    assert refused.status == 403  # an account's policies are those of its `admin`, and are asked for as the account's
+    assert "Not authorized to list user policies for admin by admin" in body(refused)
+    assert iam(demo, "GetUserPolicy", DelegateAccount="tenant", UserName="admin", PolicyName="p").status == 403
     demo.tell("quota", "tenant", "ec2:quota-volumetotalsize", "")
     gone = iam(demo, "GetAccountPolicy", AccountName="tenant", PolicyName="limit-volumetotalsize")
     assert (gone.status, "<Code>NoSuchEntity</Code>" in body(gone)) == (404, True)
@@ -220,7 +250,7 @@ def test_other_accounts_are_for_the_account_eucalyptus(demo: Demo) -> None:
     assert iam(demo, "ListAccounts", "nobody").status == 403
     assert iam(demo, "ListAccountPolicies", "owner", AccountName="research").status == 403
     assert iam(demo, "ListAccountPolicies", "owner", AccountName="tenant").status == 403
-    assert "limit-vminstancenumber" in body(iam(demo, "ListUserPolicies", "owner", UserName="admin"))
+    assert iam(demo, "ListUserPolicies", "owner", UserName="admin").status == 403
 
 
 def test_a_user_may_have_a_limit_of_its_own(demo: Demo) -> None:

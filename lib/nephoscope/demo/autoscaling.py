@@ -4,7 +4,8 @@
 The workers of the imaging service and of the load balancers are groups of the system's accounts; a failed activity of
 theirs is how one learns that no worker can be started. Users of the account `eucalyptus` see all accounts'
 groups with the name `verbose` or a group's own name, and all activities with the activity id `verbose` or a group's ARN;
-a group of another account that is asked for by its name alone is not found (AutoScalingService.java).
+the activities of another account's group that is asked for by its name alone are not found (AutoScalingBackendService.java).
+Who lacks the right is refused since 4.0 (AutoScalingService.dispatchAction), and gets an empty list before.
 
 Sources: github eucalyptus/eucalyptus 4.4.2, autoscaling-binding.xml (namespace, elements); the group's name and the
 cause "Not enough resources available: addresses; ..." from the documentation (ts_general/ts_img_worker).
@@ -37,6 +38,9 @@ def answer(cloud: Cloud, request: Request) -> Answer:
         return iam_error(NAMESPACE, 400, "InvalidAction", f"The action {request.action} is not valid")
     metadata: Pairs = [("ResponseMetadata", [("RequestId", request_id())])]
     name = request.action
+    if cloud.at_least(4) and not (request.user and request.user.may(f"autoscaling:{name}")):
+        message = "You are not authorized to perform this operation."
+        return iam_error(NAMESPACE, 403, "UnauthorizedOperation", message)
     try:
         result = action(cloud, request)
     except _Error as error:
@@ -66,9 +70,16 @@ def _describe(cloud: Cloud, request: Request) -> Pairs:
         row += [("LaunchConfigurationName", each.launch), ("MinSize", 0), ("MaxSize", each.desired)]
         row += [("DesiredCapacity", each.desired), ("DefaultCooldown", 300)]
         row += [("AvailabilityZones", items(cloud.zones, "member")), ("LoadBalancerNames", "")]
-        row += [("HealthCheckType", "EC2"), ("HealthCheckGracePeriod", 300), ("Instances", "")]
+        row += [("HealthCheckType", "EC2"), ("HealthCheckGracePeriod", 300)]
+        row.append(("Instances", items((_member(cloud, each, number) for number in range(each.serving)), "member")))
         rows.append([*row, ("CreatedTime", date(cloud.shown(each.since)))])
     return [("AutoScalingGroups", items(rows, "member"))]
+
+
+def _member(cloud: Cloud, group: ScalingGroup, number: int) -> Pairs:
+    row: Pairs = [("InstanceId", identifier("i", group.name, number)), ("AvailabilityZone", cloud.zones[0])]
+    row += [("LifecycleState", "InService"), ("HealthStatus", "Healthy")]
+    return [*row, ("LaunchConfigurationName", group.launch)]
 
 
 def _activity(cloud: Cloud, group: str, each: Activity) -> Pairs:

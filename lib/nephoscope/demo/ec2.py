@@ -8,7 +8,10 @@ their order), ComputeQueryBinding.java (a parameter that it does not know is ref
 * `verbose` as an identifier shows all accounts to users of the account `eucalyptus`; to others it means nothing. Of
   snapshots and images those users see all without it; for images it adds the deregistered and hidden ones.
 * Who lacks the right is refused since 4.0 (ComputeServiceValidator.java), and gets an empty list before.
-* Users of the account `eucalyptus` are administrators since 4.0 (Context.isAdministrator); before, its user `admin` is.
+* Who belongs to the account `eucalyptus` is an administrator since 4.0 (Context.isAdministrator), a role with few rights
+  too; before, and for the rows of the verbose zones in every version, it must be one who may do all
+  (hasAdministrativePrivileges in ClusterEndpoint.java; no user of that account has less, DatabaseUserProxy.isSystemAdmin).
+* The availability of instance types is told to everybody before 4.2 (VmTypesManager.java).
 * Nothing is ever cut into pages: MaxResults and NextToken are taken and ignored.
 * `euca:node` tags belong to the account `eucalyptus`, which alone sees them.
 
@@ -155,7 +158,7 @@ def _zones(call: Call) -> tuple[str, Pairs]:
             continue
         host = (enabled or [known[0][0]])[0]
         old = f"{host.host.address} {cloud.full_name(host)}"
-        if verbose and call.rules:
+        if verbose and call.user.admin:
             if enabled:
                 rows.append(_row(zone, old))
                 rows.append(_row("|- vm types", "free / max   cpu   ram  disk"))
@@ -182,7 +185,7 @@ def _capacity_rows(cloud: Cloud, zone: str) -> Iterable[Pairs]:
 def _types(call: Call) -> tuple[str, Pairs]:
     cloud, wanted = call.cloud, call.many("InstanceType")
     asked = call.params.get("Availability", "").lower() == "true"
-    if asked and not call.rules:
+    if asked and cloud.at_least(4, 2) and not call.rules:
         raise _Error("AuthFailure", "Not permitted to access availability")
     found: dict[str, dict[str, tuple[int, int]]] = {}
     if asked:
@@ -409,6 +412,8 @@ def _addresses(call: Call) -> tuple[str, Pairs]:
     cloud = call.cloud
     verbose, wanted = _identifiers(call, "PublicIp")
     every = verbose and call.rules
+    if verbose and not every:
+        wanted = ["verbose"]  # no address: AddressManager.describe takes the word away for administrators alone
     rows: list[Pairs] = []
     free: list[Pairs] = []
     for each in things(cloud, resources.Address).values():

@@ -87,6 +87,11 @@ class Call:
         account = self.account()
         places = account.users if kind == "User" else account.groups
         name = self.need(f"{kind}Name")
+        policies = {"ListUserPolicies": "list", "GetUserPolicy": "get"}
+        if name == "admin" and self.action in policies and self.cloud.at_least(4):
+            # They are the account's, which are asked for as such (Privileged.allowListUserPolicy).
+            what = f"{policies[self.action]} user policies for admin by {self.user.name}"
+            raise _Error(403, "NotAuthorized", f"Not authorized to {what}")
         if name not in places:
             raise _Error(404, "NoSuchEntity", f"Can not find {kind.lower()} {name}")
         return places[name]

@@ -379,7 +379,11 @@ class Property(NamedTuple):
 
 
 def users() -> Iterable[User]:
-    """Make the users of a sample cloud, each with fresh keys; their account numbers are those of the documentation."""
+    """Make the users of a sample cloud, each with fresh keys; their account numbers are those of the documentation.
+
+    `monitor` has what a session of a role of the account `eucalyptus` has: a user of that account may do all, whatever
+    its policies (PolicyEngineImpl of 3.1 to 5.1).
+    """
     least = ("euserv:Describe*", "euprop:DescribeProperties", "ec2:Describe*", "autoscaling:Describe*")
     yield _user("admin", "eucalyptus", "000000000001", admin=True)
     yield _user("monitor", "eucalyptus", "000000000001", allowed=least)

@@ -19,6 +19,7 @@ Words for Demo.tell (arguments in brackets may be left out):
     address IP OWNER [INSTANCE]            OWNER an account's name, or "nobody" for a free one
     image ID STATE [AGE]
     scaling GROUP STATUS [AGE] [CAUSE]     another activity of an auto scaling group
+    serving GROUP COUNT                    how many of its instances are in service
     quota ACCOUNT KEY VALUE [OF]           a Limit statement; OF "user/NAME" or "group/NAME"; VALUE "" takes it away
     capacity CORES MEMORY-MB DISK-GB       the size of every node controller
     metric NAMESPACE NAME VALUE [AGE]      a datapoint of CloudWatch
@@ -177,6 +178,8 @@ class ScalingGroup(Thing):
     """An auto scaling group; the imaging and balancer workers have one each."""
 
     desired = 1
+    serving = 0
+    """How many instances are in service."""
     launch = ""
 
     def __init__(self, name: str, owner: str, since: float, **more: Any) -> None:
@@ -239,7 +242,11 @@ def user_arn(cloud: Cloud, thing: Thing) -> str:
 
 
 def rules(cloud: Cloud, user: User) -> bool:
-    """Say whether a user is an administrator of the whole cloud, to whom `verbose` means something."""
+    """Say whether a user is an administrator of the whole cloud, to whom `verbose` means something.
+
+    Context.isAdministrator of 4.0 and later holds for roles of the account `eucalyptus` too, whose policies then count;
+    hasAdministrativePrivileges, which was asked before, for its users alone, who may do all.
+    """
     return user.of_system if cloud.at_least(4) else user.admin
 
 
@@ -337,6 +344,7 @@ def seed(cloud: Cloud) -> None:
         ("asg-euca-internal-elb-362121614306-web", f"{SYSTEM_PREFIX}loadbalancing"),
     ):
         group = things(cloud, ScalingGroup)[name] = ScalingGroup(name, owner, now - 30 * DAY, launch=f"lc-{name[4:]}")
+        group.serving = 1
         cause = "an instance was started in response to a difference between desired and actual capacity"
         group.activities.append(Activity(identifier("act", name), "Successful", now - 30 * DAY, cause))
     things(cloud, SecurityGroup)["sg-0a1b2c3d"] = SecurityGroup("sg-0a1b2c3d", "tenant", now - 90 * DAY)
@@ -581,6 +589,11 @@ def tell_scaling(cloud: Cloud, group: str, status: str, age: float = 0, cause: s
     found.activities.sort(key=lambda each: -each.since)
 
 
+def tell_serving(cloud: Cloud, group: str, count: int) -> None:
+    """Let that many instances of an auto scaling group be in service."""
+    things(cloud, ScalingGroup)[group].serving = int(count)
+
+
 def quota(cloud: Cloud, account: str, key: str, value: str, of: str = "") -> None:
     """Attach a Limit statement to an account, to "user/NAME" or to "group/NAME" (where it has no effect); "" removes it."""
     place: Account | Member = account_of(cloud, account)
@@ -645,6 +658,7 @@ TELL: dict[str, Callable[..., None]] = {
     "address": tell_address,
     "image": tell_image,
     "scaling": tell_scaling,
+    "serving": tell_serving,
     "quota": quota,
     "capacity": tell_capacity,
     "metric": tell_metric,
