@@ -149,9 +149,9 @@ def test_acknowledged_listed_and_open_again(host, run, monkeypatch):
     host.log("nc", in_c("1008", NOW - 100))
     run()
     outcome = run("--ack", "ERR-1008", "--reason", "restarted | twice", shift=10, terminal=True)
-    assert outcome.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault logs" + perf()
+    assert outcome.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault log" + perf()
     quiet = run(shift=20)
-    assert quiet.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault logs" + perf()
+    assert quiet.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault log" + perf()
     assert f"ERR-1008@nc acknowledged by anna on {stamp(NOW + 10)[:-3]}: restarted" in quiet.text
     host.log("nc", in_c("1008", NOW + 25))
     assert run(shift=30).line == (
@@ -182,7 +182,7 @@ def test_silenced(host, run):
     assert "ERR-1014 is silenced by /etc/eucalyptus/faults/en_US/1014.xml, acknowledged by nobody" in outcome.text
     assert (
         run("--ack", "1014", "--reason", "no ELB").line
-        == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault logs" + perf()
+        == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault log" + perf()
     )
     assert "acknowledged by" in run().text
     assert run("--state-id", "other", "-w", "silenced=1").state == 0
@@ -267,7 +267,7 @@ def test_left_out(host, run):
     host.log("cloud", in_java(1003, NOW - 7))
     outcome = run("--exclude", "ERR-1003@*")
     assert outcome.line == (
-        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault logs, first look: all that they still hold" + perf()
+        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault log, first look: all that they still hold" + perf()
     )
     assert "left out by --include/--exclude: 1 (ERR-1003@cloud)" in outcome.text
 

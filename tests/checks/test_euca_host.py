@@ -81,7 +81,7 @@ def test_the_judge():
         refused,
         Finding(OK, "", "2 components: clc, nc"),
         Metric("roles", 2),
-        Finding(CRITICAL, "clc", "without b; does not listen on tcp 8777; runs a; listens on tcp 8773"),
+        Finding(CRITICAL, "clc", "does not run b; does not listen on tcp 8777; runs a; listens on tcp 8773"),
         Finding(OK, "nc", "runs c; listens on tcp 8775"),
         Metric("missing_procs", 1),
         Metric("missing_ports", 1),
@@ -100,7 +100,7 @@ def test_the_judge():
 
 def test_what_was_not_looked_at_is_not_nothing():
     assert judged(Host(roles=(Role("nc"),))) == [
-        Finding(OK, "", "1 components: nc"),
+        Finding(OK, "", "1 component: nc"),
         Metric("roles", 1),
         Finding(OK, "nc", "was found"),
     ]
@@ -148,28 +148,29 @@ def test_a_pid_file_alone_is_no_process(node):
         node.end(number)
     assert (node.root / "run/eucalyptus/eucalyptus-node.pid").exists()
     assert node("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - nc without eucalyptus-nc; runs libvirt | roles=2 missing_procs=1"
+        "EUCA_HOST CRITICAL - nc does not run eucalyptus-nc; runs libvirt | roles=2 missing_procs=1"
     )
 
 
 def test_eucanetd_is_dead(node):
     node.end(1601)
     assert (
-        node("--mode", "processes").line == "EUCA_HOST CRITICAL - eucanetd without eucanetd | roles=2 missing_procs=1"
+        node("--mode", "processes").line
+        == "EUCA_HOST CRITICAL - eucanetd does not run eucanetd | roles=2 missing_procs=1"
     )
 
 
 def test_the_database_is_dead(clc):
     clc.end(1310)
     assert clc("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - clc without eucalyptus-postgres; runs eucalyptus-cloud | roles=2 missing_procs=1"
+        "EUCA_HOST CRITICAL - clc does not run eucalyptus-postgres; runs eucalyptus-cloud | roles=2 missing_procs=1"
     )
 
 
 def test_one_dead_process_of_two_components_counts_once(clc):
     clc.end(1203)
     assert clc("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - clc without eucalyptus-cloud; runs eucalyptus-postgres, walrus without eucalyptus-cloud "
+        "EUCA_HOST CRITICAL - clc does not run eucalyptus-cloud; runs eucalyptus-postgres, walrus does not run eucalyptus-cloud "
         "| roles=2 missing_procs=1"
     )
 
@@ -289,7 +290,7 @@ def test_not_installed(tmp_path):
 
 def test_a_component_that_is_declared_and_not_here(node):
     assert node("--role", "cc", "--mode", "processes", "--mode", "ports").line == (
-        "EUCA_HOST CRITICAL - cc without eucalyptus-cloud; does not listen on tcp 8773 | "
+        "EUCA_HOST CRITICAL - cc does not run eucalyptus-cloud; does not listen on tcp 8773 | "
         "roles=1 missing_procs=1 missing_ports=1"
     )
     assert node("--role", "nurse").state == UNKNOWN
@@ -336,7 +337,7 @@ def test_without_rights(demo):
 
 def test_left_out(node):
     outcome = node("--exclude", "eucanetd", "--mode", "processes")
-    assert outcome.line == "EUCA_HOST OK - 1 components: nc | roles=1 missing_procs=0"
+    assert outcome.line == "EUCA_HOST OK - 1 component: nc | roles=1 missing_procs=0"
 
 
 # check_euca_proc of 4.1 to 4.4 knew /opt/eucalyptus only, whatever EUCALYPTUS said, and the names of pid files up to 4.2.

@@ -195,16 +195,16 @@ def test_a_collector_that_is_not_known_is_not_measured(host, run):
 
 def test_collections_as_a_share_of_time(host, run):
     host.gc(5000)
-    assert run("--mode", "gc").line == "EUCA_SENSORS OK - 1 sensors, rates collecting | stale=0%;200;500"
+    assert run("--mode", "gc").line == "EUCA_SENSORS OK - 1 sensor, rates collecting | stale=0%;200;500"
     host.gc(5000 + 6000, at=60)
-    assert run("--mode", "gc", shift=60).line == "EUCA_SENSORS OK - 1 sensors | stale=0%;200;500 gc=10%;10;30"
+    assert run("--mode", "gc", shift=60).line == "EUCA_SENSORS OK - 1 sensor | stale=0%;200;500 gc=10%;10;30"
     host.gc(11000 + 60000, at=120)
     assert (
         run("--mode", "gc", shift=120).line
         == "EUCA_SENSORS CRITICAL - gc 55 % is above 30 % | stale=0%;200;500 gc=55%;10;30"
     )
     host.gc(100, at=180)  # the JVM was restarted
-    assert run("--mode", "gc", shift=180).line == "EUCA_SENSORS OK - 1 sensors, rates collecting | stale=0%;200;500"
+    assert run("--mode", "gc", shift=180).line == "EUCA_SENSORS OK - 1 sensor, rates collecting | stale=0%;200;500"
 
 
 def test_deadlock(host, run):
@@ -298,7 +298,7 @@ def test_a_declared_standby(host, run):
     [
         (
             120,
-            "OK - 1 sensors | stale=200%;200;500 heap=40%;80;90",
+            "OK - 1 sensor | stale=200%;200;500 heap=40%;80;90",
         ),
         (
             123,
@@ -326,7 +326,7 @@ def test_what_is_too_old_stays_unknown_whatever_the_limit(host, run):
 
 def test_one_that_holds_for_ever(host, run):
     host.heap(age=99999, ttl=-1)
-    assert run("--mode", "heap").line == "EUCA_SENSORS OK - 1 sensors | stale=0%;200;500 heap=40%;80;90"
+    assert run("--mode", "heap").line == "EUCA_SENSORS OK - 1 sensor | stale=0%;200;500 heap=40%;80;90"
 
 
 def test_a_sensor_that_an_earlier_run_saw(host, run):
@@ -434,7 +434,7 @@ def test_left_out(host, run):
     host.java("storage", "BROKEN")
     host.java("dns")
     outcome = run("--mode", "state", "--exclude", "euca.components.storage.*", "--exclude", "storage")
-    assert outcome.line == "EUCA_SENSORS OK - 1 sensors | stale=10%;200;500"
+    assert outcome.line == "EUCA_SENSORS OK - 1 sensor | stale=10%;200;500"
 
 
 def test_no_permission():
@@ -468,7 +468,7 @@ def test_a_writer_that_renames_all_the_time(host, run):
     finally:
         writer.kill()
         writer.wait()
-    assert lines == {"EUCA_SENSORS OK - 1 sensors | stale=10%;200;500 heap=40%;80;90"}
+    assert lines == {"EUCA_SENSORS OK - 1 sensor | stale=10%;200;500 heap=40%;80;90"}
 
 
 @pytest.mark.parametrize("host", ["clc", "one-cc", "one-nc-1"])

@@ -192,7 +192,8 @@ class Faults(NamedTuple):
         """How many faults there are and where they were looked for, in words."""
         first = ", first look: all that they still hold" if self.beginning else ""
         rest = len(self.faults) - len(self.open)
-        return f"{len(self.open)} faults open, {rest} acknowledged, {self.seen or 'nothing read'}{first}"
+        number = f"{len(self.open)} fault{'s' * (len(self.open) != 1)} open"
+        return f"{number}, {rest} acknowledged, {self.seen or 'nothing read'}{first}"
 
     def words(self) -> Iterable[tuple[str, str, str]]:
         """Yield all that is to be told as (kind, of, text).
@@ -410,7 +411,7 @@ def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str]
         _latch(shown, where(path), block, now, False)
     faults = sorted((_fault(entry, now, quiet) for entry in shown.values()), key=lambda one: (one.age, one.of))
     return Faults(
-        f"{len(logs)} fault logs" if logs else "",
+        f"{len(logs)} fault log{'s' * (len(logs) != 1)}" if logs else "",
         tuple(fault for fault in faults if run.wants(fault.of)),
         tuple(entry._replace(acknowledged=done[1].get(str(entry.id), "")) for entry in silenced if run.wants(entry.of)),
         (*failures, *refused),

@@ -65,7 +65,7 @@ class Role(NamedTuple):
     @property
     def text(self) -> str:
         """What was found, as it follows the component's name."""
-        parts = [f"without {', '.join(self.stopped)}"] if self.stopped else []
+        parts = [f"does not run {', '.join(self.stopped)}"] if self.stopped else []
         parts += [f"does not listen on {', '.join(self.silent)}"] if self.silent else []
         parts += [f"runs {', '.join(self.runs)}"] if self.runs else []
         parts += [f"listens on {', '.join(self.listens)}"] if self.listens else []
@@ -115,7 +115,8 @@ class Host(NamedTuple):
     @property
     def summary(self) -> str:
         """Which components live here."""
-        return f"{len(self.roles)} components: {', '.join(role.name for role in self.roles)}"
+        number = f"{len(self.roles)} component{'s' * (len(self.roles) != 1)}"
+        return f"{number}: {', '.join(role.name for role in self.roles)}"
 
 
 def look(run: Run, modes: Iterable[str], declared: Sequence[str] = (), period: float = 3600.0) -> Host:

@@ -121,7 +121,9 @@ class Readings(NamedTuple):
     def summary(self) -> str:
         """How many there are, in words."""
         void = sum(sensor.void for sensor in self.sensors)
-        return f"{len(self.sensors)} sensors" + (f", {void} of them too old to be believed" if void else "")
+        return f"{len(self.sensors)} sensor{'s' * (len(self.sensors) != 1)}" + (
+            f", {void} of them too old to be believed" if void else ""
+        )
 
 
 def look(run: Run, folder: str = "") -> Readings:
