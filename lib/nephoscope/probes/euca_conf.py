@@ -100,7 +100,7 @@ def read(run: Run, home: str = "/") -> dict[str, str]:
 
 
 def require(run: Run) -> None:
-    """Raise Failed, absent, when this host has no eucalyptus.conf: what does not answer where nothing is installed is no news."""
+    """Raise Failed, absent, when this host has no eucalyptus.conf: what is not installed and does not answer is no news."""
     try:
         read(run)
     except Failed as failed:
