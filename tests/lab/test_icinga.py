@@ -39,6 +39,7 @@ template Host "lab-host" {{
 }}
 object Host "everything" {{
   import "lab-host"
+  address = "127.0.0.1"  // asked by the services that look from afar
   vars.cloud_roles = [ {roles} ]
 }}
 object Host "tuned" {{
