@@ -36,7 +36,7 @@ def judge(network, options):
 
 CHECK = Check(
     *(options, probe, judge),
-    needs=[Sudo(*netfilter.SAVE), Sudo(*netfilter.SETS), Group("eucalyptus")],
+    needs=[*(Sudo(*line) for line in (netfilter.SAVE, netfilter.SETS, *eucanetd.HEADS)), Group("eucalyptus")],
     modes={
         "daemon": "eucanetd runs and holds its lock",
         "dhcp": "dhcpd runs with the configuration as it is now",

@@ -26,6 +26,7 @@ STAT = (
 UPTIME = 100_000
 NOW = 1_800_000_000.0
 DHCP = "shared-network euca {{\nsubnet 192.0.2.0 netmask 255.255.255.0 {{\n}}\n{}}}\n"
+VIEW = '<?xml version="1.0"?><network-data applied-version="00000000" version="{}"><configuration/></network-data>'
 LEASE = "\nhost node-192.0.2.{0} {{\n  hardware ethernet d0:0d:00:00:00:{0};\n  fixed-address 192.0.2.{0};\n}}\n"
 
 
@@ -51,6 +52,7 @@ class Host:
         if role == "clc":
             (root / "usr/sbin/euca-lictool").write_text("")
         self.conf(f'EUCALYPTUS="/"\nVNET_MODE="{mode}"\n')
+        (root / "sys/class/net/vn_i-1A2B3C4D").mkdir(parents=True)  # the interface of an instance
         self.put("proc/uptime", f"{UPTIME}.00 {UPTIME}.00\n")
         self.put("proc/net/udp", SOCKETS + LOCK)
         self.put("proc/net/igmp", HEAD + LO)
@@ -60,7 +62,7 @@ class Host:
         self.put("run/eucalyptus/net/euca-dhcp.pid", "801\n")
         self.put("run/eucalyptus/net/euca-dhcp.conf", DHCP.format(LEASE.format(11) + LEASE.format(12)), age=65)
         self.put("run/eucalyptus/global_network_info.xml", "<network-data/>", age=20)
-        self.put("run/eucalyptus/eucanetd_global_network_info.xml", "<network-data/>", age=70)
+        self.put("run/eucalyptus/eucanetd_global_network_info.xml", VIEW.format("1f2e3d4c"), age=70)
         self.put("run/eucalyptus/global_network_info.version", "1f2e3d4c", age=66)
 
     def conf(self, text):
@@ -174,6 +176,14 @@ def test_a_dead_dhcpd(check, nc):
     assert (outcome.state, outcome.reason) == (CRITICAL, said)
 
 
+def test_the_last_instance_takes_dhcpd_with_it(check, nc):
+    """eucanetd of 4.4 stops it then, and leaves its configuration with all who were there (update_private_ips, eucanetd_edge.c)."""
+    nc.kill(801)
+    (nc.root / "sys/class/net/vn_i-1A2B3C4D").rename(nc.root / "sys/class/net/eth0")
+    outcome = check(nc, "--mode", "dhcp")
+    assert (outcome.state, outcome.reason) == (OK, "leases 0, dhcpd has nothing to give")
+
+
 def test_without_an_instance_there_need_be_none(check, nc):
     nc.kill(801)
     nc.put("run/eucalyptus/net/euca-dhcp.conf", DHCP.format(""))
@@ -217,10 +227,43 @@ def test_a_view_that_grows_old(check, nc, age, state, said):
     ],
 )
 def test_a_changed_view_that_is_not_applied(check, nc, age, state, said):
-    nc.put("run/eucalyptus/eucanetd_global_network_info.xml", "<network-data/>", age=age)
+    nc.put("run/eucalyptus/eucanetd_global_network_info.xml", VIEW.format("5a6b7c8d"), age=age)
     nc.put("run/eucalyptus/global_network_info.version", "1f2e3d4c", age=5000)
     outcome = check(nc)
     assert (outcome.state, said in outcome.reason) == (state, True), outcome.text
+
+
+def test_a_changed_view_of_the_same_version_is_applied(check, nc):
+    """A node that comes or goes changes the view and not its version: eucanetd of 4.4 skips it, and writes no .version."""
+    nc.put("run/eucalyptus/eucanetd_global_network_info.xml", VIEW.format("1f2e3d4c"), age=900)
+    nc.put("run/eucalyptus/global_network_info.version", "1f2e3d4c\n", age=5000)
+    outcome = check(nc, "--mode", "view")
+    assert (outcome.state, outcome.reason) == (OK, "view age 20 s, apply wait 0 ms")
+
+
+def test_nothing_was_applied_since_the_host_came_up(check, nc):
+    (nc.root / "run/eucalyptus/global_network_info.version").unlink()
+    nc.put("run/eucalyptus/eucanetd_global_network_info.xml", VIEW.format("1f2e3d4c"), age=900)
+    outcome = check(nc, "--mode", "view")
+    assert (outcome.state, outcome.reason) == (CRITICAL, "apply wait 15 min is above 10 min")
+
+
+def test_a_version_that_may_not_be_read(check, nc):
+    nc.put("run/eucalyptus/global_network_info.version", "1f2e3d4c", age=5000)
+    outcome = check(nc, "--mode", "view", sudo=stand_ins.REFUSES)
+    assert outcome.state == UNKNOWN
+    assert outcome.reason.startswith(
+        "view: sudo: a password is required: needs a sudoers line for `/usr/bin/head -c 4096 "
+    )
+
+
+@pytest.mark.parametrize("view", ["", "<html>", "<network-data applied-version='1f2e3d4c'>"])
+def test_a_view_without_a_version(check, nc, view):
+    nc.put("run/eucalyptus/eucanetd_global_network_info.xml", view, age=900)
+    nc.put("run/eucalyptus/global_network_info.version", "1f2e3d4c", age=5000)
+    outcome = check(nc, "--mode", "view")
+    said = "view: eucanetd_global_network_info.xml has no version"
+    assert (outcome.state, outcome.reason.partition(" (")[0]) == (UNKNOWN, said)
 
 
 def test_no_view_yet(check, nc):
@@ -232,6 +275,7 @@ def test_no_view_yet(check, nc):
 
 def test_before_4_2_nobody_tells_what_is_applied(check, nc):
     (nc.root / "run/eucalyptus/global_network_info.version").unlink()
+    nc.put("proc/net/udp", SOCKETS)  # nor is there a lock
     outcome = check(nc, "--mode", "view")
     assert (outcome.state, outcome.reason) == (OK, "view age 20 s")
 

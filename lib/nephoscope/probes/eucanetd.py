@@ -8,8 +8,10 @@ applied it within 120 s is reported by fault 1016); setup_membership.groovy.
 Who keeps what: EDGE (3.4 and later), eucanetd on each node controller; VPCMIDO (4.2 and later), eucanetd on the cloud
 controller, and MidoNet, not the kernel's rules; MANAGED and MANAGED-NOVLAN (up to 4.3), the cluster controller. The data plane
 outlives eucanetd, so its death shows at the next change and not before. The view lies in global_network_info.xml as it arrived;
-eucanetd copies it when its content changed, and writes global_network_info.version when it has applied it (4.2 and later). Only
-their owner may read these files, but their times tell. Since 4.3 eucanetd holds UDP 127.0.0.1:63822 as long as it lives.
+eucanetd copies it when its content changed, and when it has applied it writes the view's version to global_network_info.version
+(4.2 and later). A change of the clusters' nodes is none of the version (NetworkInfoBroadcaster.java), and eucanetd skips such a
+view: where the times tell of a change that is not applied, the versions decide. Only its owner may read the copy. Since 4.3
+eucanetd holds UDP 127.0.0.1:63822 as long as it lives.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, files
-from nephoscope.probes import euca_conf, listening, multicast, netfilter
+from nephoscope.probes import as_root, euca_conf, listening, multicast, netfilter
 
 NETWORKS = ("edge", "vpcmido", "managed", "managed-novlan")
 LOCK = ("127.0.0.1", 63822)
@@ -40,7 +42,12 @@ CHAINS = {
     "managed": (("filter", "FORWARD", "EUCA_COUNTERS_IN"),),
 }
 OURS = ("EUCA_", "EU_", "sg-")
-GRACE = 60.0  # seconds in which eucanetd has restarted dhcpd after it wrote a new configuration
+GRACE = 60.0  # seconds in which eucanetd applies a view, and restarts dhcpd after it wrote a new configuration
+COPY = "eucanetd_global_network_info.xml"
+HEAD = ("/usr/bin/head", "-c", "4096")
+HEADS = tuple((*HEAD, f"/{folder}/eucalyptus/{COPY}") for folder in ("run", "var/lib"))
+INTERFACES = "/sys/class/net"
+GUEST = re.compile(r"vn_|vnet\d")  # an instance's end of its cable: node/handlers.c since 4.3, and libvirt's own name
 
 
 class Sign(NamedTuple):
@@ -175,17 +182,21 @@ def _dhcp(host: _Host) -> None:
         raise Failed(
             failed.kind, "dhcpd", failed.tried, failed.error, CURE if failed.kind == NOT_ALLOWED else ""
         ) from None
-    host.numbers["leases"] = leases = len(re.findall(r"(?m)^\s*host node-", text))
-    if not leases:
-        host.sign("ok", "dhcpd", "has nothing to give")  # eucanetd starts none then
-        return
+    leases = len(re.findall(r"(?m)^\s*host node-", text))
     pid: euca_conf.Pid | None = None
     try:
         pid = euca_conf.pid(host.run, ("net/euca-dhcp",), host.conf)
     except Failed as failed:
         if failed.kind != ABSENT:
             raise
-    if pid is None or not pid.alive:
+    runs = pid is not None and pid.alive
+    if not runs and host.rules == "edge" and not any(map(GUEST.match, files.names(host.run, INTERFACES))):
+        leases = 0  # eucanetd of 4.4 stops dhcpd with the last instance, and leaves the configuration as it was
+    host.numbers["leases"] = leases
+    if not leases:
+        host.sign("ok", "dhcpd", "has nothing to give")  # eucanetd starts none then
+        return
+    if pid is None or not runs:
         host.sign("failed", "dhcpd", f"does not run: {leases} instances get no address when theirs runs out")
         return
     age, written = _age(host.run, pid.pid), host.written(path)
@@ -220,12 +231,27 @@ def _view(host: _Host) -> None:
             ABSENT, "view", f"look for {run}/global_network_info.xml", "no view of the network has arrived yet"
         )
     host.numbers["view_age"] = age
-    seen, applied = (
-        host.written(f"{folder}/eucanetd_global_network_info.xml"),
-        host.written(host.path("global_network_info.version")),
-    )
-    if host.daemon and seen is not None and applied is not None:
-        host.numbers["apply_wait"] = seen if applied > seen + 1 else 0.0
+    if host.daemon:
+        host.numbers["apply_wait"] = _waiting(host, f"{folder}/{COPY}", host.path("global_network_info.version"))
+
+
+def _waiting(host: _Host, copy: str, version: str) -> float | None:
+    """Return the seconds since a changed view was seen that is not applied yet, 0 when all is; None when nobody tells."""
+    seen, applied = host.written(copy), host.written(version)
+    if seen is None:
+        return None
+    if applied is None:  # since the host came up nothing was, or it is not told before 4.2
+        return seen if LOCK in listening.udp(host.run) else None
+    if applied <= seen + 1:
+        return 0.0
+    if seen > GRACE:
+        answer = as_root.ask((*HEAD, host.run.path(copy)), host.run, of="view", seconds=host.run.left() / 2)
+        found = re.search(r"<network-data\b[^>]*?\sversion=[\"']([^\"'>]+)", answer.out)
+        if not found:
+            raise Failed(UNREADABLE, "view", f"read {copy}", answer.err.strip()[:200] or f"{COPY} has no version")
+        if found[1] == files.text(host.run, version, of="view", limit=4096).strip():
+            return 0.0
+    return seen
 
 
 def _rules(host: _Host) -> None:
