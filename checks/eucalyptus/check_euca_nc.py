@@ -39,7 +39,7 @@ def judge(found, options):
         if isinstance(one, euca_daemon.Running):
             yield Finding(OK if one.alive else CRITICAL, one.name, one.words)
     if found.network is not None:
-        yield Finding(OK if found.network else UNKNOWN, "network", f"mode is {found.network or 'not known'}")
+        yield Finding(OK if found.network in euca_nc.NETWORKS else UNKNOWN, "network", found.mode)
     if isinstance(found.poll_age, float):
         yield Metric("poll_age", found.poll_age, detail="no poll since the node started" if found.never else "")
     if isinstance(found.stats, euca_nc.Stats) and not isinstance(found.stats.room, Failed):
@@ -57,7 +57,7 @@ def judge(found, options):
 def _failures(found, options):
     room = found.stats.room if isinstance(found.stats, euca_nc.Stats) and "room" in options.mode else None
     for part in dict.fromkeys(part for part in (*found, *found.daemons, room) if isinstance(part, Failed)):
-        if part is found.stats and part.kind == ABSENT and "room" not in options.mode:
+        if part is found.stats and part.kind == ABSENT and found.never and "room" not in options.mode:
             continue  # told as the age of the last poll
         off = part.kind == ABSENT and part.of.startswith("euca.") and not options.mode_given
         yield Finding(OK, part.of, f"is not there: {part.cure or part.error}") if off else part
@@ -94,8 +94,10 @@ By hand: `curl -s -H 'Connection: close' http://NC:8775/axis2/services`; on it `
 Silent: another client holds its one worker (`ss -tn sport = :8775`), or it waits for libvirt. Refused: httpd is down.
 Not polled: is the cluster controller up (check_euca_cc), does it know this node (NODES in its eucalyptus.conf), are the clocks
 within 20 s and the keys the same (axis2c.log: `[rampart][eucalyptus-verify]`)? Instances go on meanwhile.
-Disabled in EDGE mode: eucanetd does not run; start it, the node offers its room again by itself. dhcpd: eucanetd starts it; its
-log says why it could not. libvirt or KVM: check_libvirt names the link that is broken; restarting libvirt stops no guest.
+eucanetd does not run: in EDGE mode the node offers no room until it does, though its own state stays ENABLED. dhcpd: eucanetd
+starts it; its log says why it could not. Network mode: VNET_MODE in eucalyptus.conf. DISABLED: somebody switched the node off
+(`euserv-modify-service`, up to 4.2 `euca-modify-service`), and it stays off when it is restarted.
+libvirt or KVM: check_libvirt names the link that is broken; restarting libvirt stops no guest.
 """,
 )
 main = CHECK.main

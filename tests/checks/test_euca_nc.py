@@ -91,6 +91,7 @@ def test_green_on_the_node():
         (Nc(state=State("BUGGY", "OK")), Finding(UNKNOWN, "state", "is BUGGY")),
         (Nc(kvm="no /dev/kvm"), Finding(CRITICAL, "kvm", "no /dev/kvm")),
         (Nc(network=""), Finding(UNKNOWN, "network", "mode is not known")),
+        (Nc(network="EDGEE"), Finding(UNKNOWN, "network", "mode is EDGEE: there is no such mode")),
     ],
 )  # fmt: skip
 def test_each_cause(facts, finding):
@@ -114,6 +115,14 @@ def test_room_that_may_not_be_read_hides_no_age():
     nc = Nc(poll_age=5.0, stats=Stats(1.0, refused))
     assert found(nc) == [refused, Metric("poll_age", 5.0)]
     assert found(nc, "--mode", "poll") == [Metric("poll_age", 5.0)]
+
+
+def test_state_is_visible_only_where_it_was_seen():
+    """A node whose nc-stats and sensor could not be read shows no more than one that is asked from afar."""
+    off = Failed(ABSENT, SENSOR, "read x", "No such file or directory", OFF)
+    refused = Failed(NOT_ALLOWED, "nc-stats", "read x", "Permission denied")
+    for nc in (Nc(PAGE, state=off), Nc(PAGE, poll_age=refused, state=off)):
+        assert Finding(OK, "", "EucalyptusNC is serving; state not visible from here") in found(nc)
 
 
 def test_links_that_failed_are_handed_on():
@@ -417,6 +426,34 @@ def test_without_instances_no_dhcpd_is_missed(demo, node):
         demo.tell("revive", "one-nc-1", "dhcpd")
 
 
+@pytest.mark.parametrize("state", ["Pending", "Teardown"])
+def test_an_instance_that_does_not_run_needs_no_dhcpd(demo, node, state):
+    """A terminated one stays in nc-stats for three minutes (default_teardown_state_duration), its dhcpd is stopped at once."""
+    demo.tell("kill", "one-nc-1", "dhcpd")
+    try:
+        node.write()
+        node.stats.write_text(node.stats.read_text().replace("state: Extant", f"state: {state}"))
+        assert node("--mode", "network").line == "EUCA_NC OK - eucanetd runs, network mode is EDGE"
+    finally:
+        demo.tell("revive", "one-nc-1", "dhcpd")
+
+
+@pytest.mark.parametrize("runs, line", [
+    (True, "OK - dhcpd runs, eucanetd runs, network mode is EDGE"),
+    (False, "UNKNOWN - nc-stats: Permission denied (read /run/eucalyptus/nc-stats): needs a sudoers line for"
+            " `/usr/bin/cat /var/run/eucalyptus/nc-stats` (nephoscope export sudoers)"),
+])  # fmt: skip
+def test_whether_a_dhcpd_is_needed_is_not_known_without_nc_stats(demo, node, monkeypatch, runs, line):
+    if not runs:
+        demo.tell("kill", "one-nc-1", "dhcpd")
+    try:
+        node.write()
+        refuse(monkeypatch, node.stats)
+        assert first(node("--mode", "network")) == f"EUCA_NC {line}"
+    finally:
+        demo.tell("revive", "one-nc-1", "dhcpd")
+
+
 def test_another_dhcpd_is_not_it(demo, node):
     demo.tell("kill", "one-nc-1", "dhcpd")
     try:
@@ -425,6 +462,13 @@ def test_another_dhcpd_is_not_it(demo, node):
         assert first(node("--mode", "network")) == "EUCA_NC CRITICAL - dhcpd does not run"
     finally:
         demo.tell("revive", "one-nc-1", "dhcpd")
+
+
+def test_a_network_mode_in_small_letters_is_none(demo, node):
+    """The node controller compares them to the letter, and does not start."""
+    demo.tell("conf", "one-nc-1", "VNET_MODE", "edge")
+    node.write()
+    assert first(node("--mode", "network")) == "EUCA_NC UNKNOWN - network mode is edge: there is no such mode"
 
 
 def test_in_other_network_modes_the_node_needs_neither(demo, node):

@@ -4,9 +4,9 @@ stands on.
 
 Source of nc-stats: doDescribeInstances in node/handlers.c of 3.1 to 4.4.2. It is written anew whenever the cluster controller
 asks for the instances (every 6 s unless NC_POLLING_FREQUENCY says otherwise), so its time is that of the last poll. Where
-nc-stats may not be read, its mtime still tells that. Network modes: VNET_MODE of eucalyptus.conf; in EDGE the node has an
-eucanetd of its own (monitoring_thread in node/handlers.c: without it the node reports itself disabled), which keeps a dhcpd
-as long as there are instances (do_edge_update_ips in net/eucanetd_edge.c). In all other modes the node has neither.
+nc-stats may not be read, its mtime still tells that. Network modes: VNET_MODE of eucalyptus.conf, in capitals; in EDGE the node
+has an eucanetd of its own (monitoring_thread in node/handlers.c: without it the node reports itself disabled), which keeps a
+dhcpd as long as instances run (do_edge_update_ips in net/eucanetd_edge.c). In all other modes the node has neither.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ CURE = f"a sudoers line for `{' '.join(STATS)}` (nephoscope export sudoers)"
 MIB, GIB = 1 << 20, 1 << 30
 AHEAD = 60.0  # seconds by which a time of the node's own clock may be ahead of it
 AGAIN = 0.2  # seconds until a file that was just being written is read again
+NETWORKS = ("SYSTEM", "STATIC", "MANAGED", "MANAGED-NOVLAN", "EDGE", "VPCMIDO")  # util/euca_network.h and its forebears
 LIBVIRT = 5.0  # seconds: LIBVIRT_TIMEOUT of the node controller itself
 
 
@@ -43,13 +44,13 @@ class Stats(NamedTuple):
     at         when the cluster controller last asked, seconds since 1970
     room       "cores", "mem" and "disk"; a Failed where only its mtime could be had, as all below
     network    network mode, as the node controller has it, or ""
-    instances  how many it has, or None
+    running    how many instances run there, or None: neither those that are staged nor those that ended minutes ago
     """
 
     at: float
     room: Mapping[str, Room] | Failed
     network: str = ""
-    instances: int | None = None
+    running: int | None = None
 
 
 class Nc(NamedTuple):
@@ -63,7 +64,7 @@ class Nc(NamedTuple):
     libvirt   seconds until libvirt answered
     kvm       why there is no KVM, "" when there is
     daemons   its httpd, and in EDGE mode its eucanetd
-    dhcp      in EDGE mode, as long as there are instances
+    dhcp      in EDGE mode, as long as instances run
     network   the network mode, "" where it is not known
     """
 
@@ -79,11 +80,19 @@ class Nc(NamedTuple):
     network: str | None = None
 
     @property
+    def mode(self) -> str:
+        """What to say of the network mode, in words that follow "network"."""
+        no_such = "" if self.network in NETWORKS else ": there is no such mode"
+        return f"mode is {self.network}{no_such}" if self.network else "mode is not known"
+
+    @property
     def service(self) -> tuple[str, str] | None:
         """What is wrong with the service, and what to say when nothing is; None when it could not be asked."""
         if not isinstance(self.serving, axis2.Services):
             return None
-        seen = self.poll_age is not None or self.state is not None
+        from nephoscope.probes.euca_sensor import State
+
+        seen = isinstance(self.poll_age, float) or isinstance(self.state, State)
         return self.serving.lacks(SERVICE), "is serving" if seen else "is serving; state not visible from here"
 
 
@@ -110,8 +119,7 @@ def look(run: Run, options: Any) -> Nc:
         found = found._replace(network=network(conf, found.stats))
     if found.network == "EDGE":
         needs.append("eucanetd")
-        if isinstance(found.stats, Stats) and found.stats.instances:
-            found = found._replace(dhcp=dhcp(run))
+        found = found._replace(dhcp=dhcp(run, found.stats))
     found = found._replace(daemons=euca_daemon.several(run, needs))
     if "state" in options.mode:
         from nephoscope.probes import euca_sensor
@@ -183,7 +191,8 @@ def parse(text: str) -> Stats:
         most, free, _ = (int(number) * unit for number in value(name, r"(-?\d+)/(-?\d+)/(-?\d+)").groups())
         room[key] = Room(free, most)
     at = float(value("timestamp", r"(\d+)")[1])
-    return Stats(at, room, value("network", r"(\S+)")[1], len(re.findall(r"^id: ", text, re.MULTILINE)))
+    running = re.findall(r"^id: .* state: Extant ", text, re.MULTILINE)
+    return Stats(at, room, value("network", r"(\S+)")[1], len(running))
 
 
 def polled(run: Run, found: Nc) -> Nc:
@@ -200,13 +209,20 @@ def polled(run: Run, found: Nc) -> Nc:
 
 
 def network(conf: Mapping[str, str], told: Stats | Failed | None) -> str:
-    """Return the network mode in upper case, "" where neither eucalyptus.conf nor nc-stats tell it."""
-    return (conf.get("VNET_MODE") or (told.network if isinstance(told, Stats) else "")).upper()
+    """Return the network mode, "" where neither eucalyptus.conf nor nc-stats tell it."""
+    return conf.get("VNET_MODE") or (told.network if isinstance(told, Stats) else "")
 
 
-def dhcp(run: Run) -> euca_daemon.Running | Failed | None:
-    """Return whether eucanetd's own dhcpd runs: another one may, for another network."""
-    return next(iter(euca_daemon.several(run, ["dhcpd"], r"/euca-dhcp\.conf( |$)")), None)
+def dhcp(run: Run, told: Stats | Failed | None) -> euca_daemon.Running | Failed | None:
+    """Return whether eucanetd's own dhcpd runs (another one may, for another network); None where it need not.
+
+    Where it is not known whether instances run, one that does not is not known to be missed: then why that is not known.
+    """
+    if isinstance(told, Stats) and told.running == 0:
+        return None
+    found = next(iter(euca_daemon.several(run, ["dhcpd"], r"/euca-dhcp\.conf( |$)")), None)
+    why = told.room if isinstance(told, Stats) else told
+    return why if isinstance(why, Failed) and isinstance(found, euca_daemon.Running) and not found.alive else found
 
 
 def answers(run: Run, conf: Mapping[str, str]) -> float:
