@@ -363,6 +363,24 @@ def test_no_view_at_all(demo, node):
     )
 
 
+@pytest.mark.parametrize("version, state", [
+    ("4.0.2", OK), ("4.1.2", OK), ("3.4.3\n", OK), ("4.2.0", CRITICAL), ("4.4.2\n", CRITICAL), ("4.10", CRITICAL), ("", CRITICAL),
+])  # fmt: skip
+def test_before_4_2_no_view_is_left(node, version, state):
+    """broadcast_network_info of 4.0 and 4.1 passes the view on and writes no file, in EDGE mode too."""
+    (node.root / "run/eucalyptus/cc_global_network_info.xml").unlink()
+    euca_root.write(node.root / "proc/uptime", "3000.00 900.00\n")
+    if version:
+        euca_root.write(node.root / "etc/eucalyptus/eucalyptus-version", version)
+    assert node().state == state
+    if state == OK:
+        assert f"[OK] view is not there: none is kept before 4.2: this is {version.strip()}" in node().text
+        assert first(node("--mode", "view")) == (
+            f"EUCA_CC UNKNOWN - view: none is kept before 4.2: this is {version.strip()}"
+            " (look at /run/eucalyptus/cc_global_network_info.xml)"
+        )
+
+
 def test_the_httpd_of_somebody_else_is_not_it(demo, tmp_path):
     """A pid file, or an httpd with another configuration, proves nothing."""
     other = (77, "httpd", ["/usr/sbin/httpd", "-DFOREGROUND"])

@@ -23,6 +23,7 @@ SERVICE = "EucalyptusCC"
 NATIVE = ("proxy-cluster", "proxyclustercontroller")
 VIEW = "cc_global_network_info.xml"
 GLOBAL = ("EDGE", "VPCMIDO")  # network modes in which the cloud controller's view is all that there is
+KEPT = (4, 2)  # the version since which broadcast_network_info leaves the view in a file
 
 
 class Cc(NamedTuple):
@@ -121,7 +122,8 @@ def failing(run: Run, found: Cc, counts: Mapping[str, float]) -> Cc:
 def view(run: Run, conf: Mapping[str, str], found: Cc) -> Cc:
     """Return the facts with the age in seconds of the cloud's view of the network, as this one last passed it on.
 
-    In the network modes that live by it, no view at all is as old as the host's uptime; in the others there need be none.
+    In the network modes that live by it, no view at all is as old as the host's uptime; in the others, and before 4.2, there
+    need be none.
     """
     from nephoscope.probes import euca_conf
 
@@ -130,9 +132,13 @@ def view(run: Run, conf: Mapping[str, str], found: Cc) -> Cc:
     try:
         return found._replace(view_age=max(0.0, run.clock.time() - os.stat(run.path(path)).st_mtime))
     except FileNotFoundError:
-        if mode in GLOBAL:
+        version = euca_conf.version(run, conf)
+        if version and version < KEPT:
+            text = f"none is kept before 4.2: this is {'.'.join(map(str, version))}"
+        elif mode in GLOBAL:
             return found._replace(view_age=attempt(lambda: euca_daemon.uptime(run)), never=True)
-        text = f"there is none (VNET_MODE {mode or 'is not set'})"
+        else:
+            text = f"there is none (VNET_MODE {mode or 'is not set'})"
         return found._replace(view_age=Failed(ABSENT, "view", f"look at {path}", text))
     except OSError as error:
         return found._replace(view_age=Failed.of_os_error("view", f"look at {path}", error))

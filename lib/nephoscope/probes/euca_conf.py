@@ -15,6 +15,7 @@ from typing import NamedTuple
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, files
 
 CONF = "etc/eucalyptus/eucalyptus.conf"
+VERSION = "etc/eucalyptus/eucalyptus-version"  # written by the source's own Makefile: "4.4.2"
 LOCAL = "etc/eucalyptus/eucalyptus.local.conf"  # EUCALYPTUS_CONF_OVERRIDE_LOCATION: it wins
 HOMES = ("/", "/opt/eucalyptus")  # packages; the source's own prefix, as it stands in tools/status of 4.1 to 4.4
 ROLES = ("clc", "ufs", "walrus", "sc", "cc", "nc", "eucanetd", "console")
@@ -264,6 +265,15 @@ def _enabled(run: Run, service: str) -> bool:
         if any(name in wanted or (name[:1] == "S" and name.endswith(service)) for name in names):
             return True
     return not told
+
+
+def version(run: Run, conf: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the version that is installed: (4, 4, 2); () where it is not told."""
+    try:
+        text = files.text(run, _join(conf.get("EUCALYPTUS", "/"), VERSION), limit=4096)
+        return tuple(int(part) for part in text.split()[0].split("."))
+    except (Failed, ValueError, IndexError):
+        return ()
 
 
 def native_cc(run: Run, conf: Mapping[str, str]) -> bool:
