@@ -94,8 +94,11 @@ def test_backends():
     assert found(Storage(backend=Backend("das", ("data",)), groups=())) == [
         Finding(CRITICAL, "back-end", "no volume group data")
     ]
+    # DAS takes the group that its device is in already, whatever that is called (updateVolumeGroup in DASManager).
     assert found(Storage(backend=Backend("das"), groups=())) == [
-        Finding(CRITICAL, "back-end", "no volume group euca-ebs-storage-vg-…")
+        Finding(
+            UNKNOWN, "back-end", "is DAS, and no volume group has Eucalyptus' name: say by --group which one it uses"
+        )
     ]
     assert found(Storage(backend=Backend("das", ("data",)), groups=(DAS._replace(name="data", free=50),))) == [
         Finding(OK, "data", "is whole"),
@@ -121,6 +124,11 @@ def test_volumes():
         Metric("snapshots_running", 0),
         Metric("snapshot_age", 0.0),
     ]
+    # DAS makes no file: the snapshot is in the group while it is copied.
+    das = Storage(
+        groups=(DAS._replace(snapshots=2), DAS._replace(name=OVERLAY, snapshots=1)), volumes=Volumes("/v", 1.0, 0, {})
+    )
+    assert Metric("snapshots_running", 2) in found(das)
     assert found(Storage(volumes=Volumes("/v", None, 2, {"vol-1A2B3C4Dxyz": 90.0})))[1:] == [
         Metric("snapshots_running", 1),
         Metric("snapshot_age", 90.0, of="vol-1A2B3C4Dxyz"),
@@ -259,6 +267,54 @@ def test_the_property_names_the_back_end(check, demo, tmp_path, monkeypatch):
         assert f"127.0.0.1:{opens} opens" in outcome.text
 
 
+def test_the_property_names_the_directory_and_the_port(check, demo, tmp_path, monkeypatch):
+    pytest.importorskip("botocore", reason="the extra aws is not installed")
+    demo.credentials(tmp_path / "euca.ini", user="monitor")
+    argv = ["--credentials", tmp_path / "euca.ini"]
+    usual, moved = "/var/lib/eucalyptus/volumes", "/srv/volumes"
+    for path in ("etc/eucalyptus", usual[1:], moved[1:]):
+        (tmp_path / "tree" / path).mkdir(parents=True)
+    (tmp_path / "tree/etc/eucalyptus/eucalyptus.conf").write_text("")
+    for path, files in ((usual, 1), (moved, 2)):
+        for number in range(files):
+            (tmp_path / "tree" / path[1:] / f"vol-1A2B3C4D{number}xyz").write_bytes(b"")
+    demo.tell("property", "one.storage.volumesdir", moved)
+    outcome = check(*argv, *modes("snapshots"), root=str(tmp_path / "tree"))
+    assert outcome.perfdata[0] == "snapshots_running=2"
+    outcome = check(*argv, *modes("snapshots"), "--volumes", usual, root=str(tmp_path / "tree"))
+    assert outcome.perfdata[0] == "snapshots_running=1"
+    demo.tell("property", "one.storage.blockstoragemanager", "equallogic")
+    demo.tell("property", "one.storage.sanhost", "127.0.0.1")
+    monkeypatch.setattr(euca_storage, "opened", lambda run, addresses, seconds: {one.of: 0.1 for one in addresses})
+    assert check(*argv, *modes("san")).reason == "127.0.0.1:22 opens"
+
+
+@pytest.mark.parametrize(
+    "device, groups, state, said",
+    [
+        ("data", ["data"], OK, "data is whole"),
+        ("data", [], CRITICAL, "back-end no volume group data"),
+        ("/dev/data", ["data"], OK, "data is whole"),
+        # A bare device is in a group of Eucalyptus' own name, and its own is none.
+        ("/dev/sdb", ["euca-ebs-storage-vg-Zk3_x9Qw-1"], OK, "euca-ebs-storage-vg-Zk3_x9Qw-1 is whole"),
+        (
+            "/dev/sdb",
+            ["rhel"],
+            UNKNOWN,
+            "back-end is DAS, and no volume group has Eucalyptus' name: say by --group which",
+        ),
+    ],
+)
+def test_the_property_names_the_device_of_das(host, demo, tmp_path, device, groups, state, said):
+    pytest.importorskip("botocore", reason="the extra aws is not installed")
+    demo.credentials(tmp_path / "euca.ini", user="monitor")
+    demo.tell("property", "one.storage.blockstoragemanager", "das")
+    demo.tell("property", "one.storage.dasdevice", device)
+    vgs = stand_ins.says(test_lvm.report(*(test_lvm.row(group) for group in groups)))
+    outcome = host("--credentials", str(tmp_path / "euca.ini"), *modes("group"), vgs=vgs)
+    assert (outcome.state, said in outcome.reason) == (state, True), outcome.line
+
+
 def test_properties_that_do_not_tell(check, demo, tmp_path):
     pytest.importorskip("botocore", reason="the extra aws is not installed")
     demo.credentials(tmp_path / "euca.ini", user="monitor")
@@ -270,9 +326,7 @@ def test_properties_that_do_not_tell(check, demo, tmp_path):
         "back-end: one.storage.blockstoragemanager is not set: the storage controller stays BROKEN (DescribeProperties)",
     )
     outcome = check(*argv, "--zone", "elsewhere")
-    said = (
-        "properties: no property elsewhere.storage.… is shown (DescribeProperties): needs a user of account eucalyptus"
-    )
+    said = "no property elsewhere.storage.… is shown (DescribeProperties): needs a user of account eucalyptus"
     assert (outcome.state, outcome.reason.startswith(said)) == (UNKNOWN, True), outcome.line
 
 
@@ -343,7 +397,7 @@ def test_here_and_from_afar_at_once(host, demo):
         (
             {"tgtadm": f'echo "{test_tgt.GONE}" >&2; exit 107'},
             CRITICAL,
-            f"tgtd: tgtd is not running: {test_tgt.GONE}",
+            f"tgtd: not running: {test_tgt.GONE}",
         ),
         ({"tgtadm": stand_ins.says("garbage")}, UNKNOWN, "tgtd: not understood: 'garbage\\n' (tgtadm --op show)"),
         (
@@ -375,10 +429,16 @@ def test_a_hung_tgtd_is_found_within_its_share(host):
     assert time.monotonic() - begun < 3.5
     assert (outcome.state, outcome.reason) == (
         CRITICAL,
-        "tgtd: no answer in 0.9 s (run tgtadm --lld iscsi --mode target --op …):"
+        "tgtd: no answer in 1.4 s (run tgtadm --lld iscsi --mode target --op …):"
         " on Ceph or an array there need be none: say so by --backend",
     )
     assert "volumes used 40 %" in outcome.text
+
+
+def test_a_busy_tgtd_has_its_five_seconds(host):
+    """Its owner waits ten (timeoutinmillis): an answer is slow, and not hung, for most of the deadline."""
+    outcome = host("-t", "4", "-w", "target_time=1", tgtadm=f"sleep 1.8\n{stand_ins.says(test_tgt.target())}")
+    assert (outcome.state, outcome.reason.partition(" 1.")[0]) == (WARNING, "target time"), outcome.line
 
 
 def test_sudo_that_refuses(host):
@@ -409,9 +469,16 @@ def test_an_array_is_asked_whether_it_opens(host):
     assert (outcome.state, outcome.reason) == (UNKNOWN, "option --san: '127.0.0.1:ssh' is not HOST or HOST:PORT")
 
 
-def test_das_without_its_group(host):
-    outcome = host("--backend", "das", "--group", "data", *modes("group"))
+@pytest.mark.parametrize("backend", [["--backend", "das"], []])
+def test_das_without_its_group(host, backend):
+    outcome = host(*backend, "--group", "data", *modes("group"))
     assert (outcome.state, outcome.reason) == (CRITICAL, "back-end no volume group data")
+
+
+def test_a_snapshot_of_das_is_in_its_group(host):
+    group = test_lvm.report(test_lvm.row("euca-ebs-storage-vg-Zk3_x9Qw-1"))
+    outcome = host("--backend", "das", *modes("snapshots"), vgs=stand_ins.says(group))
+    assert (outcome.state, outcome.perfdata[0]) == (OK, "snapshots_running=1")
 
 
 def test_the_directory_fills(host, monkeypatch):

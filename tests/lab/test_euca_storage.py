@@ -102,7 +102,7 @@ def test_a_frozen_tgtd_is_found_while_the_heartbeat_goes_on(check, target, tgtd)
         finally:
             os.kill(tgtd.pid, signal.SIGCONT)
         assert time.monotonic() - begun < 3.5
-        assert (outcome.state, outcome.reason.partition(" (run")[0]) == (CRITICAL, "tgtd: no answer in 0.9 s")
+        assert (outcome.state, outcome.reason.partition(" (run")[0]) == (CRITICAL, "tgtd: no answer in 1.4 s")
         assert "storage is enabled" in outcome.text
         assert check(*words).state == OK
 
@@ -111,7 +111,7 @@ def test_a_killed_tgtd(check, target, tgtd):
     os.kill(tgtd.pid, signal.SIGKILL)
     tgtd.process.wait()
     outcome = check("--mode", "target", "--backend", "das")
-    said = "tgtd: tgtd is not running: tgtadm: failed to send request hdr to tgt daemon, "
+    said = "tgtd: not running: tgtadm: failed to send request hdr to tgt daemon, "
     assert (outcome.state, outcome.reason.startswith(said)) == (CRITICAL, True), outcome.line
 
 

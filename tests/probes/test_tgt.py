@@ -100,6 +100,8 @@ def test_what_does_not_serve():
         "garbage",
         "Target 1: iqn.x:1\n",
         target().replace("Online: Yes", "Online: Perhaps"),
+        target(state="weary"),
+        target(state=""),
         target().replace("            Type: disk\n", ""),
         "<html></html>",
     ],
@@ -131,7 +133,7 @@ GONE = "tgtadm: failed to send request hdr to tgt daemon, Transport endpoint is 
 @pytest.mark.parametrize(
     "words, kind, said",
     [
-        ({"tgtadm": f'echo "{GONE}" >&2; exit 107'}, UNREACHABLE, f"tgtd is not running: {GONE}"),
+        ({"tgtadm": f'echo "{GONE}" >&2; exit 107'}, UNREACHABLE, f"not running: {GONE}"),
         ({"tgtadm": 'echo "tgtadm: invalid request" >&2; exit 22'}, UNREADABLE, "tgtadm: invalid request"),
         ({"tgtadm": "exit 3"}, UNREADABLE, "tgtadm ended with 3"),
         ({"tgtadm": "exec sleep 20", "seconds": 0.3}, UNREACHABLE, "no answer in 0.3 s"),

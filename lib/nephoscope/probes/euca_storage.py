@@ -25,6 +25,7 @@ GROUP = "euca-ebs-storage-vg-"
 OWN = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}(?:[0-9A-Fa-f]{9})?")
 TEMPORARY = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}.+")
 SAN_PORT = 443
+PORTS = {"equallogic": 22}  # managed by ssh; all others of which a port is known, by https
 TRIED = "look into the volumes directory"
 CURE = "membership of group eucalyptus, or setfacl -m u:nagios:rx of the directory"
 MOST = 200_000  # names in the volumes directory that are looked at
@@ -42,11 +43,11 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-def address(text: str) -> Address:
-    """Return HOST[:PORT], or [IPV6]:PORT, of which the port is 443 unless it is said. Raises ValueError."""
+def address(text: str, usual: int = SAN_PORT) -> Address:
+    """Return HOST[:PORT], or [IPV6]:PORT, with the usual port unless it is said. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     if not colon or "]" in port or (":" in host and not host.startswith("[")):
-        host, port = text, str(SAN_PORT)
+        host, port = text, str(usual)
     if not host.strip("[]") or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"'{text}' is not HOST or HOST:PORT")
     return Address(host.strip("[]"), int(port))
@@ -55,16 +56,20 @@ def address(text: str) -> Address:
 class Backend(NamedTuple):
     """What the volumes lie on.
 
-    kind    a word of BACKENDS, "" where nobody said it: then tgtd and the groups that bear Eucalyptus' name are looked at
-    groups  volume groups that DAS was given by name
-    san     end-points of the array
-    said    how it is known: "--backend", or the property's name
+    kind     a word of BACKENDS, "" where nobody said it: then tgtd and the groups that bear Eucalyptus' name are looked at
+    groups   volume groups that DAS was given by name
+    san      end-points of the array
+    said     how it is known: "--backend", or the property's name
+    volumes  the directory that the properties name, "" where they were not asked
+    device   last part of what they name for DAS: its group, if there is one of that name
     """
 
     kind: str
     groups: tuple[str, ...] = ()
     san: tuple[Address, ...] = ()
     said: str = ""
+    volumes: str = ""
+    device: str = ""
 
 
 class Volumes(NamedTuple):
@@ -101,21 +106,34 @@ class Storage(NamedTuple):
     volumes: Volumes | Failed | None = None
 
     @property
+    def das(self) -> tuple[lvm.VolumeGroup, ...]:
+        """The groups that DAS keeps its volumes in."""
+        return tuple(group for group in self.groups if not overlay(group)) if isinstance(self.groups, tuple) else ()
+
+    @property
+    def snapshots(self) -> int:
+        """Snapshots under way: DAS has each in its group while it is copied, overlay a temporary file in the directory."""
+        files = len(self.volumes.temporary) if isinstance(self.volumes, Volumes) else 0
+        return files + sum(group.snapshots for group in self.das)
+
+    @property
     def lacks(self) -> str:
         """What there should be of the back-end and is not, in words; "" for nothing."""
-        backend = self.backend
-        if isinstance(backend, Backend) and backend.kind == "das" and isinstance(self.groups, tuple):
-            names = [group.name for group in self.groups if not overlay(group)]
-            missing = [name for name in backend.groups if name not in names]
-            if missing or not names:
-                return f"no volume group {', '.join(missing) or GROUP + '…'}"
-        return ""
+        if not isinstance(self.backend, Backend) or not isinstance(self.groups, tuple):
+            return ""
+        names = [group.name for group in self.groups]
+        missing = [name for name in self.backend.groups if name not in names]
+        return f"no volume group {', '.join(missing)}" if missing else ""
 
     @property
     def hidden(self) -> str:
         """What of the back-end can't be looked at, in words; "" for nothing."""
-        if isinstance(self.backend, Backend) and self.backend.kind == "san" and not self.backend.san:
+        if not isinstance(self.backend, Backend):
+            return ""
+        if self.backend.kind == "san" and not self.backend.san:
             return "is an array whose management end-point nothing names: say it by --san"
+        if self.backend.kind == "das" and isinstance(self.groups, tuple) and not (self.das or self.backend.groups):
+            return "is DAS, and no volume group has Eucalyptus' name: say by --group which one it uses"
         return ""
 
     @property
@@ -144,7 +162,9 @@ def standing(heart: heartbeat.Heartbeat, name: str, standby: bool = False) -> tu
 
 
 def look(run: Run, options: Any, local: bool) -> Storage:
-    """Look at what the modes ask for; what hangs has a share of its own, and the Heartbeat the rest.
+    """Look at what the modes ask for; what may hang has a share of the deadline, and the Heartbeat the rest.
+
+    tgtd has the most (4.9 of 7 s): when its disks are busy it may take five seconds, as its owner waits ten.
 
     local  also at this host
     Raises Failed, absent, when the components of this host are asked for and it has no Eucalyptus.
@@ -160,16 +180,23 @@ def look(run: Run, options: Any, local: bool) -> Storage:
         euca_conf.require(run)
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
     whole = run.left()
-    backend = part(bool(modes & {"target", "group", "san"}), lambda: find_backend(run, options))
+
+    def share(most: float, later: float) -> float:
+        """Return seconds: a part of the whole, and what is left when a part of it is kept for what comes later."""
+        return max(0.05 * whole, min(most * whole, run.left() - later * whole))
+
+    backend = part(bool(modes & set(LOCAL)), lambda: find_backend(run, options))
     known = backend if isinstance(backend, Backend) else Backend("none")
     iscsi = known.kind in ("", "overlay", "das")
-    targets = part("target" in modes and iscsi, lambda: tgt.show(run, whole * 0.45))
+    targets = part("target" in modes and iscsi, lambda: tgt.show(run, share(0.7, 0.2)))
     if isinstance(targets, Failed) and not known.kind and targets.kind != NOT_ALLOWED:
         cure = "on Ceph or an array there need be none: say so by --backend"
         targets = Failed(targets.kind, targets.of, targets.tried, targets.error, cure)
-    groups = part("group" in modes and iscsi, lambda: _groups(run, known, whole * 0.25))
-    san = opened(run, known.san, whole * 0.1) if "san" in modes and known.san else None
-    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, options.volumes, whole * 0.1))
+    vgs = "group" in modes or (known.kind == "das" and "snapshots" in modes)
+    groups = part(vgs and iscsi, lambda: _groups(run, known, share(0.4, 0.2)))
+    san = opened(run, known.san, share(0.15, 0.1)) if "san" in modes and known.san else None
+    path = options.volumes or known.volumes
+    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, path, share(0.15, 0.1)))
     heart = part("service" in modes, lambda: heartbeat.ask(run, options))
     return Storage(heart, backend, targets, groups, san, volumes)
 
@@ -181,7 +208,7 @@ def find_backend(run: Run, options: Any) -> Backend:
     told which zone's is meant.
     """
     if options.backend or options.san or not euca_settings.given(options):
-        kind = options.backend or ("san" if options.san else "")
+        kind = options.backend or ("san" if options.san else "das" if options.group else "")
         return Backend(
             kind, options.group, options.san, "--backend" if options.backend else "--san" * bool(options.san)
         )
@@ -201,20 +228,22 @@ def find_backend(run: Run, options: Any) -> Backend:
         raise Failed(ABSENT, "back-end", tried, f"{zone}{suffix} is not set: the storage controller stays BROKEN")
     kind = MANAGERS.get(manager, "san")
     hosts = found.get(f"{zone}.storage.sanhost", "").replace(",", " ").split() if kind == "san" else []
-    # dasdevice is a volume group, or a device on which one with our prefix is made.
-    device = found.get(f"{zone}.storage.dasdevice", "")
-    name = device[5:] if device.startswith("/dev/") else device
-    groups = (name,) if kind == "das" and name and "/" not in name else ()
+    # dasdevice is a volume group, by its name or as /dev/NAME, or else a device: that is in a group of some other name.
+    device = found.get(f"{zone}.storage.dasdevice", "") if kind == "das" else ""
+    groups = options.group or ((device,) if device and "/" not in device else ())
     try:
-        san = tuple(address(host) for host in hosts)
+        san = tuple(address(host, PORTS.get(manager, SAN_PORT)) for host in hosts)
     except ValueError as error:
         raise Failed(UNREADABLE, "back-end", tried, f"{zone}.storage.sanhost: {error}") from None
-    return Backend(kind, groups, san, f"{zone}{suffix}={manager}")
+    volumes = found.get(f"{zone}.storage.volumesdir", "") if kind in ("overlay", "das") else ""
+    volumes = volumes if volumes.startswith("/") else ""
+    return Backend(kind, groups, san, f"{zone}{suffix}={manager}", volumes, device.rpartition("/")[2])
 
 
 def _groups(run: Run, backend: Backend, seconds: float) -> tuple[lvm.VolumeGroup, ...]:
     found = lvm.groups(run, seconds)
-    return tuple(group for group in found if group.name in backend.groups or group.name.startswith(GROUP))
+    named = (*backend.groups, backend.device)
+    return tuple(group for group in found if group.name in named or group.name.startswith(GROUP))
 
 
 def overlay(group: lvm.VolumeGroup) -> bool:

@@ -16,6 +16,7 @@ from nephoscope.base import UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import as_root
 
 SHOW = ("/usr/sbin/tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
+STATES = ("ready", "offline")
 GONE = ("not connected", "can't connect", "onnection refused", "No such file", "onnection reset", "Broken pipe")
 _SIZE = re.compile(r"(\d+) ([KMGT]?)B(?:,|$)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -45,7 +46,7 @@ class Session(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One target: its number, its name (IQN), its state ("ready" serves), what it exports and to whom."""
+    """One target: its number, its name (IQN), its state (a word of STATES: "ready" serves), what it exports and to whom."""
 
     number: int
     name: str
@@ -72,7 +73,7 @@ class Targets(NamedTuple):
         for target in self.targets:
             off = [str(lun.number) for lun in target.luns if not lun.online]
             if target.state != "ready":
-                found.append((target.name, f"is {target.state or 'in no state'}"))
+                found.append((target.name, f"is {target.state}"))
             elif off:
                 found.append((target.name, f"LUN {', '.join(off)} is offline"))
         return tuple(found)
@@ -90,7 +91,7 @@ def show(run: Run, seconds: float | None = None, of: str = "tgtd") -> Targets:
     if answer.status:
         said = answer.err.strip() or answer.out.strip() or f"tgtadm ended with {answer.status}"
         gone = any(word in said for word in GONE)
-        raise Failed(UNREACHABLE if gone else UNREADABLE, of, "", f"tgtd is not running: {said}" if gone else said)
+        raise Failed(UNREACHABLE if gone else UNREADABLE, of, "", f"not running: {said}" if gone else said)
     return Targets(took, parse(answer.out, of))
 
 
@@ -102,8 +103,9 @@ def parse(text: str, of: str = "tgtd") -> tuple[Target, ...]:
             continue
         head = re.match(r"Target (\d+): (\S+)\n", block)
         state = re.search(r"(?m)^ {8}State: (.*)$", block)
-        if head is None or state is None:
-            raise Failed(UNREADABLE, of, "tgtadm --op show", f"not understood: {block[:60]!r}")
+        if head is None or state is None or state[1].strip() not in STATES:
+            text = (state[0].strip() if head and state else block)[:60]
+            raise Failed(UNREADABLE, of, "tgtadm --op show", f"not understood: {text!r}")
         luns = re.split(r"(?m)^ {8}(?=LUN: )", block.partition("LUN information:")[2])[1:]
         nexus = re.split(r"(?m)^ {8}(?=I_T nexus: )", block.partition("LUN information:")[0])[1:]
         sessions = tuple(_session(part) for part in nexus)
