@@ -48,7 +48,6 @@ SETTLED = 60.0  # seconds after which a block without its lower border is taken 
 DAY = 86400.0  # seconds for which a log that is gone, or a gap, is told
 ARCHIVES = 12  # rotated files of one log that are followed or looked at first: log4j keeps ten
 TEXT = 240
-WORD = 80  # bytes of a word: a path may be long, a run of letters says nothing
 
 # util/faults/en_US of 4.4.2, the HA faults of 3.x, and the event codes of the wiki (Eucalyptus-Event-Codes).
 KNOWN = frozenset(
@@ -310,9 +309,7 @@ class Parser:
 
 def said(data: bytes) -> str:
     """Return a value fit for people and for the state: on one line, cut, without what looks like a secret."""
-    # Cut before it is searched for secrets, words too: that takes the square of a word's length.
-    words = (word if len(word) <= WORD else word[: WORD - 3] + b"..." for word in data[: 4 * TEXT].split())
-    return log_lines.masked(b" ".join(words)[: TEXT + WORD], TEXT)
+    return log_lines.masked(b" ".join(data[: 4 * TEXT].split()), TEXT)
 
 
 def local(stamp: str) -> float | None:
@@ -439,12 +436,13 @@ def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -
     lasting = lasting if isinstance(lasting, list) else []
     now = run.clock.time()
     of = euca_services.place(there)
+    right = euca_api.right("euserv:Describe*")
     params = {"ListAll": "true", "ShowEvents": "true"}
     try:
         root = euca_api.ask(run, there, "bootstrap", "DescribeServices", params, of=of)
     except Failed as failed:
         # The rights that reading logs needs are no cure here.
-        cure = failed.cure or (euca_services.CURE if failed.kind == NOT_ALLOWED else "")
+        cure = failed.cure or (right if failed.kind == NOT_ALLOWED else "")
         raise Failed(failed.kind, failed.of, failed.tried, failed.error, cure) from None
     kinds: set[str] = set()
     events: list[Event] = []
@@ -471,7 +469,7 @@ def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -
                 events.append(Event(name, "error" if rank > 3 else "warning", said(line.encode())))
     if kinds.isdisjoint(euca_services.PRIVATE):
         # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
-        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", euca_services.CURE)
+        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", right)
     done, quiet = _acknowledge(latched, earlier, (), ack, reason, now, before) if ack else ((), {})
     faults = sorted((_fault(entry, now, ()) for entry in latched.values()), key=lambda one: (one.age, one.of))
     return Faults(

@@ -312,15 +312,18 @@ def masked(line: bytes, most: int = 240) -> str:
     """
     global _SECRET
     if _SECRET is None:
+        word = r"passw(?:or)?d|passphrase|token|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential|signature|cookie"
         _SECRET = re.compile(
+            # Each begins at a word's beginning alone, and looks ahead for its key once (what was looked ahead is not gone back
+            # into): tried from every letter and for every key in it, a line of one word takes the cube of its length.
             # name = value, name: value, "name": "value", u'name': u'value', --name value, <name>value, name 'value'
-            r"(?i)((?:--)?[\w.-]*(?:passw(?:or)?d|passphrase|token|secret|api[_-]?key|access[_-]?key|private[_-]?key|"
-            r"credential|signature|cookie)[\w.-]*[\"']?(?:\s*(?:=>|[=:>])\s*|(?<=[\"'])\s*,\s*|\s+(?=[\"'])))"
+            rf"(?i)((?<![\w.-])(?=[\w.-]*(?:{word}))[\w.-]+"
+            r"[\"']?(?:\s*(?:=>|[=:>])\s*|(?<=[\"'])\s*,\s*|\s+(?=[\"'])))"
             r"(u?[\"'][^\"']*[\"']?|(?:bearer |basic )?[^\s,;&<\"']+)"
-            r"|(--[\w-]*(?:passw(?:or)?d|token|secret|key)\s+)(\S+)"
             r"|(authorization[\"']?\s*[:=]\s*[\"']?)([^\"'\n]+)"
-            r"|(\w+://[^\s/:@]*:)([^\s@]+)(?=@)"
+            r"|((?<!\w)\w+://[^\s/:@]*:)([^\s@]+)(?=@)"
             r"|()(\bgAAAAA[\w-]{20,}=*)"  # a Fernet token of Keystone, wherever it stands
+            r"|((?<![\w-])(?=[\w-]*--)[\w-]+(?:(?<=passwd)|(?<=password)|(?<=token)|(?<=secret)|(?<=key))\s+)(\S+)"
         )
     text = line[:4000].decode("utf-8", "replace")
     text = re.sub(r"\[(?:None |- )?(req-[0-9a-f-]{36})[^\]]*\]", r"[\1]", text, count=1)
