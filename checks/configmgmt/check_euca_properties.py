@@ -50,7 +50,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant(euca_properties.CURE)],
+    needs=[Grant(euca_api.right("euprop:DescribeProperties"))],
     thresholds=[
         Threshold(
             "changed",

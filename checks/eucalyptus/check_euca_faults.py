@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Grant, Group, Metric, Threshold
 from nephoscope.plugin.options import BadOption, directory, duration, size
-from nephoscope.probes import euca_api, euca_faults, euca_services
+from nephoscope.probes import euca_api, euca_faults
 
 CRITICALS, WARNINGS = ("known", "unknown", "error"), ("intended", "silenced", "warning")
 STATES = {**dict.fromkeys(CRITICALS, CRITICAL), **dict.fromkeys(WARNINGS, WARNING), "unseen": UNKNOWN, "well": OK}
@@ -75,7 +75,7 @@ CHECK = Check(
     keep=lambda found: found.kept,
     where=("node", "remote"),
     uses=("http", "cloud"),
-    needs=(Group("eucalyptus"), Grant(euca_services.CURE)),
+    needs=(Group("eucalyptus"), Grant(euca_api.right("euserv:Describe*"))),
     modes={"logs": "the fault logs of this host", "events": "the events of all services, with -H or --cloud"},
     thresholds=[
         Threshold("faults", main=True, help="faults that nobody acknowledged"),

@@ -68,7 +68,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant(euca_nodes.CURE)],
+    needs=[Grant(euca_api.right("euserv:Describe*", "ec2:Describe*"))],
     keep=lambda nodes: nodes.kept,
     answers=("W26",),
     thresholds=[

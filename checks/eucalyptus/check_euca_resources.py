@@ -6,8 +6,9 @@ be a user of the account eucalyptus. Whether it is one is asked first: who is no
 find a broken cloud empty and healthy. What is in a passing state (creating, detaching, shutting down, migrating) for longer
 than `--stuck-after` is stuck; where the cloud tells no beginning, it is as old as this check has seen it. Failed are volumes
 and snapshots that say so, instances that the cloud ended by itself within the last hour, and groups of workers (imaging,
-load balancers) whose last activity failed. A ghost is called running on a node that does not serve. A state word that is not
-known is UNKNOWN.
+load balancers) whose last activity failed. A ghost is called running on a node that does not serve or is gone; it is told at
+once. A state word that is not known is UNKNOWN. Before 4.3 an empty list may mean a missing right and is UNKNOWN too: name
+the modes of which there is something.
 """
 
 from __future__ import annotations
@@ -49,19 +50,21 @@ def judge(found, options):
     yield from (Metric(name, 0.0) for name, number in ages.items() if not number)
     bad = dict.fromkeys(("stuck", "failed"), 0)
     for kind in found.looked:
-        limit = options.snapshot_after if kind == "snapshots" else options.stuck_after
         mine = [thing for thing in found.things if thing.kind == kind]
+        if kind == "ghosts":
+            bad[kind] = len(mine)
+            yield Metric(kind, len(mine), detail=_few([thing.said for thing in mine]))
+            continue
+        limit = options.snapshot_after if kind == "snapshots" else options.stuck_after
         stuck = [thing.said for thing in mine if thing.age > limit]
         failed = [thing.said for thing in mine if thing.phase == euca_resources.FAILED]
         bad = {"stuck": bad["stuck"] + len(stuck), "failed": bad["failed"] + len(failed)}
-        yield Metric("ghosts" if kind == "ghosts" else f"stuck_{kind}", len(stuck), detail=_few(stuck))
-        if kind != "ghosts":
-            yield Metric(f"failed_{kind}", len(failed), detail=_few(failed))
+        yield Metric(f"stuck_{kind}", len(stuck), detail=_few(stuck))
+        yield Metric(f"failed_{kind}", len(failed), detail=_few(failed))
     if "instances" in found.looked:
         yield Metric("running", sum(thing.kind == "instances" and thing.state == "running" for thing in found.things))
     if found.looked:
-        seen = ", ".join(f"{number} {kind}" for kind, number in found.looked.items())
-        yield Finding(OK, "", f"looked at {seen}: {bad['stuck']} stuck, {bad['failed']} failed")
+        yield Finding(OK, "", f"{found.summary}: {', '.join(f'{number} {what}' for what, number in bad.items())}")
 
 
 def _few(said):
@@ -81,7 +84,7 @@ CHECK = Check(
     keep=lambda found: found.kept,
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant("a user of account eucalyptus with ec2:Describe*, autoscaling:Describe* and euserv:Describe*")],
+    needs=[Grant(euca_api.right("ec2:Describe*", "autoscaling:Describe*", "euserv:Describe*"))],
     answers=("W9", "W33"),
     modes=MODES,
     thresholds=[

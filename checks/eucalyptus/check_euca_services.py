@@ -67,7 +67,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant(euca_services.CURE)],
+    needs=[Grant(euca_api.right("euserv:Describe*"))],
     keep=lambda cloud: cloud.kept,
     thresholds=[
         Threshold("starting", "s", None, "600", print="worst", help="how long a service is LOADED or on its way there"),

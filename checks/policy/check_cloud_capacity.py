@@ -70,7 +70,7 @@ CHECK = Check(
     where=("remote",),
     uses=("http", "cloud"),
     answers=("W11", "W12", "W15"),
-    needs=[Grant("a user of account eucalyptus who may ec2:Describe*; before 4.0 a system administrator")],
+    needs=[Grant(euca_api.right("ec2:Describe*"))],
     keep=lambda room: room.kept,
     thresholds=[
         Threshold("used", "%", "80", "90", main=True, help="share of a zone that is taken, in its finest size"),

@@ -44,7 +44,7 @@ CHECK = Check(
     where=("remote",),
     uses=("http", "cloud"),
     answers=("W14",),
-    needs=[Grant("a user of account eucalyptus who may ec2:Describe*; before 4.0 a system administrator")],
+    needs=[Grant(euca_api.right("ec2:Describe*"))],
     thresholds=[
         Threshold("used", "%", "80", "90", main=True, help="share of a pool that is given to somebody"),
         Threshold("free", help="addresses that are left"),

@@ -62,7 +62,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant("a user of account eucalyptus who may iam:List*, iam:Get* and ec2:Describe*")],
+    needs=[Grant(euca_api.right("iam:List*", "iam:Get*", "ec2:Describe*"))],
     keep=lambda found: found.kept,
     deadline=20,  # one request after the other, by account
     thresholds=[

@@ -5,7 +5,8 @@
 eucalyptus, which is asked first, for others would see their own alone. Stopped instances, unattached volumes, addresses
 without an instance, snapshots that no image is made of. Where the cloud tells no time, a thing has been unused for as long
 as this check has seen it so: a new installation counts nothing for a while, and says how much is unused now. It warns and
-is never critical; it deletes nothing.
+is never critical; it deletes nothing. Before 4.3 an empty list may mean a missing right and is UNKNOWN: name the modes of
+which there is something.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ CHECK = Check(
     keep=lambda idle: idle.kept,
     where=("remote",),
     uses=("http", "cloud"),
-    needs=[Grant("a user of account eucalyptus with ec2:Describe*")],
+    needs=[Grant(euca_api.right("ec2:Describe*"))],
     modes={
         "instances": "instances that are stopped",
         "volumes": "volumes that are attached to nothing",

@@ -10,6 +10,7 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, Clock, Failed
 from nephoscope.checks.eucalyptus.check_euca_resources import CHECK, judge
 from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.plugin.text import cut
 from nephoscope.probes.euca_resources import FAILED, GHOST, PASSING, WELL, Found, Thing
 from nephoscope.probes.euca_resources import UNKNOWN as ODD
 
@@ -60,15 +61,15 @@ def test_stuck_and_failed():
     ]
 
 
-def test_instances_that_run_are_counted_and_ghosts_have_no_age():
+def test_instances_that_run_are_counted():
     things = (Thing("instances", "i", "running", WELL), Thing("instances", "j", "stopped", WELL))
-    assert judged(Found(things, {"instances": 2, "ghosts": 0}))[2:] == [
+    assert judged(Found(things, {"instances": 2, "ghosts": 1}))[2:] == [
         Metric("oldest", 0.0),
         Metric("stuck_instances", 0),
         Metric("failed_instances", 0),
         Metric("ghosts", 0),
         Metric("running", 1),
-        Finding(OK, "", "looked at 2 instances, 0 ghosts: 0 stuck, 0 failed"),
+        Finding(OK, "", "looked at 2 instances, 1 running instances by their nodes: 0 stuck, 0 failed, 0 ghosts"),
     ]
 
 
@@ -82,11 +83,11 @@ def test_limits_of_age_are_options():
     assert Metric("stuck_snapshots", 0) in found
 
 
-def test_ghosts_are_counted_when_they_last():
-    things = tuple(Thing("ghosts", f"i{n}", "is lost", GHOST, "", None, 600.0 * n) for n in range(6))
-    assert judged(Found(things, {"ghosts": 6}))[-2:] == [
-        Metric("ghosts", 4, detail="i2 is lost, i3 is lost, i4 is lost and 1 more"),
-        Finding(OK, "", "looked at 6 ghosts: 4 stuck, 0 failed"),
+def test_ghosts_are_counted_at_once():
+    things = tuple(Thing("ghosts", f"i{n}", "is lost", GHOST) for n in range(4))
+    assert judged(Found(things, {"ghosts": 9}))[-2:] == [
+        Metric("ghosts", 4, detail="i0 is lost, i1 is lost, i2 is lost and 1 more"),
+        Finding(OK, "", "looked at 9 running instances by their nodes: 0 stuck, 0 failed, 4 ghosts"),
     ]
 
 
@@ -131,12 +132,15 @@ def run(cloud, tmp_path):
 
 def test_a_healthy_cloud(run, cloud):
     before = len(cloud.requests)
-    outcome = run("--exclude", "asg-*")
+    outcome = run()
     assert outcome.state == OK
     assert outcome.line.startswith(
-        "EUCA_RESOURCES OK - looked at 12 instances, 5 volumes, 4 snapshots, 2 images, 0 workers, 0 ghosts: 0 stuck, 0 failed | "
+        "EUCA_RESOURCES OK - looked at 12 instances, 5 volumes, 4 snapshots, 2 images, 2 workers, "
+        "10 running instances by their nodes: 0 stuck, 0 failed, 0 ghosts | "
     )
-    assert [seen.action for seen in cloud.requests[before:]] == [
+    assert run(shift=86400).state == OK
+    requests = cloud.requests[before : before + 8]
+    assert [seen.action for seen in requests] == [
         "DescribeAvailabilityZones",
         "DescribeInstances",
         "DescribeVolumes",
@@ -213,23 +217,45 @@ def test_a_migration_that_hangs_and_a_node_that_is_silent(tmp_path):
         moving = [CHECK.run([*words, "--mode", "instances"], clock=Clock(shift)) for shift in (0, 1000)]
         assert [one.state for one in moving] == [OK, WARNING]
         assert f"({instance.name} migrating from {instance.node} to 192.0.2.9" in moving[1].line
-        demo.tell("silent", "one-nc-1")
-        ghosts = [CHECK.run([*words, "--mode", "ghosts"], clock=Clock(shift)) for shift in (0, 1000)]
-        assert [one.state for one in ghosts] == [OK, WARNING]
-        address = demo.cloud.hosts["one-nc-1"].address
-        assert f"is called running on {address}, which is NOTREADY (account " in ghosts[1].line
-        demo.tell("clock", 601)
-        gone = CHECK.run([*words, "--mode", "ghosts", "--stuck-after", "0"], clock=Clock(1000))
-        assert f"is called running on {address}, which is not known to the cloud" in gone.text
+        demo.tell("silent", "one-nc-2")
+        address = demo.cloud.hosts["one-nc-2"].address
+        lost = [one for one in demo.cloud.resources["Instance"].values() if one.node == address]
+        assert len(lost) == 2
+        for seconds, state in ((0, "NOTREADY"), (601, "not known to the cloud")):
+            demo.tell("clock", seconds)
+            said = [
+                f"{one.name} is called running on {address}, which is {state} (account {number})"
+                for one, number in zip(lost, ("362121614306", "362121614306"))
+            ]
+            assert CHECK.run([*words, "--mode", "ghosts"]).line == (
+                f"EUCA_RESOURCES WARNING - ghosts 2 is above 0 ({', '.join(said)}) | ghosts=2;0"
+            )
+
+
+RIGHT = (
+    "a user of account eucalyptus, or a role of it (4.0+) with "
+    '{"Effect":"Allow","Action":["ec2:Describe*","autoscaling:Describe*","euserv:Describe*"],"Resource":"*"}'
+)
 
 
 def test_who_sees_one_account_alone_is_told_so(run):
-    outcome = run(user="nobody")
+    outcome = run(user="owner")
     assert outcome.state == UNKNOWN
-    assert outcome.line == (
-        "EUCA_RESOURCES UNKNOWN - only the resources of account 362121614306 are visible "
-        "(DescribeAvailabilityZones verbose): needs a user of account eucalyptus with the right ec2:Describe*"
+    text = "only the resources of account 362121614306 are visible (DescribeInstanceTypes): needs " + RIGHT
+    assert outcome.line == f"EUCA_RESOURCES UNKNOWN - {cut(text, 224)}"
+
+
+def test_who_has_no_right_at_all_is_told_which(run, cloud):
+    text = (
+        f"{cloud.address('clc')}:8773: HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation. "
+        f"(DescribeAvailabilityZones): needs {RIGHT}"
     )
+    assert run(user="nobody").line == f"EUCA_RESOURCES UNKNOWN - {cut(text, 224)}"
+
+
+def test_a_role_with_the_right_sees_all(run):
+    outcome = run(user="monitor")
+    assert (outcome.state, outcome.line.startswith("EUCA_RESOURCES OK - looked at 12 instances, ")) == (OK, True)
 
 
 def test_a_wrong_key(run, cloud, tmp_path):
@@ -308,10 +334,10 @@ def test_a_right_that_is_missing_for_one_question_hides_no_other(tmp_path):
     )
     text = (
         f"127.0.0.1:{server.port}: HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation. "
-        "(DescribeSnapshots): needs a user of account eucalyptus with the policy of `nephoscope explain`"
+        f"(DescribeSnapshots): needs {RIGHT}"
     )
     assert f"[UNKNOWN] {text}" in outcome.text
-    assert alone.line == f"EUCA_RESOURCES UNKNOWN - {text}"
+    assert alone.line == f"EUCA_RESOURCES UNKNOWN - {cut(text, 224)}"
 
 
 def test_workers_that_cannot_start(tmp_path):

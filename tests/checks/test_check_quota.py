@@ -12,6 +12,11 @@ from nephoscope.probes.cloud import Quota, Quotas, Share, Void
 
 from tests.checks.asked_cloud import Asked
 
+RIGHT = (
+    "a user of account eucalyptus, or a role of it (4.0+) with "
+    '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"}'
+)
+
 GIB = 1 << 30
 
 
@@ -141,10 +146,9 @@ def test_what_was_not_read_yet_is_no_ok(asked):
 def test_a_user_who_may_list_accounts_and_not_read_their_policies(asked):
     user = asked.demo.user("monitor")
     asked.demo.cloud.users[user.access] = user._replace(allowed=(*user.allowed, "iam:ListAccounts"))
-    assert asked.line(CHECK, user="monitor") == (
-        "QUOTA UNKNOWN - PLACE: HTTP 403: NotAuthorized: Not authorized to ListAccountPolicies by monitor: needs "
-        '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"} for a user of account eucalyptus'
-    )
+    text = f"PLACE: HTTP 403: NotAuthorized: Not authorized to ListAccountPolicies by monitor: needs {RIGHT}"
+    assert asked.plain(asked.run(CHECK, "-v", user="monitor").text).count(f"[UNKNOWN] {text}\n") == 1
+    assert asked.line(CHECK, user="monitor")[:220] == f"QUOTA UNKNOWN - {text}"[:220]
 
 
 def test_a_user_of_an_account_who_sees_only_that(asked):
@@ -152,7 +156,7 @@ def test_a_user_of_an_account_who_sees_only_that(asked):
     user = asked.demo.user("nobody")
     asked.demo.cloud.users[user.access] = user._replace(allowed=("iam:*", "ec2:*"))
     assert asked.line(CHECK, user="nobody").startswith(
-        "QUOTA UNKNOWN - PLACE: the list of 1 accounts is not of all: eucalyptus is not in it (ListAccounts): needs"
+        "QUOTA UNKNOWN - the list of 1 accounts is not of all: eucalyptus is not in it (ListAccounts): needs"
     )
 
 

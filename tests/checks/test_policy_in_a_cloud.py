@@ -23,7 +23,7 @@ FAILURES = {
     "drip": "CRITICAL - PLACE: no answer in 1.0 s (ACTION)",
     "error500": "CRITICAL - PLACE: HTTP 500: 500 Internal Server Error: An internal error has occurred (ACTION)",
     "cut": "CRITICAL - PLACE: the connection was cut before the answer was whole (ACTION)",
-    "garbage": "UNKNOWN - PLACE: the answer has a document type or entities: refused (ACTION)",
+    "garbage": "UNKNOWN - PLACE: the answer is cut or no XML: not well-formed (invalid token): line 1, column 0 (ACTION)",
     "bomb": "UNKNOWN - PLACE: the answer has a document type or entities: refused (ACTION)",
     "html": "UNKNOWN - PLACE: the answer is HTML, not XML: no Eucalyptus there, or a proxy before it (ACTION)",
     "login": "UNKNOWN - PLACE: HTTP 302: redirected to https://sso.example/login, which is no service of a cloud (ACTION)",
@@ -105,24 +105,38 @@ def test_keys_that_others_can_read(asked, check):
     assert "chmod 600" in line
 
 
+WHO = "a user of account eucalyptus, or a role of it (4.0+) with "
+DENIED = "HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation."
 RIGHTS = {
+    check_cloud_capacity.CHECK: f"PLACE: {DENIED} (DescribeInstanceTypes): needs {WHO}"
+    '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',
+    check_ip_pool.CHECK: f"PLACE: {DENIED} (DescribeAddresses): needs {WHO}"
+    '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',
+    check_quota.CHECK: f"PLACE: HTTP 403: NotAuthorized: Not authorized to list accounts (ListAccounts): needs {WHO}"
+    '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"}',
+}
+FEW = {
     check_cloud_capacity.CHECK: "PLACE: HTTP 400: AuthFailure: Not permitted to access availability (DescribeInstanceTypes): "
-    'needs {"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"} for a user of account eucalyptus (before 4.0 its admin)',
-    check_ip_pool.CHECK: "PLACE: the list of addresses is empty: no right to see it, or the cloud has no public addresses "
-    '(DescribeAddresses verbose): needs {"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"} for a user of acc',
-    check_quota.CHECK: "PLACE: HTTP 403: NotAuthorized: Not authorized to list accounts (ListAccounts): needs "
-    '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"} for a user of account eucalyptus',
+    f"needs {WHO}"
+    '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',
+    check_ip_pool.CHECK: "the list of addresses is empty: no right to see it, or the cloud has no public addresses "
+    f"(DescribeAddresses verbose): needs {WHO}"
+    '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',
+    check_quota.CHECK: "the list of 1 accounts is not of all: eucalyptus is not in it (ListAccounts): "
+    f"needs {WHO}"
+    '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"}',
 }
 
 
-def test_a_user_without_rights_is_told_the_statement_that_grants_them(asked, check):
+@pytest.mark.parametrize("user, said", [("nobody", RIGHTS), ("owner", FEW)])
+def test_a_user_without_rights_is_told_the_statement_that_grants_them(asked, check, user, said):
     """Upstream's scripts took the short list of such a user for the whole cloud, and its emptiness for OK."""
-    line = asked.line(check, user="nobody")
-    cut = max(
+    line, text = asked.line(check, user=user), said[check]
+    place = max(
         len(host.address) for host in asked.demo.cloud.hosts.values()
-    )  # what stands for PLACE is cut with the rest
-    assert line[: 230 - cut] == f"{check.title} UNKNOWN - {RIGHTS[check]}"[: 230 - cut]
-    assert RIGHTS[check] in asked.plain(asked.run(check, "-v", user="nobody").text)
+    )  # stands for PLACE, and is cut with the rest
+    assert line[: 230 - place] == f"{check.title} UNKNOWN - {text}"[: 230 - place]
+    assert text in asked.plain(asked.run(check, "-v", user=user).text)
 
 
 def test_what_it_needs_and_no_more(asked):

@@ -10,9 +10,7 @@ from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
 from nephoscope.probes import euca_addresses
 from nephoscope.probes.cloud import Pool, span
 from nephoscope.probes.euca_addresses import TRIED, Address
-from nephoscope.probes.euca_capacity import CURE
 
-HOST = "192.0.2.1:8773"
 ADMIN = "arn:aws:euare::362121614306:user/admin"
 
 
@@ -33,7 +31,7 @@ def test_free_given_and_idle_ones():
         ("10.111.101.88", "i-00000001 (arn:aws:euare:::user/eucalyptus)"),
         ("10.111.101.85", "nobody"),
     )
-    found = euca_addresses.parsed(answer(*rows), HOST)
+    found = euca_addresses.parsed(answer(*rows))
     assert found == (
         Address("10.111.101.84", "362121614306", "i-162a8f09", "admin"),
         Address("10.111.101.85", "", ""),
@@ -46,7 +44,7 @@ def test_free_given_and_idle_ones():
 
 def test_an_instance_that_is_named_nobody_is_no_free_address():
     """check_euca_addresses.sh of the upstream Nagios scripts counts every line that has `nobody` in it as free."""
-    found = euca_addresses.parsed(answer(("10.0.0.1", "i-00000001 (arn:aws:euare::000000000009:user/nobody)")), HOST)
+    found = euca_addresses.parsed(answer(("10.0.0.1", "i-00000001 (arn:aws:euare::000000000009:user/nobody)")))
     assert euca_addresses.pool(found, ()) == Pool("public", 1, 1, 0)
 
 
@@ -64,14 +62,14 @@ def test_an_instance_that_is_named_nobody_is_no_free_address():
 def test_a_list_that_is_not_of_everything_is_a_missing_right_and_no_small_pool(rows, kind, said):
     """The upstream script divides by the number of lines: 0 of its own addresses used, OK."""
     with pytest.raises(Failed) as caught:
-        euca_addresses.parsed(answer(*rows), HOST)
-    assert caught.value == Failed(kind, HOST, TRIED, said, CURE)
+        euca_addresses.parsed(answer(*rows))
+    assert caught.value == Failed(kind, "", TRIED, said)
 
 
 def test_an_address_without_an_address():
     with pytest.raises(Failed) as caught:
-        euca_addresses.parsed(answer(("", "nobody")), HOST)
-    assert caught.value == Failed(UNREADABLE, HOST, TRIED, "an address without an address")
+        euca_addresses.parsed(answer(("", "nobody")))
+    assert caught.value == Failed(UNREADABLE, "", TRIED, "an address without an address")
 
 
 def test_addresses_outside_of_every_range():

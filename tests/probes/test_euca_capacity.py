@@ -13,7 +13,7 @@ import pytest
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api, euca_capacity
 from nephoscope.probes.cloud import Share, Size, Zone
-from nephoscope.probes.euca_capacity import CURE, DOWN, EMPTY, GIB, MIB
+from nephoscope.probes.euca_capacity import DOWN, EMPTY, GIB, MIB
 
 HOST = "192.0.2.1:8773"
 VERBOSE = """<DescribeAvailabilityZonesResponse><availabilityZoneInfo>
@@ -49,12 +49,12 @@ def small(zone, free, most):
 
 
 def test_types_with_their_availability():
-    found = euca_capacity.of_types(types(("two", 3, 30), ("one", 12, 30)), HOST)
+    found = euca_capacity.of_types(types(("two", 3, 30), ("one", 12, 30)))
     assert found == (small("one", 12, 30), small("two", 3, 30))
 
 
 def test_types_without_any_zone_are_no_sizes():
-    assert euca_capacity.of_types(types(), HOST) == ()
+    assert euca_capacity.of_types(types()) == ()
 
 
 @pytest.mark.parametrize(
@@ -69,20 +69,18 @@ def test_types_without_any_zone_are_no_sizes():
 )
 def test_numbers_that_are_none(answer, said):
     with pytest.raises(Failed) as caught:
-        euca_capacity.of_types(answer, HOST)
-    assert caught.value == Failed(UNREADABLE, HOST, "DescribeInstanceTypes", said)
+        euca_capacity.of_types(answer)
+    assert caught.value == Failed(UNREADABLE, "", "DescribeInstanceTypes", said)
 
 
 def test_an_empty_list_of_types_is_a_missing_right():
     with pytest.raises(Failed) as caught:
-        euca_capacity.of_types(ElementTree.fromstring("<R><instanceTypeDetails/></R>"), HOST)
-    assert caught.value == Failed(
-        NOT_ALLOWED, HOST, "DescribeInstanceTypes", "the list of instance types is empty", CURE
-    )
+        euca_capacity.of_types(ElementTree.fromstring("<R><instanceTypeDetails/></R>"))
+    assert caught.value == Failed(NOT_ALLOWED, "", "DescribeInstanceTypes", "the list of instance types is empty")
 
 
 def test_the_verbose_list_of_several_zones():
-    assert euca_capacity.of_rows(ElementTree.fromstring(VERBOSE), HOST) == ROWS
+    assert euca_capacity.of_rows(ElementTree.fromstring(VERBOSE)) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -95,7 +93,7 @@ def test_the_verbose_list_of_several_zones():
 )
 def test_a_verbose_list_that_is_none(before, after, kind, said):
     with pytest.raises(Failed) as caught:
-        euca_capacity.of_rows(ElementTree.fromstring(VERBOSE.replace(before, after)), HOST)
+        euca_capacity.of_rows(ElementTree.fromstring(VERBOSE.replace(before, after)))
     assert (caught.value.kind, caught.value.error) == (kind, said)
 
 
@@ -158,18 +156,6 @@ def test_a_share_is_measured_in_the_finest_size_whatever_its_name():
     assert zones == (Zone("one", "ok", "serves", 80),)
 
 
-@pytest.mark.parametrize(
-    "cure, after",
-    [
-        ("a user of account eucalyptus with the policy of `nephoscope explain`", CURE),
-        ("the secret key that belongs to it", "check the secret key of the profile"),
-    ],
-)
-def test_the_statement_that_grants_it_is_said_where_a_right_is_missing(cure, after):
-    refused = Failed(NOT_ALLOWED, HOST, "DescribeInstanceTypes", "HTTP 403", cure)
-    assert euca_capacity.right(refused).cure == after
-
-
 class Options:
     dialect, cloud, hostname, port, tls, signature = "eucalyptus", None, "192.0.2.1", None, False, "4"
     credentials = ca_file = fingerprint = insecure = cert = key = None
@@ -181,7 +167,7 @@ def old(monkeypatch):
     """A cloud before 3.3, as its documents have it: it does not know DescribeInstanceTypes, and `state` is its plain list."""
     answers = {
         "state": "10.111.5.71 arn:euca:eucalyptus:one:cluster:one-cc-1/",
-        "error": "HTTP 400: DescribeInstanceTypes",
+        "error": f"{HOST}: HTTP 400: DescribeInstanceTypes",
     }
 
     def ask(run, there, service, action, params=None, of=""):
@@ -207,11 +193,12 @@ def test_a_cloud_that_does_not_know_types_is_asked_for_the_rows(old):
     assert (room.source, room.failures) == ("DescribeAvailabilityZones verbose", ())
 
 
-def test_an_administrator_is_named_where_only_that_one_sees_the_rows(old):
+def test_a_verbose_list_without_rows_is_a_missing_right_and_no_cloud_without_room(old):
     old["verbose"] = VERBOSE.replace("|-", "")
     with pytest.raises(Failed) as caught:
         euca_capacity.room(Options, Run(8.0))
-    assert (caught.value.kind, caught.value.cure) == (NOT_ALLOWED, "the keys of a system administrator")
+    error = "the verbose list of zones tells no instance types"
+    assert caught.value == Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", error)
 
 
 def test_html_is_no_old_cloud(old):
@@ -226,10 +213,10 @@ def test_the_room_is_told_although_the_plain_list_is_not(monkeypatch, old):
 
     def ask(run, there, service, action, params=None, of=""):
         if action == "DescribeAvailabilityZones" and not params:
-            raise Failed(UNREACHABLE, of, action, "Connection refused")
+            raise Failed(UNREACHABLE, "", action, f"{HOST}: Connection refused")
         return real(run, there, service, action, params, of)
 
     monkeypatch.setattr(euca_api, "ask", ask)
     room = euca_capacity.room(Options, Run(8.0))
     assert room.sizes == ROWS
-    assert room.failures == (Failed(UNREACHABLE, HOST, "DescribeAvailabilityZones", "Connection refused"),)
+    assert room.failures == (Failed(UNREACHABLE, "", "DescribeAvailabilityZones", f"{HOST}: Connection refused"),)

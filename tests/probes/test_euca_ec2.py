@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import types
 from datetime import datetime, timezone
 
 import pytest
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api, euca_ec2
-from nephoscope.probes.euca_ec2 import GIB, RIGHT, Attachment, Group, Image, Instance, Snapshot, Volume
+from nephoscope.probes.euca_ec2 import GIB, Attachment, Group, Image, Instance, Snapshot, Volume
 
 from tests.simulators.euca_answers import KEYS, Answers, ec2, error
 
@@ -202,31 +203,66 @@ IDENTITY = (
 )
 
 
-def seen(answers, tmp_path):
-    with Answers(answers) as server:
-        run, client, tokens = clients(server, tmp_path, "ec2", "sts")
-        return euca_ec2.sight(run, client, lambda: tokens)
+def seen(answers, tmp_path, version="4.4.2"):
+    """Why not everything is seen, or None; and what was asked."""
+    with Answers(answers, version) as server:
+        run, there = access(server, tmp_path)
+        try:
+            euca_ec2.everywhere(run, there)
+        except Failed as failed:
+            return failed, server.actions
+        return None, server.actions
+
+
+TYPE = "<item><name>m1.small</name><availability/></item>"
+
+
+def with_types(*items):
+    """DescribeInstanceTypes of 4.4.2, whose root has a Type at its end."""
+    space = "http://ec2.amazonaws.com/doc/2014-09-01/"
+    inside = f"<requestId>r</requestId><instanceTypeDetails>{''.join(items)}</instanceTypeDetails>"
+    xml = f'<DescribeInstanceTypesResponseType xmlns="{space}">{inside}</DescribeInstanceTypesResponseType>'
+    return {"DescribeInstanceTypes": xml}
+
+
+REFUSED = {"DescribeInstanceTypes": (400, error("AuthFailure", "Not permitted to access availability"))}
 
 
 def test_who_sees_the_types_of_the_zones_sees_everything(tmp_path):
-    assert seen({}, tmp_path) is None
+    assert seen({}, tmp_path) == (None, ["DescribeAvailabilityZones"])
+
+
+def test_a_role_sees_everything_without_the_rows_and_so_does_anybody_who_may_while_no_zone_is_enabled(tmp_path):
+    for shown in (zones(("one", "available")), zones()):
+        assert seen({**shown, **with_types(TYPE)}, tmp_path) == (
+            None,
+            ["DescribeAvailabilityZones", "DescribeInstanceTypes"],
+        )
+
+
+def test_an_older_cloud_tells_availability_to_everybody(tmp_path):
+    for shown in (zones(("one", "available")), zones()):
+        text = "nothing shows that the resources of all accounts are visible"
+        expected = Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", text)
+        assert seen({**shown, **with_types(TYPE)}, tmp_path, version="") == (expected, ["DescribeAvailabilityZones"])
+
+
+def test_a_cloud_that_falls_silent_is_no_missing_right(tmp_path):
+    failed, _ = seen({**zones(), "DescribeInstanceTypes": (500, "")}, tmp_path)
+    assert failed.kind == UNREACHABLE
 
 
 @pytest.mark.parametrize(
-    "answers, text",
+    "answers, whose",
     [
-        ({**zones(("one", "available")), "GetCallerIdentity": IDENTITY},
-         "only the resources of account 362121614306 are visible"),
-        (zones(("one", "available")), "only the resources of the caller's own account are visible"),
-        # 3.1 tells hosts and names of its zones to everybody
-        (zones(("one", "192.0.2.1 arn:euca:eucalyptus:one:cluster:cc/")),
-         "only the resources of the caller's own account are visible"),
-        (zones(), "no zone is enabled, so nothing tells whether the resources of all accounts are seen"),
+        ({**REFUSED, "GetCallerIdentity": IDENTITY}, "account 362121614306"),
+        (REFUSED, "the caller's own account"),
+        (with_types(), "the caller's own account"),
     ],
-)  # fmt: skip
-def test_who_does_not_is_told(tmp_path, answers, text):
-    expected = Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", text, RIGHT)
-    assert seen(answers, tmp_path) == expected
+)
+def test_who_does_not_is_told(tmp_path, answers, whose):
+    expected = Failed(NOT_ALLOWED, "", "DescribeInstanceTypes", f"only the resources of {whose} are visible")
+    assert seen({**zones(("one", "available")), **answers}, tmp_path)[0] == expected
 
 
 def test_nodes_by_name_and_by_host(tmp_path):
@@ -239,7 +275,7 @@ def test_nodes_by_name_and_by_host(tmp_path):
     xml = f'<DescribeServicesResponseType xmlns="{space}">{{}}</DescribeServicesResponseType>'
     for content, expected in (
         (listed, {"nc-1": "ENABLED", "192.0.2.1": "ENABLED", "nc-2": "NOTREADY", "192.0.2.2": "NOTREADY"}),
-        ("<serviceStatuses/>", (NOT_ALLOWED, "no node is listed, as to who has no right")),
+        ("<serviceStatuses/>", (NOT_ALLOWED, "no node is listed, as to who has no right, and to everybody before 3.4")),
     ):
         with Answers({"DescribeServices": xml.format(content)}) as server:
             run, there = access(server, tmp_path)
@@ -253,13 +289,13 @@ def test_nodes_by_name_and_by_host(tmp_path):
 
 def test_a_silent_cloud_is_not_asked_on():
     def fail(kind):
-        raise Failed(kind, "here:1", "Ask", "HTTP 500", "mend it")
+        raise Failed(kind, "", "Ask", "HTTP 500", "mend it")
 
     questions = {"a": lambda: 1, "b": lambda: fail(UNREADABLE), "c": lambda: fail(UNREACHABLE), "d": lambda: 2}
     assert euca_ec2.each(Run(8), questions) == {
         "a": 1,
-        "b": Failed(UNREADABLE, "", "Ask", "here:1: HTTP 500", "mend it"),
-        "c": Failed(UNREACHABLE, "", "Ask", "here:1: HTTP 500", "mend it"),
+        "b": Failed(UNREADABLE, "", "Ask", "HTTP 500", "mend it"),
+        "c": Failed(UNREACHABLE, "", "Ask", "HTTP 500", "mend it"),
     }
 
 
@@ -268,7 +304,9 @@ def test_a_silent_cloud_is_not_asked_on():
 
 def volumes_of(answer, tmp_path, version="4.4.2"):
     found, _ = asked(euca_ec2.volumes, {"DescribeVolumes": answer}, tmp_path, version=version)
-    return (found.kind, found.error) if isinstance(found, Failed) else found
+    if isinstance(found, Failed):
+        return found.kind, re.sub(r"127\.0\.0\.1:\d+", "HERE", found.error)
+    return found
 
 
 WHOLE = ec2(
@@ -279,24 +317,27 @@ WHOLE = ec2(
 def test_a_cut_answer(tmp_path):
     assert volumes_of(WHOLE[:-40], tmp_path) == (
         UNREADABLE,
-        "the answer is cut or no XML: Unable to parse response (unclosed token: line 1, column 169)",
+        "HERE: the answer is cut or no XML: unclosed token: line 1, column 169",
     )
 
 
 def test_the_document_of_something_else_is_no_empty_list(tmp_path):
-    assert volumes_of("<list><item/></list>", tmp_path) == (UNREADABLE, "the answer is no DescribeVolumesResponse")
+    assert volumes_of("<list><item/></list>", tmp_path) == (
+        UNREADABLE,
+        "HERE: the answer is a <list>, not a <DescribeVolumesResponse>",
+    )
 
 
 def test_html(tmp_path):
     assert volumes_of("<html><body>Welcome</body></html>", tmp_path) == (
         UNREADABLE,
-        "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it",
+        "HERE: the answer is HTML, not XML: no Eucalyptus there, or a proxy before it",
     )
 
 
 def test_entities(tmp_path):
     bomb = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + WHOLE
-    assert volumes_of(bomb, tmp_path) == (UNREADABLE, "the answer has a document type or entities: refused")
+    assert volumes_of(bomb, tmp_path) == (UNREADABLE, "HERE: the answer has a document type or entities: refused")
 
 
 def test_a_time_or_a_size_that_is_none(tmp_path):
@@ -310,7 +351,7 @@ def test_no_right(tmp_path):
     kind, text = volumes_of(refused, tmp_path)
     assert (kind, text) == (
         NOT_ALLOWED,
-        "HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation.",
+        "HERE: HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation.",
     )
 
 

@@ -128,12 +128,15 @@ def test_snapshots_images_and_workers():
 def test_ghosts():
     nodes = {"n1": "ENABLED", "n2": "STOPPED", "n3": "NOTREADY"}
     instances = [Instance(f"i{n}", "1", "running", f"n{n}") for n in (1, 2, 3, 4)]
-    rest = [Instance("i5", "1", "running"), Instance("i6", "1", "stopped", "n3"), Instance("i7", "1", "pending")]
-    assert list(of_ghosts([*instances, *rest], nodes)) == [
+    lost = [*instances, Instance("i5", "1", "running")]
+    assert list(of_ghosts(lost, nodes)) == [
         Thing("ghosts", "i3", "is called running on n3, which is NOTREADY", GHOST, "1"),
         Thing("ghosts", "i4", "is called running on n4, which is not known to the cloud", GHOST, "1"),
         Thing("ghosts", "i5", "runs on a node that is not told", GHOST, "1"),
     ]
+    rest = [Instance("i6", "1", "stopped", "n3"), Instance("i7", "1", "pending")]
+    every = found({"instances": [*lost, *rest], "nodes": nodes}, ("ghosts",), at())
+    assert (every.things, every.looked, every.kept) == (tuple(of_ghosts(lost, nodes)), {"ghosts": 5}, {})
 
 
 def test_ages_are_told_or_seen():

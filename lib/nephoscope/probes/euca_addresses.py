@@ -3,8 +3,8 @@
 
 Source: AddressManager.describeAddresses and Address.getAdminDescription, 3.4.2 to 4.4.2. In the verbose list the instance of an
 address that somebody has reads `<instance> (<ARN of the owner>)`, with nothing or `available` for the instance while it has
-none; that of a free one reads `nobody`. Users outside the account `eucalyptus` get no error: up to 4.1 their own addresses,
-since 4.2 an empty list.
+none; that of a free one reads `nobody`. Users outside the account `eucalyptus` get no error, but an empty list: for them the
+word is an address that does not exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api
 from nephoscope.probes.cloud import Pool, Pools
-from nephoscope.probes.euca_capacity import CURE, place, right
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,15 +49,11 @@ def pools(options: Any, run: Run) -> Pools:
 
 def addresses(run: Run, there: euca_api.Access) -> tuple[Address, ...]:
     """Ask for all addresses of the cloud. Raises Failed, not-allowed for a list that is not of all accounts."""
-    run.stage(f"ask {place(there)} for all public addresses")
-    try:
-        answer = euca_api.ask(run, there, "compute", "DescribeAddresses", {"PublicIp.1": "verbose"}, place(there))
-    except Failed as failed:
-        raise right(failed) from None
-    return parsed(answer, place(there))
+    run.stage(f"ask for {TRIED}")
+    return parsed(euca_api.ask(run, there, "compute", "DescribeAddresses", {"PublicIp.1": "verbose"}))
 
 
-def parsed(answer: Element, of: str) -> tuple[Address, ...]:
+def parsed(answer: Element) -> tuple[Address, ...]:
     """Return the addresses of an answer, each once. Raises Failed."""
     found = {}
     for item in answer.findall("addressesSet/item"):
@@ -69,7 +64,7 @@ def parsed(answer: Element, of: str) -> tuple[Address, ...]:
         owned = OWNED.fullmatch(text)
         if not owned:
             error = "the list is not of all accounts: its addresses name no owner"
-            raise Failed(NOT_ALLOWED, of, TRIED, error, CURE)
+            raise Failed(NOT_ALLOWED, "", TRIED, error)
         instance, owner = owned["instance"].strip(), owned["owner"].strip()
         number = NUMBER.search(owner)
         instance = "" if instance in ("available", "null") else instance
@@ -77,10 +72,10 @@ def parsed(answer: Element, of: str) -> tuple[Address, ...]:
         name = user.rpartition("/")[2] if user.startswith("user/") else ""
         found[ip] = Address(ip, number.group(1) if number else owner, instance, name)
     if "" in found:
-        raise Failed(UNREADABLE, of, TRIED, "an address without an address")
+        raise Failed(UNREADABLE, "", TRIED, "an address without an address")
     if not found:
         error = "the list of addresses is empty: no right to see it, or the cloud has no public addresses"
-        raise Failed(NOT_ALLOWED, of, TRIED, error, CURE)
+        raise Failed(NOT_ALLOWED, "", TRIED, error)
     return tuple(found[ip] for ip in sorted(found))
 
 

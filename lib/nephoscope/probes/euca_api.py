@@ -117,6 +117,18 @@ def access(options: Any, run: Run) -> Access:
     return Access(base, profile, trust(options), int(options.signature))
 
 
+def right(*actions: str) -> str:
+    """Return in words who may call these actions ("ec2:Describe*") for all accounts.
+
+    Policies are not asked for users of the account eucalyptus, who may do all in every version; for its roles they are
+    (PolicyEngineImpl.java and Context.isAdministrator of 3.1 to 5.1).
+    """
+    named = ",".join(f'"{action}"' for action in actions)
+    named = f"[{named}]" if len(actions) > 1 else named
+    statement = f'{{"Effect":"Allow","Action":{named},"Resource":"*"}}'
+    return f"a user of account eucalyptus, or a role of it (4.0+) with {statement}"
+
+
 def at(there: Access, host: str, port: int = 8773) -> Access:
     """Return the same access to another host: each host of a cloud has a view of its own."""
     scheme = urlsplit(there.base or next(iter(there.profile.urls.values()), "http:")).scheme
@@ -238,13 +250,14 @@ def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
-    run.stage(f"ask for {operation}")
+    action = client.meta.method_to_api_mapping.get(operation, operation)
+    run.stage(f"ask for {action}")
     try:
         answer: dict[str, Any] = getattr(client, operation)(**words)
     except (ResponseParserError, BotoCoreError, ClientError, ValueError, TypeError, KeyError) as error:
         # Behind its first sentence the message may carry the whole answer.
         text = str(error).partition(", invalid XML")[0].partition("\n")[0][:120]
-        raise Failed(UNREADABLE, "", operation, f"the answer is not understood: {text}") from None
+        raise Failed(UNREADABLE, "", action, f"the answer is not understood: {text}") from None
     return answer
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many instances of each type still fit into each zone of a Eucalyptus cloud.
 
-Two requests. `DescribeInstanceTypes Availability=true` tells free and maximum per type and zone, since 3.3, to the users of
-account `eucalyptus` (VmTypesManager.describeVmTypes, 3.4.2 and 4.4.2); where a cloud does not know it, the rows of
-`DescribeAvailabilityZones verbose` do (ClusterEndpoint, "%04d / %04d  %2d   %4d  %4d": free, maximum, cores, MB, GB), for its
-administrators alone. Both tell of zones whose cluster controller is ENABLED and of no other: a zone that is down is simply
+Two requests. `DescribeInstanceTypes Availability=true` tells free and maximum per type and zone since 3.3, and since 4.2 to the
+account `eucalyptus` alone (VmTypesManager, 3.3.2 to 4.4.2); where a cloud does not know it, the rows of
+`DescribeAvailabilityZones verbose` do (ClusterEndpoint, "%04d / %04d  %2d   %4d  %4d": free, maximum, cores, MB, GB), for the
+users of that account. Both tell of zones whose cluster controller is ENABLED and of no other: a zone that is down is simply
 not there. So the plain list is asked too: since 4.0 it has the zones of DISABLED controllers as `unavailable`.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_api
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 MIB, GIB = 1 << 20, 1 << 30
-CURE = (
-    '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"} for a user of account eucalyptus (before 4.0 its admin)'
-)
+TYPES, ZONES = "DescribeInstanceTypes", "DescribeAvailabilityZones"
 ROW = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s*")
 DOWN = "is registered and offers nothing: is its cluster controller down?"
 EMPTY = "has no room for one instance of any type, even when empty: does no node serve?"
@@ -42,69 +39,57 @@ def room(options: Any, run: Run) -> Room:
     sizes, source = _sizes(run, there)
     said: Mapping[str, str] = {}
     try:
-        run.stage(f"ask {place(there)} for the plain list of zones")
-        said = plain(euca_api.ask(run, there, "compute", "DescribeAvailabilityZones", of=place(there)))
+        said = plain(_zones(run, there, {}))
     except Failed as failed:
-        failures.append(right(failed))
+        failures.append(failed)
     before = run.before.get("zones", {}) if isinstance(run.before, dict) else {}
     zones, kept = members(sizes, said, options.expect, before, run.clock.time(), options.remember)
     if not zones and not failures:
-        raise Failed(ABSENT, place(there), "DescribeAvailabilityZones", "the cloud has no zone")
+        raise Failed(ABSENT, "", ZONES, "the cloud has no zone")
     return Room(zones, sizes, shares(sizes), source, tuple(failures), {"zones": kept})
-
-
-def place(there: euca_api.Access, service: str = "compute") -> str:
-    """Return host and port of a service, for messages."""
-    return urlsplit(there.url(service)).netloc
-
-
-def right(failed: Failed, cure: str = CURE) -> Failed:
-    """Return a refusal for lack of a right with the statement that grants it; every other failure as it is."""
-    # A bad key or clock has a cure of its own, which no policy is.
-    if failed.kind == NOT_ALLOWED and failed.cure.startswith("a user of account eucalyptus"):
-        return Failed(NOT_ALLOWED, failed.of, failed.tried, failed.error, cure)
-    return failed
 
 
 def _sizes(run: Run, there: euca_api.Access) -> tuple[tuple[Size, ...], str]:
     """Ask for free and maximum, in the way that this cloud knows."""
-    run.stage(f"ask {place(there)} for instance types with their availability")
     try:
-        answer = euca_api.ask(run, there, "compute", "DescribeInstanceTypes", {"Availability": "true"}, place(there))
-        return of_types(answer, place(there)), "DescribeInstanceTypes"
+        return of_types(availability(run, there)), TYPES
     except Failed as failed:
-        if failed.kind != UNREADABLE or not failed.error.startswith("HTTP 4"):
-            raise right(failed) from None
-    run.stage(f"ask {place(there)} for the verbose list of zones")
-    try:
-        answer = euca_api.ask(
-            run, there, "compute", "DescribeAvailabilityZones", {"ZoneName.1": "verbose"}, place(there)
-        )
-    except Failed as failed:
-        raise right(failed, "the keys of a system administrator") from None
-    return of_rows(answer, place(there)), "DescribeAvailabilityZones verbose"
+        if failed.kind != UNREADABLE or ": HTTP 4" not in failed.error:
+            raise
+    return of_rows(_zones(run, there, {"ZoneName.1": "verbose"})), f"{ZONES} verbose"
 
 
-def types(answer: Element, of: str) -> dict[str, tuple[int, int, int]]:
+def availability(run: Run, there: euca_api.Access) -> Element:
+    """Ask for the instance types with free and maximum in each zone. Raises Failed, unreadable of a cloud that has none."""
+    run.stage(f"ask for {TYPES} with availability")
+    return euca_api.ask(run, there, "compute", TYPES, {"Availability": "true"})
+
+
+def _zones(run: Run, there: euca_api.Access, words: Mapping[str, str]) -> Element:
+    run.stage(f"ask for {' '.join((ZONES, *words.values()))}")
+    return euca_api.ask(run, there, "compute", ZONES, words)
+
+
+def types(answer: Element) -> dict[str, tuple[int, int, int]]:
     """Return cores, memory and disk in bytes of each type out of an answer of DescribeInstanceTypes.
 
     Raises Failed not-allowed for an empty list, which is what a missing right gives, unreadable for a number that is none.
     """
     items = answer.findall("instanceTypeDetails/item")
     if not items:
-        raise Failed(NOT_ALLOWED, of, "DescribeInstanceTypes", "the list of instance types is empty", CURE)
+        raise Failed(NOT_ALLOWED, "", TYPES, "the list of instance types is empty")
     try:
         return {
             _name(item, "name"): (_number(item, "cpu"), _number(item, "memory") * MIB, _number(item, "disk") * GIB)
             for item in items
         }
     except ValueError as error:
-        raise Failed(UNREADABLE, of, "DescribeInstanceTypes", f"not understood: {error}") from None
+        raise Failed(UNREADABLE, "", TYPES, f"not understood: {error}") from None
 
 
-def of_types(answer: Element, of: str) -> tuple[Size, ...]:
+def of_types(answer: Element) -> tuple[Size, ...]:
     """Return the sizes of every zone out of an answer of DescribeInstanceTypes with availability. Raises Failed as types()."""
-    known = types(answer, of)
+    known = types(answer)
     found = []
     try:
         for item in answer.findall("instanceTypeDetails/item"):
@@ -113,7 +98,7 @@ def of_types(answer: Element, of: str) -> tuple[Size, ...]:
                 zone = _name(row, "zoneName")
                 found.append(Size(zone, name, _number(row, "available"), _number(row, "max"), *known[name]))
     except ValueError as error:
-        raise Failed(UNREADABLE, of, "DescribeInstanceTypes", f"not understood: {error}") from None
+        raise Failed(UNREADABLE, "", TYPES, f"not understood: {error}") from None
     return tuple(sorted(found))
 
 
@@ -131,12 +116,12 @@ def _number(element: Element, name: str) -> int:
     return int(text)
 
 
-def of_rows(answer: Element, of: str) -> tuple[Size, ...]:
+def of_rows(answer: Element) -> tuple[Size, ...]:
     """Return the sizes out of the verbose list of zones: a row that does not begin with `|-` opens a zone.
 
     Raises Failed not-allowed when there are zones and no rows: who may not see them gets the plain list, and no error.
     """
-    tried = "DescribeAvailabilityZones verbose"
+    tried = f"{ZONES} verbose"
     zone = ""
     found = []
     items = answer.findall("availabilityZoneInfo/item")
@@ -150,11 +135,10 @@ def of_rows(answer: Element, of: str) -> tuple[Size, ...]:
             free, most, cores, ram, disk = (int(number) for number in row.groups())
             found.append(Size(zone, name[2:].strip(), free, most, cores, ram * MIB, disk * GIB))
         elif "free" not in text:  # the heading
-            raise Failed(UNREADABLE, of, tried, f"not understood: {name} {text[:60]!r}")
+            raise Failed(UNREADABLE, "", tried, f"not understood: {name} {text[:60]!r}")
     if not found:
-        cure = "the keys of a system administrator"
         what = "tells no instance types" if items else "is empty"
-        raise Failed(NOT_ALLOWED, of, tried, f"the verbose list of zones {what}", cure)
+        raise Failed(NOT_ALLOWED, "", tried, f"the verbose list of zones {what}")
     return tuple(sorted(found))
 
 

@@ -2,8 +2,8 @@
 """What a Eucalyptus cloud says of its tenants' instances, volumes, snapshots and images, and of its own workers.
 
 Read as an administrator: the id `verbose` asks for the resources of all accounts. Eucalyptus does not refuse it to others.
-It drops the word, and answers with the caller's own account (instances, volumes) or with an error (images). So `sight` is
-asked first; without it a cloud that is not seen looks like one that is empty. A missing right is said by
+It drops the word, and answers with the caller's own account (instances, volumes) or with an error (images). So `everywhere`
+asks first who is seen; else a cloud that is not seen looks like one that is empty. A missing right is said by
 UnauthorizedOperation since 4.0; before, it made an empty list (`listed`).
 
 Sources: Eucalyptus 4.4.2, ComputeService.java, ComputeServiceValidator.java, ClusterEndpoint.java,
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.probes import euca_api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ VERBOSE = ["verbose"]
 GIB = 1 << 30
 PAGES = 40  # of one list: what is longer is no list of a cloud
 INTERNAL = "euca-internal"  # in the name of each group of the cloud's own workers (imaging, load balancers)
-RIGHT = "a user of account eucalyptus with the right ec2:Describe*"
 
 
 class Attachment(NamedTuple):
@@ -110,66 +110,56 @@ class Group(NamedTuple):
     failure: str = ""
 
 
-def sight(run: Run, client: Any, tokens: Callable[[], Any] | None = None) -> Failed | None:
-    """Return None when the resources of all accounts can be seen, else a Failed (not-allowed) that says what can.
+def everywhere(run: Run, there: euca_api.Access) -> Any:
+    """Return a client of EC2 that sees the resources of all accounts, which is asked for first.
 
-    Only who may see everything gets the rows of instance types with the zones (ClusterEndpoint). With no zone enabled
-    nothing tells, and that is said too. tokens: makes a client of "sts", which names the account to whoever asks (4.3
-    and later). Raises Failed.
+    Only who may do everything gets the rows of instance types with the zones (ClusterEndpoint); a role of the account
+    eucalyptus gets none, nor does anybody while no zone is enabled. Then the availability of instance types tells, which is
+    refused to other accounts since 4.2 (VmTypesManager) and was not before. Raises Failed, not-allowed when nothing shows it.
     """
-    zones = call(run, client, "describe_availability_zones", ZoneNames=VERBOSE).get("AvailabilityZones", [])
-    if any(zone.get("ZoneName", "").startswith("|-") for zone in zones):
-        return None
-    if not zones:
-        error = "no zone is enabled, so nothing tells whether the resources of all accounts are seen"
-        return Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", error, RIGHT)
-    whose = "the caller's own account"
-    if tokens is not None:
-        try:
-            whose = f"account {call(run, tokens(), 'get_caller_identity')['Account']}"
-        except (Failed, KeyError):
-            pass  # the name is a courtesy
-    return Failed(
-        NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", f"only the resources of {whose} are visible", RIGHT
-    )
+    client = euca_api.client(run, there, "ec2")
+    answer = euca_api.call(run, client, "describe_availability_zones", ZoneNames=VERBOSE)
+    if any(zone.get("ZoneName", "").startswith("|-") for zone in answer.get("AvailabilityZones", ())):
+        return client
+    if not _tells_version(answer):
+        error = "nothing shows that the resources of all accounts are visible"
+        raise Failed(NOT_ALLOWED, "", "DescribeAvailabilityZones verbose", error)
+    tried = "DescribeInstanceTypes"
+    try:
+        if euca_api.ask(run, there, "compute", tried, {"Availability": "true"}).findall("instanceTypeDetails/item"):
+            return client
+    except Failed as failed:
+        if failed.kind != NOT_ALLOWED:
+            raise
+    raise Failed(NOT_ALLOWED, "", tried, f"only the resources of {_whose(run, there)} are visible")
+
+
+def _whose(run: Run, there: euca_api.Access) -> str:
+    """Return whose resources the caller sees, if that is told."""
+    try:
+        answer = euca_api.call(run, euca_api.client(run, there, "sts"), "get_caller_identity")
+        return f"account {answer['Account']}"
+    except (Failed, KeyError):
+        return "the caller's own account"  # the name is a courtesy
+
+
+def _tells_version(answer: Mapping[str, Any]) -> bool:
+    """Return whether an answer is of 4.3 or later: older ones don't tell their version."""
+    headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+    return str(headers.get("server", "")).startswith("Eucalyptus/")
 
 
 def each(run: Run, questions: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-    """Return name -> answer, or the Failed in its place; a cloud that is silent is not asked on.
-
-    The failures belong to no object: --include and --exclude choose among what tenants made, not among failures.
-    """
+    """Return name -> answer, or the Failed in its place; a cloud that is silent is not asked on."""
     asked: dict[str, Any] = {}
     for name, question in questions.items():
         try:
             asked[name] = question()
         except Failed as failed:
-            where = f"{failed.of}: " if failed.of else ""
-            asked[name] = Failed(failed.kind, "", failed.tried, where + failed.error, failed.cure)
+            asked[name] = failed
             if failed.kind in (UNREACHABLE, LATE):
                 break
     return asked
-
-
-def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
-    """Return the answer to one call of a client of `euca_api`. Raises Failed, unreadable for what botocore can't read."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-
-    action = _action(operation)
-    run.stage(f"ask for {action}")
-    try:
-        answer: dict[str, Any] = getattr(client, operation)(**words)
-    except ResponseParserError as error:
-        # Behind its first sentence the message carries the whole answer.
-        text = str(error).partition(", invalid XML")[0].partition("\n")[0][:120]
-        raise Failed(UNREADABLE, "", action, f"the answer is cut or no XML: {text}") from None
-    except (BotoCoreError, ClientError, ValueError, TypeError, KeyError) as error:
-        raise Failed(UNREADABLE, "", action, f"the answer is not understood: {error!s:.120}") from None
-    if not answer.get("ResponseMetadata", {}).get("RequestId"):
-        # A document of another kind has no member that we know: it would look like an empty list.
-        raise Failed(UNREADABLE, "", action, f"the answer is no {action}Response")
-    return answer
 
 
 def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> Iterator[dict[str, Any]]:
@@ -178,29 +168,21 @@ def listed(run: Run, client: Any, operation: str, member: str, **words: Any) -> 
     Raises Failed, not-allowed for an empty list of a cloud that may be older than 4.0, where a missing right gives the same:
     only since 4.3 an answer tells the version.
     """
+    action = client.meta.method_to_api_mapping[operation]
     seen = False
     for _ in range(PAGES):
-        answer = call(run, client, operation, **words)
+        answer = euca_api.call(run, client, operation, **words)
         for item in answer.get(member, ()):
             seen = True
             yield item
         token = answer.get("NextToken")
         if not token:
-            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-            if not seen and not str(headers.get("server", "")).startswith("Eucalyptus/"):
+            if not seen and not _tells_version(answer):
                 error = "the list is empty, which before version 4.0 is also the answer to who has no right"
-                right = RIGHT.replace("ec2:", "autoscaling:") if "scaling" in operation else RIGHT
-                raise Failed(
-                    NOT_ALLOWED, "", _action(operation), error, f"{right}, or --mode without it where there is none"
-                )
+                raise Failed(NOT_ALLOWED, "", action, error)
             return
         words["NextToken"] = token
-    raise Failed(UNREADABLE, "", _action(operation), f"more than {PAGES} pages")
-
-
-def _action(operation: str) -> str:
-    """Return the name that the protocol has for an operation of botocore."""
-    return "".join(word.capitalize() for word in operation.split("_"))
+    raise Failed(UNREADABLE, "", action, f"more than {PAGES} pages")
 
 
 def instances(run: Run, client: Any) -> list[Instance]:
@@ -329,8 +311,8 @@ def nodes(run: Run, access: Any) -> dict[str, str]:
         if service.type == "node":
             found[service.host] = found[service.name] = service.state
     if not found:
-        right = "a user of account eucalyptus with the right euserv:Describe*, or --mode without ghosts before 3.4"
-        raise Failed(NOT_ALLOWED, "", "DescribeServices node", "no node is listed, as to who has no right", right)
+        error = "no node is listed, as to who has no right, and to everybody before 3.4"
+        raise Failed(NOT_ALLOWED, "", "DescribeServices node", error)
     return found
 
 

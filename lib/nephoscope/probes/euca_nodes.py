@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_services, euca_topology
-from nephoscope.probes.euca_services import CURE, ENABLED, describe
+from nephoscope.probes.euca_services import ENABLED, describe
 from nephoscope.probes.euca_topology import Topology
 
 TYPE_CHECKING = False
@@ -150,16 +150,13 @@ def by_zone(
 
 
 def instances(run: Run, access: Access) -> dict[str, int]:
-    """Return host name or address of a node -> how many instances of all accounts are on it. Two requests.
+    """Return host name or address of a node -> how many instances of all accounts are on it. Two requests, or three.
 
     Raises Failed; not-allowed where not all accounts are seen: fewer instances would be counted than there are.
     """
-    from nephoscope.probes import euca_api, euca_ec2
+    from nephoscope.probes import euca_ec2
 
-    client = euca_api.client(run, access, "ec2")
-    blind = euca_ec2.sight(run, client)
-    if blind:
-        raise blind
+    client = euca_ec2.everywhere(run, access)
     found: dict[str, int] = {}
     for instance in euca_ec2.instances(run, client):
         if instance.node and instance.state in LIVE:
@@ -192,7 +189,7 @@ def _listed(run: Run, access: Access, topology: Topology | None) -> tuple[tuple[
     clusters = describe(run, access, ListAll="true", ByServiceType="cluster")
     if not clusters:
         error = "no node and no cluster is shown, as to a user outside account eucalyptus"
-        raise Failed(NOT_ALLOWED, euca_services.place(access), "DescribeServices", error, CURE)
+        raise Failed(NOT_ALLOWED, "", "DescribeServices", error)
     return tuple(sorted({service.zone for service in clusters})), []
 
 

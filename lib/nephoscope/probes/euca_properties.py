@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.probes import euca_api
+
 HIDDEN = "********"
-CURE = "a user of account eucalyptus with a policy that allows euprop:DescribeProperties"
 SIZE = 16 << 20  # bytes of a baseline
 SHOWN = 60  # characters of a value that are told
 SECRET_NAME = re.compile(
@@ -100,19 +103,32 @@ def look(run: Run, options: Any) -> Properties:
 
     recorded = baseline(run, options.baseline)
     access = euca_api.access(options, run)
-    place = access.url("properties").split("/")[2]
-    root = euca_api.ask(run, access, "properties", "DescribeProperties", of=place)
-    current: dict[str, str] = {}
-    for item in root.iterfind("properties/item"):
-        name = (item.findtext("name") or "").strip()
-        if not name:
-            raise Failed(UNREADABLE, place, "DescribeProperties", "an entry of the list has no name")
-        current[name] = normal(item.findtext("value") or "")
-    if not current:
-        raise Failed(NOT_ALLOWED, place, "DescribeProperties", "no property is shown", CURE)
+    current = {name: normal(value) for name, value in described(run, access).items()}
     names = {*recorded, *current} if options.all else set(recorded)
     compared = (Property(name, recorded.get(name), current.get(name)) for name in sorted(names) if run.wants(name))
     return Properties(tuple(compared), len(current))
+
+
+def described(run: Run, access: euca_api.Access, prefix: str = "") -> dict[str, str]:
+    """Return name -> value of the properties whose names begin so. One request.
+
+    Raises Failed; not-allowed, too, when none at all is shown: who lacks the right sees an empty list.
+    """
+    from nephoscope.probes import euca_api
+
+    action = "DescribeProperties"
+    found: dict[str, str] = {}
+    root = euca_api.ask(run, access, "properties", action, {"Property.1": prefix} if prefix else {})
+    for item in root.iterfind("properties/item"):
+        name = (item.findtext("name") or "").strip()
+        if not name:
+            raise Failed(UNREADABLE, "", action, "an entry of the list has no name")
+        if name.startswith(prefix):
+            found[name] = item.findtext("value") or ""
+    if not found:
+        error = f"no property {prefix + '… ' if prefix else ''}is shown"
+        raise Failed(NOT_ALLOWED, "", action, error, euca_api.right(f"euprop:{action}"))
+    return found
 
 
 def baseline(run: Run, path: str) -> dict[str, str]:

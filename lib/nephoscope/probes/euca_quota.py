@@ -25,9 +25,8 @@ from typing import Any, NamedTuple
 from nephoscope.base import LATE, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_addresses, euca_api, euca_capacity, euca_ec2
 from nephoscope.probes.cloud import Quota, Quotas, Share, Void
-from nephoscope.probes.euca_capacity import GIB, MIB, place, right
+from nephoscope.probes.euca_capacity import GIB, MIB
 
-CURE = '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"} for a user of account eucalyptus'
 SYSTEM = "eucalyptus"
 ADMIN = "admin"  # whose policies are the account's
 
@@ -156,19 +155,17 @@ class Reader:
 
     def accounts(self) -> dict[str, str]:
         """Ask for all accounts, name -> number. Raises Failed, not-allowed when only one is seen: that is no list of all."""
-        self.run.stage(f"ask {place(self.there, 'euare')} for all accounts")
+        self.run.stage("ask for all accounts")
         answer = self._ask("ListAccounts")
         members = answer.findall("ListAccountsResult/Accounts/member")
         found = {
             (one.findtext("AccountName") or "").strip(): (one.findtext("AccountId") or "").strip() for one in members
         }
         if "" in found or "" in found.values():
-            raise Failed(
-                UNREADABLE, place(self.there, "euare"), "ListAccounts", "an account without a name or a number"
-            )
+            raise Failed(UNREADABLE, "", "ListAccounts", "an account without a name or a number")
         if SYSTEM not in found:
             error = f"the list of {len(found)} accounts is not of all: {SYSTEM} is not in it"
-            raise Failed(NOT_ALLOWED, place(self.there, "euare"), "ListAccounts", error, CURE)
+            raise Failed(NOT_ALLOWED, "", "ListAccounts", error)
         return found
 
     def turn(self, limited: Mapping[str, str]) -> None:
@@ -250,10 +247,7 @@ class Reader:
 
     def _ask(self, action: str, **words: str) -> Any:
         self.asked += 1
-        try:
-            return euca_api.ask(self.run, self.there, "euare", action, words, place(self.there, "euare"))
-        except Failed as failed:
-            raise right(failed, CURE) from None
+        return euca_api.ask(self.run, self.there, "euare", action, words)
 
     def held(self, limited: Mapping[str, str]) -> list[tuple[str, str, str, float]]:
         """Return account, user ("" for the whole account), resource and limit of all that holds."""
@@ -374,7 +368,7 @@ class Use:
             look()
             self._known.add(resource)
         except Failed as failed:
-            self.failures.append(right(failed, CURE))
+            self.failures.append(failed)
 
     def _add(self, number: str, resource: str, amount: float, member: str = "") -> None:
         for who in {"", member}:
@@ -383,11 +377,8 @@ class Use:
 
     def _types(self) -> dict[str, tuple[int, int, int]]:
         """Ask for the instance types, and what all zones hold at most of cores, memory and disk."""
-        answer = euca_api.ask(
-            self.run, self.there, "compute", "DescribeInstanceTypes", {"Availability": "true"}, place(self.there)
-        )
-        sizes = euca_capacity.of_types(answer, place(self.there))
-        types = euca_capacity.types(answer, place(self.there))
+        answer = euca_capacity.availability(self.run, self.there)
+        sizes, types = euca_capacity.of_types(answer), euca_capacity.types(answer)
         for resource, field in (("cores", "cores"), ("ram", "ram"), ("disk", "disk")):
             most = {
                 zone: max((size.most or 0) * getattr(size, field) for size in sizes if size.zone == zone)

@@ -73,7 +73,7 @@ class Thing(NamedTuple):
 class Found(NamedTuple):
     """All that was looked at.
 
-    looked  kinds that were looked at, and how many of each there are
+    looked  kinds that were looked at, and how many of each there are; of "ghosts" how many instances could be one
     shared  volume -> the instances that it is in at once
     kept    plain JSON for the next run
     """
@@ -84,17 +84,20 @@ class Found(NamedTuple):
     failures: tuple[Failed, ...] = ()
     kept: Mapping[str, float] = {}
 
+    @property
+    def summary(self) -> str:
+        """What was looked at, in one clause."""
+        words = {"ghosts": "running instances by their nodes"}
+        return "looked at " + ", ".join(f"{number} {words.get(kind, kind)}" for kind, number in self.looked.items())
+
 
 def look(run: Run, options: Any) -> Found:
     """Ask for the kinds of `options.mode`; one that fails does not hide the others, but a silent cloud is not asked on.
 
-    At most eight requests, whatever the size of the cloud. Raises Failed: as `euca_api.access` and `euca_ec2.sight` do.
+    At most eight requests, whatever the size of the cloud. Raises Failed: as `euca_api.access` and `euca_ec2.everywhere` do.
     """
     there = euca_api.access(options, run)
-    client = euca_api.client(run, there, "ec2")
-    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "sts"))
-    if blind:
-        raise blind
+    client = euca_ec2.everywhere(run, there)
     kinds = options.mode
     questions: dict[str, Callable[[], Any]] = {
         "instances": lambda: euca_ec2.instances(run, client),
@@ -134,14 +137,12 @@ def found(asked: Mapping[str, Any], kinds: Iterable[str], run: Run, named: bool 
         del looked["workers"]
         failures.append(Failed(ABSENT, "", "DescribeAutoScalingGroups verbose", "the cloud has no workers of its own"))
     if "ghosts" in kinds and "instances" in good and "nodes" in good:
-        mine = [thing for thing in of_ghosts(good["instances"], good["nodes"]) if run.wants(thing.id)]
-        things += mine
-        looked["ghosts"] = len(mine)
+        running = [one for one in good["instances"] if one.state == "running" and run.wants(one.id)]
+        things += of_ghosts(running, good["nodes"])
+        looked["ghosts"] = len(running)
     now = run.now()
     first = samples.since(run.before, _remembered(run.before, things, looked), now.timestamp())
-    aged = tuple(
-        thing._replace(age=_age(thing, first, now)) if thing.phase in (PASSING, GHOST) else thing for thing in things
-    )
+    aged = tuple(thing._replace(age=_age(thing, first, now)) if thing.phase == PASSING else thing for thing in things)
     shared = {volume: where for volume, where in _shared(good).items() if run.wants(volume)}
     return Found(aged, looked, shared, tuple(failures), first)
 
@@ -154,7 +155,7 @@ def _remembered(before: Any, things: Iterable[Thing], looked: Mapping[str, int])
     """Return what is to be remembered: what passes now, and what could not be looked at now, which made nothing younger."""
     known = before if isinstance(before, dict) else {}
     kept = {key for key in known if key.partition("/")[0] not in looked}
-    return kept | {_key(thing) for thing in things if thing.phase in (PASSING, GHOST)}
+    return kept | {_key(thing) for thing in things if thing.phase == PASSING}
 
 
 def _age(thing: Thing, first: Mapping[str, float], now: datetime) -> float:
@@ -213,14 +214,12 @@ def of_workers(groups: Iterable[euca_ec2.Group]) -> Iterator[Thing]:
             yield Thing("workers", one.name, f"{one.serving} in service", WELL)
 
 
-def of_ghosts(instances: Iterable[euca_ec2.Instance], nodes: Mapping[str, str]) -> Iterator[Thing]:
+def of_ghosts(running: Iterable[euca_ec2.Instance], nodes: Mapping[str, str]) -> Iterator[Thing]:
     """Yield what is called running on a node that does not serve, or that the cloud no longer knows.
 
     The cloud goes on to call it so for up to 180 days (since 4.1). One without a tag runs nobody knows where.
     """
-    for one in instances:
-        if one.state != "running":
-            continue
+    for one in running:
         state = nodes.get(one.node, "")
         if not one.node:
             yield Thing("ghosts", one.id, "runs on a node that is not told", GHOST, one.account)

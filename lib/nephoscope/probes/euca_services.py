@@ -51,7 +51,6 @@ LOCAL = ("node", "bootstrap", "component", "configuration", "db", "gatherlog", "
 """Types of which each host may have its own word: their states are not compared between hosts."""
 SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "URGENT", "FATAL")
 NO_MESSAGE = ("", "UNSET", "No summary information available.")
-CURE = "a user of account eucalyptus with a policy that allows euserv:Describe*"
 MESSAGE = 200  # characters of an event that are told
 SIDE_BY_SIDE = 4  # hosts that are asked at a time: each answer may hold some MiB
 ZONES = {"UTC": 0, "GMT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}
@@ -188,11 +187,11 @@ def standing(service: Service, others: tuple[str, ...], standby: bool = False) -
 def describe(run: Run, access: Access, of: str = "", **params: str) -> list[Service]:
     """Return what one DescribeServices lists, in the server's order, nodes included. Raises Failed.
 
+    of      name of the host, when it is one of several
     params  of the request: ListAll, ShowEvents ("true"), ByServiceType
     """
     from nephoscope.probes import euca_api
 
-    of = of or place(access)
     root = euca_api.ask(run, access, "bootstrap", "DescribeServices", params, of=of)
     found = list(parse(root, of))
     root.clear()
@@ -266,7 +265,7 @@ def look(run: Run, options: Any) -> Cloud:
     listed = describe(run, access, ListAll="true", ShowEvents="true")
     if not any(service.type in PRIVATE for service in listed):
         error = f"{len(listed)} services are shown, and only such as any user sees"
-        raise Failed(NOT_ALLOWED, place(access), "DescribeServices", error, CURE)
+        raise Failed(NOT_ALLOWED, "", "DescribeServices", error)
     asked = place(access)
     views = _views(run, access, _hosts(options.views, topology, listed, asked), options.port or 8773)
     seen = [service for service in listed if service.type != "node" and _wanted(run, service)]
@@ -364,6 +363,7 @@ def differences(
 def side_by_side(run: Run, asked: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
     """Return what each function returns, or the Failed that it raises, in the order given; some run at a time.
 
+    asked  name of a host -> what asks it. A Failed tells the host in words: filters choose among services, not hosts
     The functions keep to the run's deadline themselves; what is not begun by then is Failed late.
     """
     import threading
@@ -380,7 +380,7 @@ def side_by_side(run: Run, asked: Mapping[str, Callable[[], Any]]) -> dict[str, 
             try:
                 answers[of] = function()
             except Failed as failed:
-                answers[of] = failed
+                answers[of] = Failed(failed.kind, "", failed.tried, f"{of}: {failed.error}", failed.cure)
             except Exception as error:  # a bug: told by the main thread, which lives on
                 answers[of] = error
 
@@ -389,7 +389,7 @@ def side_by_side(run: Run, asked: Mapping[str, Callable[[], Any]]) -> dict[str, 
         thread.start()
     for thread in threads:
         thread.join(run.left() + 0.1)
-    answers = {of: answers.get(of) or Failed(LATE, of, "", "no answer before the time was up") for of in asked}
+    answers = {of: answers.get(of) or Failed(LATE, "", "", f"{of}: no answer before the time was up") for of in asked}
     for answer in answers.values():
         if isinstance(answer, Exception) and not isinstance(answer, Failed):
             raise answer
@@ -447,13 +447,7 @@ def _by_heartbeat(run: Run, options: Any, topology: Topology) -> Cloud:
         asked = copy(options)
         asked.hostname = topology.hosts[host]
 
-        def ask() -> Any:
-            try:
-                return heartbeat.ask(run, asked)
-            except Failed as failed:
-                raise Failed(failed.kind, host, *failed.args[2:]) from None
-
-        return ask
+        return lambda: heartbeat.ask(run, asked)
 
     answers = side_by_side(run, {host: beat(host) for host in expected})
     seen, missing = [], {}

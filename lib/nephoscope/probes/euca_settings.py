@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nephoscope.base import NOT_ALLOWED, Failed, Run
+from nephoscope.base import Run
 
 UNSET = ("", "{}", "NULL", "<unset>", "unset")
 
@@ -22,17 +22,11 @@ def given(options: Any) -> bool:
 def values(run: Run, options: Any, prefix: str = "") -> dict[str, str]:
     """Return property -> value, "" for an unset one, of the cloud whose credentials were given; -H does not count here.
 
-    Raises Failed as `euca_api.ask` does; not-allowed, too, when nothing is shown: who lacks the right sees an empty list.
+    Raises Failed as `euca_properties.described` does.
     """
     from nephoscope.probes import euca_api, euca_properties
 
     # -H names the component's host; properties are asked of the cloud, whose address stands with its credentials.
     cloud = type(options)(**{**vars(options), "hostname": None, "port": None, "signature": "4"})
-    words = {"Property.1": prefix} if prefix else {}
-    root = euca_api.ask(run, euca_api.access(cloud, run), "properties", "DescribeProperties", words)
-    pairs = ((item.findtext("name") or "", (item.findtext("value") or "").strip()) for item in root.iter("item"))
-    found = {name: "" if value in UNSET else value for name, value in pairs if name.startswith(prefix)}
-    if not found:
-        error = f"no property {prefix + '… ' if prefix else ''}is shown"
-        raise Failed(NOT_ALLOWED, "properties", "DescribeProperties", error, euca_properties.CURE)
-    return found
+    found = euca_properties.described(run, euca_api.access(cloud, run), prefix)
+    return {name: "" if value.strip() in UNSET else value.strip() for name, value in found.items()}

@@ -27,13 +27,10 @@ KINDS = {
 def idle(options: Any, run: Run) -> Idle:
     """Return what is used by nobody, of the kinds in `options.mode`. At most six requests.
 
-    One question that fails does not hide the others. Raises Failed: as `euca_api.access` and `euca_ec2.sight` do.
+    One question that fails does not hide the others. Raises Failed: as `euca_api.access` and `euca_ec2.everywhere` do.
     """
     there = euca_api.access(options, run)
-    client = euca_api.client(run, there, "ec2")
-    blind = euca_ec2.sight(run, client, lambda: euca_api.client(run, there, "sts"))
-    if blind:
-        raise blind
+    client = euca_ec2.everywhere(run, there)
     questions: dict[str, Callable[[], Any]] = {
         "instances": lambda: euca_ec2.instances(run, client),
         "volumes": lambda: euca_ec2.volumes(run, client),
