@@ -119,24 +119,25 @@ def look(run: Run, options: Any, local: bool) -> Objects:
     heap = part("heap" in modes, lambda: _heap(run, options))
     heart = part(bool(modes & {"service", "front"}), lambda: heartbeat.ask(run, options))
     kinds = tuple(options.expect)
-    if isinstance(heart, heartbeat.Heartbeat) and not kinds:
-        kinds = tuple(one.name for one in heart.local if one.name in KINDS)
-    fronts = [FRONTS[kind] for kind in kinds if kind in FRONTS]
-    asks = "front" in modes and isinstance(heart, heartbeat.Heartbeat) and bool(fronts)
-    front = part(asks, lambda: ask_front(run, options, fronts[0]))
+    front: Any = None
+    if isinstance(heart, heartbeat.Heartbeat):
+        kinds = kinds or tuple(one.name for one in heart.local if one.name in KINDS)
+        kind = next((kind for kind in kinds if kind in FRONTS), "")
+        # What the front of a component says that is not enabled here is known: it refuses or sends elsewhere.
+        known = "service" in modes and heart.lacks(kind)
+        front = part("front" in modes and kind != "" and not known, lambda: ask_front(run, options, FRONTS[kind]))
+    if isinstance(room, Failed) and room.kind == ABSENT and not (options.bukkits or options.mode_given):
+        cure = "Walrus is here: say by --bukkits where they are"
+        walrus = {"walrus", "walrusbackend"}.intersection(kinds)
+        room = Failed(ABSENT, room.of, room.tried, room.error, cure) if walrus else None
     provider = part("provider" in modes, lambda: ask_provider(run, options))
     return Objects(kinds, heart, front, provider, room, heap)
 
 
-def _bukkits(run: Run, options: Any) -> mounts.Room | None:
-    """Return the room of Walrus' directory; None where there is none and nobody asked for it by name."""
-    try:
-        path = options.bukkits or euca_conf.directory(euca_conf.read(run), "bukkits")
-        return mounts.room_of(run, path, run.left() / 3)
-    except Failed as failed:
-        if failed.kind == ABSENT and not options.bukkits and not options.mode_given:
-            return None
-        raise
+def _bukkits(run: Run, options: Any) -> mounts.Room:
+    """Return the room of Walrus' directory. Raises Failed."""
+    path = options.bukkits or euca_conf.directory(euca_conf.read(run), "bukkits")
+    return mounts.room_of(run, path, run.left() / 3)
 
 
 def _heap(run: Run, options: Any) -> float | None:
