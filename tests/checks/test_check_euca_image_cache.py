@@ -98,6 +98,22 @@ def test_no_node_controller(check, node, tmp_path):
     assert (outcome.state, outcome.reason, outcome.absent) == (UNKNOWN, said, True)
 
 
+@pytest.mark.parametrize("gone, there", [("work", "cache"), ("cache", "work")])
+def test_one_store_without_the_other(check, node, tmp_path, gone, there):
+    (node.instances / gone).rename(tmp_path / "elsewhere")
+    outcome = check()
+    said = f"{gone}: No such file or directory (look into /var/lib/eucalyptus/instances/{gone})"
+    assert (outcome.state, outcome.reason) == (UNKNOWN, said)
+    assert f"{there} " in outcome.text
+
+
+def test_a_cache_that_is_switched_off_need_not_be_there(check, node, tmp_path):
+    (node.instances / "cache").rename(tmp_path / "elsewhere")
+    node.configure("NC_CACHE_SIZE=0\n")
+    outcome = check()
+    assert (outcome.state, outcome.reason.endswith("work used 0 %")) == (OK, True), outcome.line
+
+
 def test_a_size_that_is_not_known(check, node):
     (node.instances / "work/.blobstore").unlink()
     outcome = check("--mode", "work")

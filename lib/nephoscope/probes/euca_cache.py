@@ -54,17 +54,17 @@ class Store(NamedTuple):
 def look(run: Run, stores: tuple[str, ...], named: bool) -> list[Store | Failed]:
     """Return what the stores asked for hold, each counted in a child that can be abandoned.
 
-    named  they were asked for by name: one that is not here is a Failed then, and else left out
+    named  they were asked for by name: one that is not here is a Failed then, and else only where its counterpart is
     Raises Failed: absent (no Eucalyptus, or none of them here), not-allowed, unreadable (the configuration).
     """
     conf = euca_conf.read(run)
     paths = {name: path for name, path in _paths(conf).items() if name in stores}
     jobs = {name: (lambda name=name, path=path: _count(run, name, path)) for name, path in paths.items()}
     found: list[Store | Failed] = []
+    gone: list[Failed] = []
     for name, answer in child.each(run, jobs, tried=TRIED, seconds=run.left()).items():
         if isinstance(answer, Failed):
-            if answer.kind != ABSENT or named:
-                found.append(answer)
+            (gone if answer.kind == ABSENT and not named else found).append(answer)
             continue
         allocated, reserved, held, metadata = answer
         try:
@@ -75,7 +75,17 @@ def look(run: Run, stores: tuple[str, ...], named: bool) -> list[Store | Failed]
     if not found:
         where = ", ".join(paths.values()) or "eucalyptus.conf"
         raise Failed(ABSENT, "", f"look for {where}", "no node controller and no image proxy here")
+    if any((one.of if isinstance(one, Failed) else one.name) != "proxy" for one in found):
+        found += (one for one in gone if one.of != "proxy" and not _off(conf, one.of))  # a node controller has both
     return found
+
+
+def _off(conf: Mapping[str, str], name: str) -> bool:
+    """Return whether the configuration switches a store off."""
+    try:
+        return _limit(conf, name, "")[0] == 0
+    except Failed:
+        return False
 
 
 def _paths(conf: Mapping[str, str]) -> dict[str, str]:
@@ -139,6 +149,8 @@ def _count(run: Run, name: str, path: str) -> list[Any]:
             if folder == run.path(path) and ".blobstore" in names:
                 metadata = _text(f"{folder}/.blobstore")
         return [*total, metadata]
+    except FileNotFoundError as gone:
+        raise Failed.of_os_error(name, f"look into {path}", gone) from None
     except PermissionError as denied:
         raise Failed.of_os_error(name, f"look into {path}", denied, CURE) from None
 
