@@ -58,8 +58,8 @@ def judge(found, options):
         yield Finding(check, "self-test", f"says {found.state.check}")
     if isinstance(found.view_age, float):
         yield Metric("view_age", found.view_age, detail="none since the host started" if found.never else "")
-    if found.msg_fail is not None and not isinstance(found.msg_fail, Failed):
-        yield Metric("msg_fail", found.msg_fail)
+    if isinstance(found.messages, euca_sensor.Messages):
+        yield Metric("msg_fail", found.messages.failed, detail=found.messages.detail)
 
 
 CHECK = Check(

@@ -17,7 +17,7 @@ from nephoscope.probes import euca_sensor
 from nephoscope.probes.axis2 import Services
 from nephoscope.probes.euca_cc import Cc
 from nephoscope.probes.euca_daemon import Running
-from nephoscope.probes.euca_sensor import OFF, State
+from nephoscope.probes.euca_sensor import OFF, Messages, State
 from nephoscope.probes.heartbeat import Component, Heartbeat
 
 from tests.checks import euca_root
@@ -43,7 +43,7 @@ def test_green_from_afar():
 
 
 def test_green_on_the_node():
-    assert found(Cc(PAGE, Running("eucalyptus-cc", 6), State("ENABLED", "OK"), 0.0, 12.0)) == [
+    assert found(Cc(PAGE, Running("eucalyptus-cc", 6), State("ENABLED", "OK"), Messages(0.0, "", []), 12.0)) == [
         Finding(OK, "EucalyptusCC", "is serving"),
         Finding(OK, "", "EucalyptusCC is serving"),
         Metric("time", 0.01),
@@ -130,7 +130,7 @@ def test_nothing_runs():
 
 
 def test_a_first_run_collects():
-    assert found(Cc(PAGE, msg_fail=COLLECTING))[-1] == Metric("msg_fail", COLLECTING)
+    assert found(Cc(PAGE, messages=Messages(COLLECTING, "", [])))[-1] == Metric("msg_fail", COLLECTING)
 
 
 # ---- against simulated clouds
@@ -292,8 +292,8 @@ def test_sensors_that_are_switched_off(demo, node, tmp_path):
 
 @pytest.mark.parametrize("word, said", [
     ("stale", "the last reading is 10 min old: its writer does not run, or hangs"),
-    ("half", "no reading of this sensor: "),
-    ("garbage", "no reading of this sensor: "),
+    ("half", "is no JSON: "),
+    ("garbage", "is no JSON: "),
 ])  # fmt: skip
 def test_sensors_that_can_not_be_believed(demo, node, word, said):
     demo.tell("sensors", "one-cc", word)
@@ -307,7 +307,7 @@ def test_sensors_that_can_not_be_believed(demo, node, word, said):
 def test_a_sensor_of_the_future(node):
     line = first(node("--mode", "state", shift=-200))
     assert re.fullmatch(
-        rf"EUCA_CC UNKNOWN - {SENSOR}: the reading is 1[89]\d s ahead of this host's clock \(read /run/eucalyptus/status/.*\)",
+        rf"EUCA_CC UNKNOWN - {SENSOR}: is 1[89]\d s in the future: compare the clocks \(read /run/eucalyptus/status/.*\)",
         line,
     )
 
@@ -333,7 +333,18 @@ def test_messages_that_fail(node):
     assert first(node("--mode", "messages", shift=300)) == "EUCA_CC OK - msg fail 5 %"
     tell(1200, 605, 600)
     line = node("--mode", "messages", shift=600).line
-    assert line == "EUCA_CC WARNING - msg fail 90 % is above 10 % | msg_fail=90%;10"
+    assert line == "EUCA_CC WARNING - msg fail 90 % is above 10 % (90 of 100 DescribeInstances) | msg_fail=90%;10"
+
+
+def test_messages_that_are_not_counted(node):
+    """update_message_stats returns at once while the sensor is switched off: no message fails, and none is counted."""
+    path = node.root / "run/eucalyptus/status/euca/components/cc/msgs/stats"
+    document = json.loads(path.read_text())
+    document["values"]["enabled"] = False
+    path.write_text(json.dumps(document))
+    assert first(node("--mode", "messages")) == (
+        "EUCA_CC UNKNOWN - euca.components.cc.msgs.stats: it counts no messages"
+    )
 
 
 def test_a_view_that_is_old(demo, node):

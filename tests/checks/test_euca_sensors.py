@@ -69,11 +69,14 @@ class Host:
         values = {"MaxConnectionCount": 100, "ActiveConnectionCount": active, "CapacityCheck": check}
         self.sensor("euca.db.connection_pools", {f"database_events.{name}": value for name, value in values.items()})
 
-    def messages(self, count=10, failed=0, mean=500, enabled=True, component="nc"):
+    def messages(self, count=10, failed=0, mean=500, enabled=True, component="nc", at=0):
+        """As update_message_stats counts: since the start, and `failure_count` begins again from `count` at each failure."""
         message = {
-            "count": count, "failure_count": failed, "success_count": count - failed, "mean": mean, "min": -1, "max": 900,
+            "count": count, "failure_count": count if failed else 0, "success_count": count - failed, "mean": mean,
+            "min": -1, "max": 900,
         }  # fmt: skip
-        self.sensor(f"euca.components.{component}.msgs.stats", {"enabled": enabled, "ncDescribeResource": message})
+        values = {"enabled": enabled, "ncDescribeResource": message}
+        self.sensor(f"euca.components.{component}.msgs.stats", values, age=-at)
 
     def java(self, component, state="ENABLED", check="OK", **more):
         self.sensor(f"euca.components.{component}.state", {"Check": check, "State": state}, **more)
@@ -156,7 +159,7 @@ def test_green_on_a_node(host, run):
     host.messages()
     host.c("nc")
     assert run().line == (
-        "EUCA_SENSORS OK - 2 sensors | stale=10%;200;500 nc_msg_fail=0%;5;20 nc_ncDescribeResource_msg_mean=0.5s;5;30"
+        "EUCA_SENSORS OK - 2 sensors, rates collecting | stale=10%;200;500 nc_ncDescribeResource_msg_mean=0.5s;5;30"
     )
 
 
@@ -239,17 +242,31 @@ def test_pools(host, run):
 
 
 def test_messages(host, run):
-    host.messages(count=10, failed=1, mean=31000)
+    """One that failed long ago is no news, though `failure_count` then holds what `count` was."""
+    host.messages(count=1000, failed=1)
+    mean = "stale=0%;200;500 nc_ncDescribeResource_msg_mean=0.5s;5;30"
+    assert run("--mode", "messages").line == f"EUCA_SENSORS OK - 1 sensor, rates collecting | {mean}"
+    host.messages(count=1100, failed=1, at=300)
+    assert run("--mode", "messages", shift=300).line == f"EUCA_SENSORS OK - 1 sensor | {mean} nc_msg_fail=0%;5;20"
+    host.messages(count=1200, failed=11, at=600)
+    assert run("--mode", "messages", shift=600).line == (
+        f"EUCA_SENSORS WARNING - nc msg fail 10 % is above 5 % (10 of 100 ncDescribeResource) | {mean} nc_msg_fail=10%;5;20"
+    )
+    host.messages(count=5, failed=5, at=900)  # the node controller was restarted
+    assert run("--mode", "messages", shift=900).line == f"EUCA_SENSORS OK - 1 sensor, rates collecting | {mean}"
+
+
+def test_messages_that_take_long_or_are_not_counted(host, run):
+    host.messages(mean=31000)
     assert run("--mode", "messages").line == (
-        "EUCA_SENSORS CRITICAL - nc_ncDescribeResource msg mean 31 s is above 30 s, WARNING: nc msg fail 10 % is above 5 % "
-        "(1 of 10 ncDescribeResource) | stale=10%;200;500 nc_msg_fail=10%;5;20 nc_ncDescribeResource_msg_mean=31s;5;30"
+        "EUCA_SENSORS CRITICAL - nc_ncDescribeResource msg mean 31 s is above 30 s"
+        " | stale=0%;200;500 nc_ncDescribeResource_msg_mean=31s;5;30"
     )
     host.messages(count=0, mean=0)
     assert run("--mode", "messages").state == OK
     host.messages(enabled=False)
     assert run("--mode", "messages").line == (
-        "EUCA_SENSORS UNKNOWN - nc counts no messages, or does not say that it does | "
-        "stale=10%;200;500 nc_msg_fail=0%;5;20 nc_ncDescribeResource_msg_mean=0.5s;5;30"
+        "EUCA_SENSORS UNKNOWN - euca.components.nc.msgs.stats: it counts no messages | stale=0%;200;500"
     )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREACHABLE, Failed, Run
-from nephoscope.base.run import Collecting
 from nephoscope.probes import axis2, euca_daemon, heartbeat
 from nephoscope.probes.euca_daemon import attempt
 
@@ -21,6 +20,7 @@ PORT = 8774
 SERVICE = "EucalyptusCC"
 # What the C one is called where `cluster` is the Java one: only a JVM of 5.x lists it. The second is its class's name.
 NATIVE = ("proxy-cluster", "proxyclustercontroller")
+MESSAGES = "euca.components.cc.msgs.stats"
 VIEW = "cc_global_network_info.xml"
 GLOBAL = ("EDGE", "VPCMIDO")  # network modes in which the cloud controller's view is all that there is
 KEPT = (4, 2)  # the version since which broadcast_network_info leaves the view in a file
@@ -32,16 +32,16 @@ class Cc(NamedTuple):
     serving   the page of the C one, or the Heartbeat of the Java one
     daemon    its httpd, or the JVM, on this host
     state     what its sensor says (C only)
-    msg_fail  % of the messages that failed, of those since about five minutes
+    messages  how many of them failed (C only)
+    kept      plain JSON for the next run
     view_age  seconds since the view of the network was written
     never     there is none since the host started: `view_age` is the host's uptime
-    kept      plain JSON for the next run
     """
 
     serving: axis2.Services | heartbeat.Heartbeat | Failed | None = None
     daemon: euca_daemon.Running | Failed | None = None
     state: Any = None
-    msg_fail: float | Collecting | Failed | None = None
+    messages: Any = None
     view_age: float | Failed | None = None
     never: bool = False
     kept: Any = None
@@ -80,8 +80,8 @@ def look(run: Run, options: Any) -> Cc:
 
         found = found._replace(state=when("state", lambda: euca_sensor.state(run, conf, "cc")))
         found = view(run, conf, found) if "view" in options.mode else found
-        counts = when("messages", lambda: euca_sensor.messages(run, conf, "cc"))
-        found = failing(run, found, counts) if isinstance(counts, dict) else found._replace(msg_fail=counts)
+        told = when("messages", lambda: euca_sensor.messages(run, euca_sensor.read(run, conf, MESSAGES)))
+        found = found._replace(messages=told, kept=getattr(told, "kept", run.before))
     # Last, as it may use up all the time that is left.
     return found._replace(serving=when("service", lambda: serving(run, options, conf, native)))
 
@@ -106,17 +106,6 @@ def serving(
         if not listed or any(one.local for one in listed):
             raise  # up to 4.4, or a C one registered here under 5.x: it is this port that should have answered
         return beat
-
-
-def failing(run: Run, found: Cc, counts: Mapping[str, float]) -> Cc:
-    """Return the facts with the share of messages that failed, and with what the next run needs."""
-    from nephoscope.base import samples
-
-    history = samples.take(run, counts)
-    share = history.share("failed", "all")
-    if share is None:  # reset before each reading: then they are those of the last minute
-        share = 100.0 * counts["failed"] / counts["all"] if counts["all"] else 0.0
-    return found._replace(msg_fail=share, kept=history.keep())
 
 
 def view(run: Run, conf: Mapping[str, str], found: Cc) -> Cc:

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Eucalyptus' own sensors ("stats", 4.1 to 5.x) say on this host: files below /run/eucalyptus/status.
 
-Sources, of 4.4.2: clc/modules/troubleshooting (stats/sensors/*, emitters/FileSystemEmitter.java, stats_sensors.groovy) for the
-JVM, util/stats/* for the CC and the NC; wiki pages "Configuring and Using Eucalyptus Stats" and "Common Sensor Output".
-A sensor `euca.components.nc.state` is the file euca/components/nc/state: one JSON object with sensor, timestamp (seconds since
-1970), ttl (seconds, below 0: for ever) and values. It is written to NAME.new and renamed. All are off by default.
+Sources, of 4.4.2, beside those of euca_sensor: stats_sensors.groovy and the wiki page "Configuring and Using Eucalyptus Stats".
 
 What the source does and nobody would guess: `<pool>.UsedByes` holds the maximum; a pool without a maximum has a negative
 PercentOfMaxUsed; a DeadlockedThreadCount of "" means none; the keys of CC and NC are `check` and `state`, those of the JVM
@@ -19,13 +16,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, files, samples
-from nephoscope.probes import euca_conf
+from nephoscope.probes import euca_conf, euca_sensor
+from nephoscope.probes.euca_sensor import MARGIN, SPAN, Sensor, number
 
 MOST = 500  # sensor files on one host; a UFS with all services has some forty
 DEEP = 8
 REMEMBER = 604800.0  # seconds for which a sensor that vanished is missed
-LATE = 60.0  # seconds between two writings: a reader just before the next one finds what is void and not stale
-SPAN = 300.0
 WORKERS = ("loadbalancingbackend", "imagingbackend")  # NOTREADY until their image is installed, often on purpose
 STARTING = ("PRIMORDIAL", "INITIALIZED", "LOADED")
 MODES = {
@@ -43,38 +39,12 @@ SWITCH = (
 )
 
 
-class Sensor(NamedTuple):
-    """One sensor's last words.
-
-    age    seconds since its timestamp
-    ttl    seconds for which they hold; below 0: for ever
-    stuck  a .new file beside it, older than two of its writings, keeps it from being written
-    """
-
-    name: str
-    age: float
-    ttl: float
-    values: Mapping[str, Any]
-    timestamp: float = 0.0
-    stuck: bool = False
-
-    @property
-    def stale(self) -> float:
-        """Its age in percent of its ttl; 0 for one that holds for ever."""
-        return 100 * self.age / self.ttl if self.ttl > 0 else 0.0
-
-    @property
-    def void(self) -> bool:
-        """Whether its values are no more to be believed."""
-        return 0 <= self.ttl < self.age - LATE
-
-
 class Value(NamedTuple):
     """A number that a fresh sensor tells; None where it should and does not.
 
     name    heap, perm (old and permanent generation, in percent of their maximum), heap_used (bytes), gc (share of time, in
             percent), threads, deadlocked, pool (connections of a database pool in use, in percent), msg_fail (messages of a CC
-            or NC that failed in its last interval, in percent), msg_mean (seconds)
+            or NC that failed, of those since about five minutes, in percent), msg_mean (seconds)
     of      the pool, the component, or component_message
     detail  which messages failed
     """
@@ -162,7 +132,9 @@ def look(run: Run, folder: str = "") -> Readings:
     fresh = {sensor.name: sensor for sensor in sensors if not sensor.void}
     old = [sensor.name for sensor in sensors if sensor.void]
     gc, kept = _collections(run, fresh.get("euca.jvm.memory.gc"), before.get("gc"))
-    values = [*_memory(fresh), *gc, *_threads(fresh), *_messages(fresh)]
+    counted, told, silent = _messages(run, fresh, before.get("messages"))
+    failures += silent
+    values = [*_memory(fresh), *gc, *_threads(fresh), *counted]
     words = []
     for value, health in _pools(fresh):
         values.append(value)
@@ -171,10 +143,10 @@ def look(run: Run, folder: str = "") -> Readings:
         tuple(sensors),
         tuple(failures),
         tuple(values),
-        (*words, *_counting(fresh), *_components(fresh)),
+        (*words, *_components(fresh)),
         tuple(mode for mode, glob in MODES.items() if not fnmatch.filter(present, glob)),
         tuple(mode for mode, glob in MODES.items() if fnmatch.filter(old, glob) and not fnmatch.filter(fresh, glob)),
-        {"seen": seen, "gc": kept},
+        {"seen": seen, "gc": kept, "messages": told},
     )
 
 
@@ -224,38 +196,16 @@ def _written(run: Run, path: str) -> float | None:
 
 def _read(run: Run, path: str, name: str, newer: float | None, now: float) -> Sensor:
     """Return one sensor. Raises Failed."""
-    import json
-
-    stuck = newer is not None and now - newer > 2 * LATE
-    hint = f"; {path}.new is a left-over of a crash that keeps it from being written: remove it" if stuck else ""
+    stuck = newer is not None and now - newer > 2 * MARGIN
     try:
-        text = files.text(run, path, of=name)
+        return euca_sensor.load(run, path, name)._replace(stuck=stuck)
     except Failed as failed:
-        if failed.kind == ABSENT and stuck:
-            raise Failed(UNREADABLE, name, f"read {path}", f"was never written{hint}") from None
-        raise
-    stamp = ttl = values = None
-    try:
-        data = json.loads(text)
-        if isinstance(data, dict) and isinstance(data.get("sensor"), str):
-            stamp, ttl, values = number(data.get("timestamp")), number(data.get("ttl")), data.get("values")
-        what = "is no sensor: timestamp, ttl, values and its name must be there"
-    except (ValueError, RecursionError) as error:
-        what = f"is no JSON: {str(error)[:60]}" if text.strip() else "is empty"
-    if stamp is None or ttl is None or not isinstance(values, dict):
-        raise Failed(UNREADABLE, name, f"read {path}", what + hint)
-    if stamp - now > LATE:
-        raise Failed(UNREADABLE, name, f"read {path}", f"is {stamp - now:.0f} s in the future: compare the clocks")
-    return Sensor(name, max(0.0, now - stamp), ttl, values, stamp, stuck)
-
-
-def number(value: Any) -> float | None:
-    """Return a value as a number, None for what is none."""
-    try:
-        made = float(value)
-    except (TypeError, ValueError):
-        return None
-    return made if abs(made) < 1e15 and not isinstance(value, bool) else None
+        if not stuck:
+            raise
+        hint = f"{path}.new is a left-over of a crash that keeps it from being written: remove it"
+        error = "was never written" if failed.kind == ABSENT else failed.error
+        kind = UNREADABLE if failed.kind == ABSENT else failed.kind
+        raise Failed(kind, name, failed.tried, f"{error}; {hint}", failed.cure) from None
 
 
 def _memory(fresh: Mapping[str, Sensor]) -> Iterable[Value]:
@@ -307,28 +257,26 @@ def _pools(fresh: Mapping[str, Sensor]) -> Iterable[tuple[Value, Health]]:
         yield Value("pool", used, alias), Health("dbpool", alias, kind, f"its CapacityCheck is {check}")
 
 
-def _of_messages(fresh: Mapping[str, Sensor]) -> Iterable[tuple[str, Sensor]]:
-    return ((name.split(".")[-3], one) for name, one in sorted(fresh.items()) if name.endswith(".msgs.stats"))
-
-
-def _counting(fresh: Mapping[str, Sensor]) -> Iterable[Health]:
-    for component, sensor in _of_messages(fresh):
-        if sensor.values.get("enabled") is not True:
-            yield Health("messages", component, "unknown", "counts no messages, or does not say that it does")
-
-
-def _messages(fresh: Mapping[str, Sensor]) -> Iterable[Value]:
-    for component, sensor in _of_messages(fresh):
-        kinds = sorted((key, value) for key, value in sensor.values.items() if isinstance(value, dict))
-        total = bad = 0.0
-        failing = []
-        for key, kind in kinds:
-            count, failed, mean = (number(kind.get(name)) for name in ("count", "failure_count", "mean"))
-            total, bad = total + (count or 0), bad + (failed or 0)
-            failing += [f"{failed:.0f} of {count or 0:.0f} {key}"] if failed else []
-            # When none came the mean is what it began with.
-            yield Value("msg_mean", 0.0 if count == 0 else None if mean is None else mean / 1000, f"{component}_{key}")
-        yield Value("msg_fail", 100 * bad / total if total else 0.0, component, ", ".join(failing))
+def _messages(run: Run, fresh: Mapping[str, Sensor], before: Any) -> tuple[list[Value], dict[str, Any], list[Failed]]:
+    """Return what is told of messages, what to keep for the next time, and the sensors that tell nothing."""
+    values, failures = [], []
+    kept = dict(before) if isinstance(before, dict) else {}
+    for name, sensor in sorted(fresh.items()):
+        if name.endswith(".msgs.stats"):
+            component = name.split(".")[-3]
+            try:
+                told = euca_sensor.messages(run, sensor, kept.get(component) or [])
+            except Failed as failed:
+                failures.append(failed)
+                continue
+            kept[component] = told.kept
+            values.append(Value("msg_fail", told.failed, component, told.detail))
+            for kind, numbers in sorted(sensor.values.items()):
+                if isinstance(numbers, dict):
+                    # When none came the mean is what it began with.
+                    mean = 0.0 if number(numbers.get("count")) == 0 else number(numbers.get("mean"))
+                    values.append(Value("msg_mean", None if mean is None else mean / 1000, f"{component}_{kind}"))
+    return values, kept, failures
 
 
 def _components(fresh: Mapping[str, Sensor]) -> Iterable[Health]:
