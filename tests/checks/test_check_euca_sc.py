@@ -201,7 +201,7 @@ def test_not_enabled(check, demo, state):
         ("error500", CRITICAL, "HTTP 500 (GET /services/Heartbeat)"),
         ("cut", CRITICAL, "the connection was cut before the answer was whole (GET /services/Heartbeat)"),
         ("html", UNKNOWN, "not a line of a Heartbeat: '<!DOCTYPE html>' (GET /services/Heartbeat)"),
-        ("login", UNKNOWN, "HTTP 302 (GET /services/Heartbeat)"),
+        ("login", UNKNOWN, "HTTP 302, to https://sso.example/login (GET /services/Heartbeat)"),
         ("huge", UNKNOWN, "more than 1 MiB (GET /services/Heartbeat)"),
     ],
 )

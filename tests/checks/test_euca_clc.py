@@ -216,7 +216,7 @@ def test_the_wrong_host(demo):
         ("reset", "CRITICAL - {}: Connection reset by peer (GET /services/Heartbeat)"),
         ("noise", "UNKNOWN - {}: no HTTP: BadStatusLine (GET /services/Heartbeat)"),
         ("empty", "UNKNOWN - {}: an empty answer (GET /services/Heartbeat)"),
-        ("login", "UNKNOWN - {}: HTTP 302 (GET /services/Heartbeat)"),
+        ("login", "UNKNOWN - {}: HTTP 302, to https://sso.example/login (GET /services/Heartbeat)"),
         ("huge", "UNKNOWN - {}: more than 1 MiB (GET /services/Heartbeat)"),
     ],
 )
@@ -234,18 +234,17 @@ def test_how_a_host_may_fail(demo, word, line):
 @pytest.mark.parametrize(
     "word, said",
     [
-        ("truncated", "it ends in the middle of a line: "),
-        ("garbage", "it ends in the middle of a line: "),
+        ("truncated", "it ends in the middle of a line: 'name="),
+        ("garbage", "not a line of a Heartbeat: '\\x00\\x01"),
         ("html", "not a line of a Heartbeat: '<!DOCTYPE html>'"),
-        ("bomb", "not a line of a Heartbeat: '<?xml version="),
+        ("bomb", "not a line of a Heartbeat: '<"),
     ],
 )
 def test_an_answer_that_is_no_heartbeat(demo, word, said):
     demo.tell(word, "clc")
     outcome = ask(demo)
     assert outcome.state == 3
-    assert first(outcome).startswith(f"EUCA_CLC UNKNOWN - {demo.address('clc')}:8773: ")
-    assert "end" in outcome.reason or said in outcome.reason
+    assert first(outcome).startswith(f"EUCA_CLC UNKNOWN - {demo.address('clc')}:8773: {said}")
 
 
 def test_the_state_of_a_silent_host_can_be_chosen(demo):

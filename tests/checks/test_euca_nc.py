@@ -201,7 +201,7 @@ def demo(cloud):
         ("reset", "CRITICAL - {}: Connection reset by peer (GET /axis2/services)"),
         ("noise", "UNKNOWN - {}: no HTTP: BadStatusLine (GET /axis2/services)"),
         ("empty", "UNKNOWN - {}: not Axis2/C's list of services: '' (GET /axis2/services)"),
-        ("login", "UNKNOWN - {}: HTTP 302 (GET /axis2/services)"),
+        ("login", "UNKNOWN - {}: HTTP 302, to https://sso.example/login (GET /axis2/services)"),
         ("huge", "UNKNOWN - {}: more than 1 MiB (GET /axis2/services)"),
         ("faulty", "CRITICAL - EucalyptusNC is faulty: httpd could not load it"),
         ("undeployed", "CRITICAL - EucalyptusNC is not deployed: there is no service at all"),

@@ -82,6 +82,7 @@ class OneClient:
         status = self.fails if isinstance(self.fails, int) else status
         body = self.body.encode() if status == 200 else b""
         head = f"HTTP/1.1 {status} X\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+        head += "Location: https://login.example/in?token=secret\r\n" if status == 307 else ""
         head += f"Connection: {'close' if 'connection: close' in request.lower() else 'keep-alive'}\r\n\r\n"
         whole = head.encode() + body
         if self.fails == "hang":

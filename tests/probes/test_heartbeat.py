@@ -71,6 +71,8 @@ def test_names_are_exact_and_never_substrings():
         (BODY[:100], "it ends in the middle of a line"),
         (BODY + BODY, "component storage is listed twice"),
         ("<html><body>It works!</body></html>\n", "not a line of a Heartbeat: '<html><body>It works!"),
+        ("<html><body>It works!</body></html>", "not a line of a Heartbeat: '<html><body>It works!"),
+        ("<html>\nname=", "not a line of a Heartbeat: '<html>'"),
         (
             BODY.replace("enabled=true ", "enabled=maybe"),
             "not a line of a Heartbeat: 'name=eucalyptus           enabled=ma",
@@ -122,6 +124,7 @@ def test_one_request_without_a_query_and_gone(serve):
         (404, UNREADABLE, "HTTP 404"),
         (405, UNREADABLE, "HTTP 405"),
         (302, UNREADABLE, "HTTP 302"),
+        (307, UNREADABLE, "HTTP 307, to https://login.example/in"),
         (401, NOT_ALLOWED, "HTTP 401"),
         (403, NOT_ALLOWED, "HTTP 403"),
         (500, UNREACHABLE, "HTTP 500"),

@@ -112,16 +112,18 @@ def ask(run: Run, options: Any, port: int = PORT) -> Heartbeat:
 
 def parse(text: str, of: str = "") -> tuple[Component, ...]:
     """Return the components of an answer, by name. Raises Failed (unreadable) for any line that is not exactly one of them."""
-    if text and not text.endswith("\n"):
-        raise _unreadable(of, f"it ends in the middle of a line: {text.rpartition(chr(10))[2][:60]!r}")
     found: dict[str, Component] = {}
-    for line in text.split("\n")[:-1]:
+    *lines, rest = text.split("\n")
+    for line in lines:
         component = _component(line)
         if component is None:
             raise _unreadable(of, f"not a line of a Heartbeat: {line[:60]!r}")
         if component.name in found:
             raise _unreadable(of, f"component {component.name} is listed twice")
         found[component.name] = component
+    if rest:
+        what = "it ends in the middle of a line" if rest.startswith("name=") else "not a line of a Heartbeat"
+        raise _unreadable(of, f"{what}: {rest[:60]!r}")
     if not found:
         raise _unreadable(of, "an empty answer")
     return tuple(found[name] for name in sorted(found))

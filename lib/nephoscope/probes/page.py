@@ -42,5 +42,7 @@ def get(run: Run, options: Any, path: str, port: int) -> Page:
     if response.status != 200:
         kind = UNREACHABLE if response.status >= 500 else UNREADABLE
         kind = NOT_ALLOWED if response.status in (401, 403) else kind
-        raise Failed(kind, of, f"GET {path}", f"HTTP {response.status}")
+        # Where a redirect leads, without what may be a token.
+        there = response.headers.get("location", "").partition("?")[0][:100]
+        raise Failed(kind, of, f"GET {path}", f"HTTP {response.status}{f', to {there}' if there else ''}")
     return Page(of, run.clock.monotonic() - begun, response.body.decode("utf-8", "replace"))
