@@ -11,7 +11,7 @@ of what instances hold. Whether the file system can keep what the limits promise
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import OK, Check, Finding, Group, Metric, Threshold
+from nephoscope.plugin import OK, Check, Finding, Group, Metric, Sudo, Threshold
 from nephoscope.probes import euca_cache
 
 
@@ -39,7 +39,7 @@ def judge(stores, options):
 
 CHECK = Check(
     *(options, probe, judge),
-    needs=[Group("eucalyptus")],
+    needs=[Group("eucalyptus"), Sudo(*euca_cache.FIND), Sudo(*euca_cache.GREP)],
     answers=("W29", "W44"),
     modes={
         "cache": "the node controller's image cache",

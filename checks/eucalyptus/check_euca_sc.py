@@ -14,7 +14,7 @@ from __future__ import annotations
 from nephoscope.base import Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, Finding, Metric, Sudo, Threshold
 from nephoscope.plugin.options import directory
-from nephoscope.probes import euca_storage, heartbeat, lvm, tgt
+from nephoscope.probes import euca_storage, heartbeat, lvm, mounts, tgt
 
 STATES = {"ok": OK, "degraded": WARNING, "failed": CRITICAL}
 
@@ -48,8 +48,9 @@ def judge(storage, options):
         yield Metric("targets", len(storage.targets.targets))
         yield from (Finding(CRITICAL, name, text) for name, text in storage.targets.troubles)
     yield from _backend(storage)
+    if isinstance(storage.room, mounts.Room):
+        yield Metric("volumes_used", storage.room.used)
     if isinstance(storage.volumes, euca_storage.Volumes):
-        yield Metric("volumes_used", storage.volumes.used)
         yield Metric("snapshots_running", storage.snapshots)
         yield from (Metric("snapshot_age", age, of=name) for name, age in storage.volumes.ages.items())
 
@@ -69,7 +70,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("node", "remote"),
     uses=("http", "cloud"),
-    needs=[Sudo(*tgt.SHOW), Sudo(*lvm.VGS)],
+    needs=[Sudo(*tgt.SHOW), Sudo(*lvm.VGS), Sudo(*euca_storage.LIST)],
     answers=("W30", "W32", "W33", "W34", "W37"),
     modes={
         "service": "the Heartbeat on 8773 shows storage enabled",

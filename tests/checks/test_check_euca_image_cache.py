@@ -14,7 +14,8 @@ from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.euca_cache import Store
 
-from tests.probes.test_euca_cache import MB, Node
+from tests.probes import stand_ins
+from tests.probes.test_euca_cache import MB, Node, put
 from tests.probes.unprivileged import as_nobody
 
 
@@ -135,11 +136,54 @@ def test_a_closed_directory():
     with tempfile.TemporaryDirectory(dir="/tmp") as root:
         os.chmod(root, 0o755)
         node = Node(Path(root))
-        (node.instances / "work").chmod(0)
-        state, line = as_nobody(CHECK, ["--mode", "work"], root=root)
-        (node.instances / "work").chmod(0o755)
+        (node.instances / "cache").chmod(0)
+        state, line = as_nobody(CHECK, ["--mode", "cache"], root=root)
+        (node.instances / "cache").chmod(0o755)
     assert (state, line) == (
         UNKNOWN,
-        "EUCA_IMAGE_CACHE UNKNOWN - work: Permission denied (look into /var/lib/eucalyptus/instances/work): needs"
+        "EUCA_IMAGE_CACHE UNKNOWN - cache: Permission denied (look into /var/lib/eucalyptus/instances/cache): needs"
         " membership of group eucalyptus, which may look into the instances' directory",
     )
+
+
+@pytest.fixture
+def shut(node, monkeypatch):
+    """Folders of instances are 0711, so that no group may list them (INSTANCE_DIRECTORY_PERM of 4.4)."""
+    real = os.scandir
+
+    def refuse(path):
+        if "/work/" in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    node.disk("emi", 60 * MB, 2 * MB)
+    node.disk("sda", 90 * MB, 1 * MB, deps=f"/work AIDXYZ/i-1A2B3C4D/emi map 63 {60 * MB // 512}\n/work x copy 0 9\n")
+    put(node.instances / "work/AIDXYZ/i-1A2B3C4D/odd.blocks", 500 * MB)
+    (node.instances / "work/AIDXYZ/i-1A2B3C4D/odd.hollow").write_text("this blob is hollow\n")
+    (node.instances / "work/AIDXYZ/link.blocks").symlink_to("/dev/zero")
+    monkeypatch.setattr(os, "scandir", refuse)
+    return node
+
+
+def test_closed_folders_of_instances_are_listed_by_sudo(shut, check, tmp_path, monkeypatch):
+    stand_ins.put(tmp_path / "bin", monkeypatch, other="")
+    outcome = check("--mode", "work")
+    assert (outcome.state, outcome.reason) == (WARNING, "work used 90 % is above 85 % (limit by .blobstore)")
+    assert 3 * MB <= int(outcome.perfdata[0].partition("=")[2].partition("B")[0]) < 4 * MB
+
+
+def test_closed_folders_of_instances_without_sudo(shut, check, tmp_path, monkeypatch):
+    stand_ins.put(tmp_path / "bin", monkeypatch, sudo=stand_ins.REFUSES, other="")
+    outcome = check("--mode", "work")
+    said = "work: sudo: a password is required: needs a sudoers line for `/usr/bin/find "
+    assert (outcome.state, outcome.reason.startswith(said)) == (UNKNOWN, True), outcome.line
+
+
+def test_instances_without_a_mapped_disk(shut, check, tmp_path, monkeypatch):
+    """grep ends with 1 then."""
+    (shut.instances / "work/AIDXYZ/i-1A2B3C4D/sda.deps").unlink()
+    stand_ins.put(tmp_path / "bin", monkeypatch, other="")
+    assert check("--mode", "work").reason == "work used 150 % is above 95 % (limit by .blobstore)"
+    stand_ins.put(tmp_path / "bin", monkeypatch, grep='echo "grep: input file is a loop" >&2; exit 2')
+    outcome = check("--mode", "work")
+    assert (outcome.state, outcome.reason) == (UNKNOWN, "work: grep: input file is a loop (run grep)")

@@ -119,17 +119,15 @@ def test_backends():
 
 
 def test_volumes():
-    assert found(Storage(volumes=Volumes("/v", 81.0, 2, {}))) == [
+    assert found(Storage(room=mounts.Room(100, 19), volumes=Volumes({}))) == [
         Metric("volumes_used", 81.0),
         Metric("snapshots_running", 0),
         Metric("snapshot_age", 0.0),
     ]
     # DAS makes no file: the snapshot is in the group while it is copied.
-    das = Storage(
-        groups=(DAS._replace(snapshots=2), DAS._replace(name=OVERLAY, snapshots=1)), volumes=Volumes("/v", 1.0, 0, {})
-    )
+    das = Storage(groups=(DAS._replace(snapshots=2), DAS._replace(name=OVERLAY, snapshots=1)), volumes=Volumes({}))
     assert Metric("snapshots_running", 2) in found(das)
-    assert found(Storage(volumes=Volumes("/v", None, 2, {"vol-1A2B3C4Dxyz": 90.0})))[1:] == [
+    assert found(Storage(volumes=Volumes({"vol-1A2B3C4Dxyz": 90.0}))) == [
         Metric("snapshots_running", 1),
         Metric("snapshot_age", 90.0, of="vol-1A2B3C4Dxyz"),
     ]
@@ -503,31 +501,63 @@ def test_what_a_failed_snapshot_left(host):
 
 
 def test_no_directory_no_eucalyptus_no_right(host, tmp_path, monkeypatch):
-    outcome = host(*modes("space"), "--volumes", "/srv/none")
+    outcome = host(*modes("snapshots"), "--volumes", "/srv/none")
     host.volumes.rename(host.volumes.with_name("elsewhere"))
     monkeypatch.undo()
     gone = CHECK.run([*modes("space"), "--state-dir", str(tmp_path / "s")], root=str(tmp_path / "tree"))
     path = "/var/lib/eucalyptus/volumes"
     assert (gone.state, gone.reason) == (
         UNKNOWN,
-        f"{path}: No such file or directory (look into the volumes directory)",
+        f"{path}: No such file or directory (ask the file system for its size)",
     )
     empty = CHECK.run([*modes("space"), "--state-dir", str(tmp_path / "s")], root=str(tmp_path / "nothing"))
     said = "eucalyptus.conf: Eucalyptus is not installed here (read /etc/eucalyptus/eucalyptus.conf)"
     assert (empty.state, empty.reason, empty.absent) == (UNKNOWN, said, True)
-    assert outcome.state == UNKNOWN
+    said = "/srv/none: No such file or directory (look into the volumes directory)"
+    assert (outcome.state, outcome.reason) == (UNKNOWN, said)
 
 
-def test_a_closed_directory():
+@pytest.fixture
+def closed(host, monkeypatch):
+    """The directory is 0700, as the storage controller makes it at each start (checkVolumesDir in OverlayManager)."""
+    real = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("/volumes"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (host.volumes / "vol-1A2B3C4DaZ-_xY09").write_bytes(b"")
+    return host
+
+
+def test_a_closed_directory_is_listed_by_sudo(closed):
+    outcome = closed(*modes("snapshots"), clock=Clock(shift=172_900))
+    said = "vol-1A2B3C4DaZ-_xY09 snapshot age 2 d is above 2 d"
+    assert (outcome.state, outcome.reason, outcome.perfdata[0]) == (WARNING, said, "snapshots_running=1")
+
+
+def test_a_closed_directory_without_sudo(closed):
+    """Its room is told to everybody."""
+    outcome = closed(*modes("space", "snapshots"), sudo=stand_ins.REFUSES)
+    assert (outcome.state, outcome.reason.partition(" `")[0]) == (
+        UNKNOWN,
+        "/var/lib/eucalyptus/volumes: sudo: a password is required: needs a sudoers line for",
+    )
+    assert outcome.perfdata[0].startswith("volumes_used=40%")
+
+
+def test_a_closed_directory(monkeypatch):
+    monkeypatch.setattr(mounts, "_measure", lambda *_, **__: [1000, 600, 10, 5])
     with tempfile.TemporaryDirectory(dir="/tmp") as root:
         os.chmod(root, 0o755)
         volumes = Path(root, "srv/volumes")
         volumes.mkdir(parents=True)
         volumes.chmod(0)
-        state, line = as_nobody(CHECK, ["--volumes", "/srv/volumes", *modes("space")], root=root)
+        space = as_nobody(CHECK, ["--volumes", "/srv/volumes", *modes("space")], root=root)
+        state, line = as_nobody(CHECK, ["--volumes", "/srv/volumes", *modes("snapshots")], root=root)
         volumes.chmod(0o755)
-    assert (state, line) == (
-        UNKNOWN,
-        "EUCA_SC UNKNOWN - /srv/volumes: Permission denied (look into the volumes directory): needs membership of group"
-        " eucalyptus, or setfacl -m u:nagios:rx of the directory",
-    )
+    assert space == (OK, "EUCA_SC OK - volumes used 40 % | volumes_used=40%;80;90")
+    assert (state, line.startswith("EUCA_SC UNKNOWN - /srv/volumes: sudo")) == (UNKNOWN, True), line
+    assert " -maxdepth 1 -printf %T@: -print0` (nephoscope export sudoers)" in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nephoscope.base import NOT_ALLOWED, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.base.child import Answer, command
 
 
@@ -24,3 +24,16 @@ def ask(
             raise
         cure = f"a sudoers line for `{' '.join(line)}` (nephoscope export sudoers)"
         raise Failed(NOT_ALLOWED, of, "", failed.error, cure) from None
+
+
+def find(line: Sequence[str], run: Run, *, of: str, seconds: float | None = None) -> list[list[str]]:
+    """Run a find whose -printf has a colon behind each field and is followed by -print0; return fields and path of each file.
+
+    A file that goes while it looks is left out. Raises Failed as `ask` does, and unreadable for any other trouble.
+    """
+    answer = ask(line, run, of=of, seconds=seconds)
+    troubles = [text for text in answer.err.splitlines() if text and not text.endswith("No such file or directory")]
+    if answer.status and (troubles or not answer.out):
+        raise Failed(UNREADABLE, of, "run find", (troubles or answer.err.splitlines() or ["no word why"])[-1])
+    fields = line[line.index("-printf") + 1].count(":")
+    return [record.split(":", fields) for record in answer.out.split("\0") if record]

@@ -17,8 +17,8 @@ import stat
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, UNREADABLE, Failed, Run, child
-from nephoscope.probes import euca_conf
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, child, files
+from nephoscope.probes import as_root, euca_conf
 
 STORES = ("cache", "work", "proxy")
 MB = 1 << 20
@@ -26,6 +26,10 @@ LEAST = 10  # MB: a smaller work size is ignored, a smaller cache size switches 
 PROXY_SIZE = 32768  # MB, where CC_IMAGE_PROXY_CACHE_SIZE is not set (cluster/config-cc.h)
 MOST = 200_000  # entries that are looked at
 TRIED = "add up what its files take"
+# In 4.4 an instance's folder is 0711 (INSTANCE_DIRECTORY_PERM): its owner and root alone may list it.
+WORK = "/var/lib/eucalyptus/instances/work"
+FIND = ("/usr/bin/find", WORK, "-type", "f", "-printf", "%b:%s:", "-print0")
+GREP = ("/usr/bin/grep", "-rsw", "--include=*.deps", "map", WORK)
 CURE = "membership of group eucalyptus, which may look into the instances' directory"
 
 
@@ -63,6 +67,11 @@ def look(run: Run, stores: tuple[str, ...], named: bool) -> list[Store | Failed]
     found: list[Store | Failed] = []
     gone: list[Failed] = []
     for name, answer in child.each(run, jobs, tried=TRIED, seconds=run.left()).items():
+        if isinstance(answer, Failed) and answer.kind == NOT_ALLOWED and name == "work":
+            try:
+                answer = _count_as_root(run, paths[name])
+            except Failed as failed:
+                answer = failed
         if isinstance(answer, Failed):
             (gone if answer.kind == ABSENT and not named else found).append(answer)
             continue
@@ -155,6 +164,28 @@ def _count(run: Run, name: str, path: str) -> list[Any]:
         raise Failed.of_os_error(name, f"look into {path}", denied, CURE) from None
 
 
+def _count_as_root(run: Run, where: str) -> list[Any]:
+    """Return what `_count` does, of the work space. Raises Failed."""
+    find, grep = (tuple(run.path(where) if word == WORK else word for word in line) for line in (FIND, GREP))
+    found = as_root.find(find, run, of="work", seconds=run.left() / 2)
+    if len(found) > MOST:
+        raise Failed(UNREADABLE, "work", TRIED, f"more than {MOST} files in {where}")
+    sizes = {path: int(size) for _, size, path in found}
+    answer = as_root.ask(grep, run, of="work")
+    if answer.status > 1:
+        raise Failed(UNREADABLE, "work", "run grep", answer.err.strip()[:200] or f"it ended with {answer.status}")
+    mapped: dict[str, int] = {}
+    for line in answer.out.splitlines():
+        path, _, text = line.partition(":")
+        mapped[path] = mapped.get(path, 0) + _mapped(text)
+    reserved = 0
+    for path, size in sizes.items():
+        if path.endswith(".blocks") and (prefix := path[: -len("blocks")]) + "hollow" not in sizes:
+            reserved += max(0, size - mapped.get(prefix + "deps", 0))
+    metadata = files.text(run, f"{where}/.blobstore", of="work", limit=65536)
+    return [sum(int(blocks) * 512 for blocks, _, _ in found), reserved, reserved, metadata]
+
+
 def _note(entry: os.DirEntry[str], names: dict[str, os.stat_result], todo: list[str]) -> None:
     try:
         status = entry.stat(follow_symlinks=False)
@@ -173,11 +204,14 @@ def _blob(folder: str, prefix: str, names: Mapping[str, os.stat_result], status:
         return 0, held
     mapped = 0
     if prefix + "deps" in names:
-        for line in _text(f"{folder}/{prefix}deps").splitlines():
-            words = line.split()
-            if len(words) >= 5 and words[2] == "map" and words[4].isdigit():
-                mapped += int(words[4]) * 512
+        mapped = sum(map(_mapped, _text(f"{folder}/{prefix}deps").splitlines()))
     return max(0, status.st_size - mapped), held
+
+
+def _mapped(line: str) -> int:
+    """Return the bytes that a line of `deps` says to be another blob's."""
+    words = line.split()
+    return int(words[4]) * 512 if len(words) >= 5 and words[2] == "map" and words[4].isdigit() else 0
 
 
 def _text(path: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, child
-from nephoscope.probes import euca_conf, euca_settings, heartbeat, lvm, mounts, tgt
+from nephoscope.probes import as_root, euca_conf, euca_settings, heartbeat, lvm, mounts, tgt
 
 BACKENDS = ("overlay", "das", "ceph", "san")
 LOCAL = ("target", "group", "san", "space", "snapshots")
@@ -27,7 +27,8 @@ TEMPORARY = re.compile(r"(?:vol|snap)-[0-9A-Fa-f]{8}.+")
 SAN_PORT = 443
 PORTS = {"equallogic": 22}  # managed by ssh; all others of which a port is known, by https
 TRIED = "look into the volumes directory"
-CURE = "membership of group eucalyptus, or setfacl -m u:nagios:rx of the directory"
+# The storage controller makes it 0700 at each start (checkVolumesDir), which leaves no list of rights a chance.
+LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes", "-maxdepth", "1", "-printf", "%T@:", "-print0")
 MOST = 200_000  # names in the volumes directory that are looked at
 
 
@@ -73,16 +74,8 @@ class Backend(NamedTuple):
 
 
 class Volumes(NamedTuple):
-    """The volumes directory.
+    """What is in the volumes directory: files of snapshots under way -> seconds since they were last written."""
 
-    used       share of its file system, %; None for one without a size
-    files      volumes and snapshots in it
-    temporary  files of snapshots under way -> seconds since they were last written
-    """
-
-    path: str
-    used: float | None
-    files: int
     temporary: dict[str, float]
 
     @property
@@ -96,6 +89,7 @@ class Storage(NamedTuple):
 
     groups  the volume groups of Eucalyptus alone
     san     end-point -> seconds until it opened, or Failed
+    room    of the file system of the volumes directory
     """
 
     heart: heartbeat.Heartbeat | Failed | None = None
@@ -103,6 +97,7 @@ class Storage(NamedTuple):
     targets: tgt.Targets | Failed | None = None
     groups: tuple[lvm.VolumeGroup, ...] | Failed | None = None
     san: dict[str, Any] | None = None
+    room: mounts.Room | Failed | None = None
     volumes: Volumes | Failed | None = None
 
     @property
@@ -195,10 +190,15 @@ def look(run: Run, options: Any, local: bool) -> Storage:
     vgs = "group" in modes or (known.kind == "das" and "snapshots" in modes)
     groups = part(vgs and iscsi, lambda: _groups(run, known, share(0.4, 0.2)))
     san = opened(run, known.san, share(0.15, 0.1)) if "san" in modes and known.san else None
-    path = options.volumes or known.volumes
-    volumes = part(bool(modes & {"space", "snapshots"}), lambda: look_into(run, path, share(0.15, 0.1)))
+    there = options.volumes or known.volumes
+
+    def path() -> str:
+        return there or euca_conf.directory(euca_conf.read(run), "volumes")
+
+    room = part("space" in modes, lambda: mounts.room_of(run, path(), share(0.15, 0.1)))
+    volumes = part("snapshots" in modes, lambda: look_into(run, path(), share(0.15, 0.1)))
     heart = part("service" in modes, lambda: heartbeat.ask(run, options))
-    return Storage(heart, backend, targets, groups, san, volumes)
+    return Storage(heart, backend, targets, groups, san, room, volumes)
 
 
 def find_backend(run: Run, options: Any) -> Backend:
@@ -266,35 +266,29 @@ def _open(run: Run, there: Address) -> float:
 
 
 def look_into(run: Run, path: str, seconds: float) -> Volumes:
-    """Look at the volumes directory, in a child that can be abandoned.
+    """Look for files of snapshots in the volumes directory, in a child that can be abandoned, by sudo where nobody else may.
 
-    path  "": that of eucalyptus.conf, below the folder that Eucalyptus is installed in
     Raises Failed: absent, not-allowed, unreachable (it hangs), unreadable.
     """
-    path = path or euca_conf.directory(euca_conf.read(run), "volumes")
-    answer = child.each(run, {path: lambda: _measure(run, path)}, tried=TRIED, seconds=seconds)[path]
-    if isinstance(answer, Failed):
-        raise answer
-    return Volumes(path, *answer)
+    files = child.each(run, {path: lambda: _listed(run, path)}, tried=TRIED, seconds=seconds)[path]
+    if isinstance(files, Failed) and files.kind == NOT_ALLOWED:
+        found = as_root.find((*LIST[:1], run.path(path), *LIST[2:]), run, of=path, seconds=seconds)
+        files = [[name.rpartition("/")[2], float(written)] for written, name in found]
+    if isinstance(files, Failed):
+        raise files
+    now = run.clock.time()
+    return Volumes({n: max(0.0, now - at) for n, at in files if TEMPORARY.fullmatch(n) and not OWN.fullmatch(n)})
 
 
-def _measure(run: Run, path: str) -> list[Any]:
-    """Return the fields of Volumes after the path; runs in a child."""
-    own, temporary, now = 0, {}, run.clock.time()
-    used = mounts.room(run, path).used
-    try:
-        listing = os.scandir(run.path(path))
-    except PermissionError as denied:
-        raise Failed.of_os_error(path, TRIED, denied, CURE) from None
-    with listing as entries:
-        for number, entry in enumerate(entries):
-            if number >= MOST:
+def _listed(run: Run, path: str) -> list[tuple[str, float]]:
+    """Return the names in a directory and when each was last written; runs in a child."""
+    found: list[tuple[str, float]] = []
+    with os.scandir(run.path(path)) as entries:
+        for entry in entries:
+            if len(found) >= MOST:
                 raise Failed(UNREADABLE, path, TRIED, f"more than {MOST} names")
-            if OWN.fullmatch(entry.name):
-                own += 1
-            elif TEMPORARY.fullmatch(entry.name):
-                try:
-                    temporary[entry.name] = max(0.0, now - entry.stat(follow_symlinks=False).st_mtime)
-                except FileNotFoundError:
-                    continue  # it was done while we looked
-    return [used, own, temporary]
+            try:
+                found.append((entry.name, entry.stat(follow_symlinks=False).st_mtime))
+            except FileNotFoundError:
+                continue  # it was done while we looked
+    return found
