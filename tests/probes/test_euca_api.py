@@ -250,3 +250,43 @@ def test_no_secret_in_what_is_said(access, demo):
     assert secret not in repr(there)
     demo.tell("error500", "clc")
     assert secret not in repr(refused(run, there)) + repr(run.stages)
+
+
+ROLE = "arn:aws:iam::000000000001:role/monitor"
+
+
+def test_a_role_is_taken_on_once_and_its_keys_lie_in_the_token_cache_alone(demo, tmp_path):
+    """Users of account eucalyptus may do everything: who is to look and nothing else takes on a role of it."""
+    owner = demo.user("owner")
+    file = tmp_path / "aws"
+    text = f"[tenant]\naws_access_key_id = {owner.access}\naws_secret_access_key = {owner.secret}\n"
+    file.write_text(f"{text}[profile watch]\nsource_profile = tenant\nrole_arn = {ROLE}\n")
+    file.chmod(0o600)
+    options = CHECK.parse("--credentials", str(file), "--cloud", "watch", "-H", demo.address("clc"))
+    run = Run(8, cache_directory=str(tmp_path / "cache"))
+    before = len(demo.requests)
+    for _ in range(3):
+        there = euca_api.access(options, run)
+        assert euca_api.ask(run, there, "properties", "DescribeProperties").find("properties") is not None
+    # Asked of the CLC, which sends on to where the service is enabled.
+    assert [seen.host for seen in demo.requests[before:] if seen.action == "AssumeRole"] == ["clc", "ufs"]
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert there.profile.secret not in repr(there)
+    # A session that the cloud does not know any more is dropped, and the next run takes another.
+    del demo.cloud.users[there.profile.key]
+    assert refused(run, there).kind == NOT_ALLOWED
+    assert list((tmp_path / "cache").iterdir()) == []
+    euca_api.ask(run, euca_api.access(options, run), "bootstrap", "DescribeServices")
+
+
+def test_a_role_that_one_may_not_take_on(demo, tmp_path):
+    nobody = demo.user("nobody")
+    file = tmp_path / "aws"
+    text = f"[tenant]\naws_access_key_id = {nobody.access}\naws_secret_access_key = {nobody.secret}\n"
+    file.write_text(f"{text}[profile watch]\nsource_profile = tenant\nrole_arn = {ROLE}\n")
+    file.chmod(0o600)
+    options = CHECK.parse("--credentials", str(file), "--cloud", "watch", "-H", demo.address("clc"))
+    with pytest.raises(Failed, match="AssumeRole") as caught:
+        euca_api.access(options, Run(8, cache_directory=str(tmp_path / "cache")))
+    assert caught.value.kind == NOT_ALLOWED

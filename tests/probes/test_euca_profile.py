@@ -158,3 +158,16 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
 
 def test_a_profile_shows_no_secret():
     assert "s3cret" not in repr(Profile("AKI", "s3cret", "s3cret", {}, "x"))
+
+
+def test_a_role_with_the_keys_of_another_profile(home):
+    config = "[profile watch]\nrole_arn = arn:aws:iam::1:role/monitor\nsource_profile = lab2\nendpoint_url = http://c.example\n"
+    profile = find("watch", None, home(credentials=AWS, config=config))
+    assert (profile.key, profile.secret, profile.token, profile.role) == (
+        "AKILAB",
+        "lab-secret",
+        "tok",
+        "arn:aws:iam::1:role/monitor",
+    )
+    assert profile.urls["bootstrap"] == "http://c.example"
+    assert find("lab2", None, home(credentials=AWS, config=config)).role == ""

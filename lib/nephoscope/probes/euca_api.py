@@ -64,12 +64,14 @@ class Access(NamedTuple):
     profile    keys, and the addresses that its file names (not followed when -H was given)
     trust      words of http.Session about certificates
     signature  4 or 2
+    session    under what the keys of a role's session lie in the token cache, or ""
     """
 
     base: str
     profile: euca_profile.Profile
     trust: Mapping[str, Any]
     signature: int = 4
+    session: str = ""
 
     @property
     def host(self) -> str:
@@ -114,7 +116,22 @@ def access(options: Any, run: Run) -> Access:
     run.stage("find the credentials")
     profile = euca_profile.find(options.cloud, options.credentials)
     base = base_of(options, options.hostname, options.port or 8773) if options.hostname else ""
-    return Access(base, profile, trust(options), int(options.signature))
+    there = Access(base, profile, trust(options), int(options.signature))
+    return _as_role(run, there) if profile.role else there
+
+
+def _as_role(run: Run, there: Access) -> Access:
+    """Return the access of a role's session: from the token cache, else by AssumeRole (4.0+) with the keys of the profile."""
+    mine = there.profile
+    name = f"eucalyptus {there.url('tokens')} {mine.key} {mine.role}"
+    keys = run.cache.get(name)
+    if not keys:
+        words = {"RoleArn": mine.role, "RoleSessionName": "nephoscope", "DurationSeconds": 3600}
+        given = call(run, client(run, there, "sts"), "assume_role", **words)["Credentials"]
+        keys = [given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]]
+        run.cache.put(name, keys, given["Expiration"].timestamp())
+    key, secret, token = keys
+    return there._replace(profile=mine._replace(key=key, secret=secret, token=token), session=name)
 
 
 def right(*actions: str) -> str:
@@ -339,6 +356,8 @@ def _send(
         if response.status == 404 and old and SERVICES[service].path in url:
             url, old = url.replace(SERVICES[service].path, old, 1), ""
             continue
+        if response.status in (401, 403) and there.session:
+            run.cache.drop(there.session)  # the next run takes a new one
         if response.status >= 300:
             raise refusal(response, of, action, run)
         return response

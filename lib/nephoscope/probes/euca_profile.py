@@ -3,7 +3,8 @@
 
 Sources: euca2ools 3.4 and requestbuilder 0.7 (~/.euca/*.ini, /etc/euca2ools: `[region NAME]` with `<service>-url` and
 `user`, `[user NAME]` with `key-id` and `secret-key`, `[global]` with `default-region`; USER@REGION); the eucarc file of
-Eucalyptus 3 to 4.2 (`export EC2_ACCESS_KEY=…`); the AWS command line's ~/.aws/credentials and ~/.aws/config.
+Eucalyptus 3 to 4.2 (`export EC2_ACCESS_KEY=…`); the AWS command line's ~/.aws/credentials and ~/.aws/config, with
+`endpoint_url`, `source_profile` and `role_arn`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Profile(NamedTuple):
 
     urls    service -> address, for those that are named
     source  the file or the environment, for messages
+    role    the role to take on with these keys, or ""
     """
 
     key: str
@@ -43,6 +45,7 @@ class Profile(NamedTuple):
     token: str
     urls: Mapping[str, str]
     source: str
+    role: str = ""
 
     def __repr__(self) -> str:
         return f"Profile({self.key!r}, ***, source={self.source!r})"
@@ -187,7 +190,11 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
     if user or where or at:
         return _of_region(sections, places, user, region)
     profile = cloud or "default"
-    keys = sections.get(profile, {})
+    more = {**sections.get(profile, {}), **sections.get(f"profile {profile}", {})}
+    keys = more
+    if "source_profile" in more:  # whose keys take on the role
+        source = more["source_profile"]
+        keys = {**sections.get(source, {}), **sections.get(f"profile {source}", {})}
     if "aws_access_key_id" not in keys:
         looked = file or "~/.euca, /etc/euca2ools, ~/.aws and the environment"
         known = sorted(
@@ -197,10 +204,11 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
         raise Failed(
             NOT_ALLOWED, looked, "find the credentials", lacks + (f"; there are {', '.join(known)}" if known else "")
         )
-    url = {**keys, **sections.get(f"profile {profile}", {})}.get("endpoint_url", "")
+    url = more.get("endpoint_url", "")
     urls = dict.fromkeys(NAMES, url) if url else {}
     secret, token = keys.get("aws_secret_access_key", ""), keys.get("aws_session_token", "")
-    return _whole(Profile(keys["aws_access_key_id"], secret, token, urls, f"{places[profile]} [{profile}]"))
+    source = f"{places.get(profile) or places[f'profile {profile}']} [{profile}]"
+    return _whole(Profile(keys["aws_access_key_id"], secret, token, urls, source, more.get("role_arn", "")))
 
 
 def _of_region(sections: Mapping[str, Mapping[str, str]], places: Mapping[str, str], user: str, region: str) -> Profile:
