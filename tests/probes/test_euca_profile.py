@@ -161,7 +161,7 @@ def test_a_profile_shows_no_secret():
 
 
 def test_a_role_with_the_keys_of_another_profile(home):
-    config = "[profile watch]\nrole_arn = arn:aws:iam::1:role/monitor\nsource_profile = lab2\nendpoint_url = http://c.example\n"
+    config = "[profile watch]\nrole_arn = arn:aws:iam::1:role/monitor\nsource_profile = lab2\nendpoint_url = http://c.example/\n"
     profile = find("watch", None, home(credentials=AWS, config=config))
     assert (profile.key, profile.secret, profile.token, profile.role) == (
         "AKILAB",
@@ -169,5 +169,5 @@ def test_a_role_with_the_keys_of_another_profile(home):
         "tok",
         "arn:aws:iam::1:role/monitor",
     )
-    assert profile.urls["bootstrap"] == "http://c.example"
+    assert profile.urls["bootstrap"] == "http://c.example/"
     assert find("lab2", None, home(credentials=AWS, config=config)).role == ""
