@@ -60,7 +60,6 @@ class Backend(NamedTuple):
     kind     a word of BACKENDS, "" where nobody said it: then tgtd and the groups that bear Eucalyptus' name are looked at
     groups   volume groups that DAS was given by name
     san      end-points of the array
-    said     how it is known: "--backend", or the property's name
     volumes  the directory that the properties name, "" where they were not asked
     device   last part of what they name for DAS: its group, if there is one of that name
     """
@@ -68,7 +67,6 @@ class Backend(NamedTuple):
     kind: str
     groups: tuple[str, ...] = ()
     san: tuple[Address, ...] = ()
-    said: str = ""
     volumes: str = ""
     device: str = ""
 
@@ -209,9 +207,7 @@ def find_backend(run: Run, options: Any) -> Backend:
     """
     if options.backend or options.san or not euca_settings.given(options):
         kind = options.backend or ("san" if options.san else "das" if options.group else "")
-        return Backend(
-            kind, options.group, options.san, "--backend" if options.backend else "--san" * bool(options.san)
-        )
+        return Backend(kind, options.group, options.san)
     suffix = ".storage.blockstoragemanager"
     tried = "DescribeProperties"
     found = euca_settings.values(run, options, f"{options.zone}.storage." if options.zone else "")
@@ -237,7 +233,7 @@ def find_backend(run: Run, options: Any) -> Backend:
         raise Failed(UNREADABLE, "back-end", tried, f"{zone}.storage.sanhost: {error}") from None
     volumes = found.get(f"{zone}.storage.volumesdir", "") if kind in ("overlay", "das") else ""
     volumes = volumes if volumes.startswith("/") else ""
-    return Backend(kind, groups, san, f"{zone}{suffix}={manager}", volumes, device.rpartition("/")[2])
+    return Backend(kind, groups, san, volumes, device.rpartition("/")[2])
 
 
 def _groups(run: Run, backend: Backend, seconds: float) -> tuple[lvm.VolumeGroup, ...]:
