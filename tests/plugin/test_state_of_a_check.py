@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a check keeps between runs, through the frame."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
 
 import pytest
 from nephoscope.base import Clock, samples
+from nephoscope.base.state import Store
 from nephoscope.plugin import Finding, Metric
 
 from tests.plugin.sample import make
@@ -61,24 +63,45 @@ def test_a_hand_run_reads_and_does_not_write(there):
     assert counting().run(there).reason == "run 4"
 
 
-def test_an_option_that_saves_writes_by_hand_too(there):
-    """--ack of a fault: what an operator says on a terminal is what the scheduler's next run must know."""
-
+def acknowledging():
     def more(add):
         options(add)
         add("--ack", help="acknowledge", looks=False, saves=True)
 
-    def check_run(argv, **words):
-        return make(
-            options=more,
-            probe=lambda values, run: [Finding(0, "", f"run {(run.before or 0) + 1}"), Metric("used", 1)],
-            keep=lambda facts: int(facts[0].text.split()[1]),
-        ).run(argv, **words)
+    return make(
+        options=more,
+        probe=lambda values, run: [Finding(0, "", f"run {(run.before or 0) + 1}"), Metric("used", 1)],
+        keep=lambda facts: int(facts[0].text.split()[1]),
+    )
 
-    assert check_run(there).reason == "run 1"
-    assert check_run([*there, "--ack", "1008"], terminal=True).reason == "run 2"
-    assert check_run(there, terminal=True).reason == "run 3"
-    assert check_run(there).reason == "run 3"
+
+def test_an_option_that_saves_writes_by_hand_too(there):
+    """--ack of a fault: what an operator says on a terminal is what the scheduler's next run must know."""
+    run = acknowledging().run
+    assert run(there).reason == "run 1"
+    assert run([*there, "--ack", "1008"], terminal=True).reason == "run 2"
+    assert run(there, terminal=True).reason == "run 3"
+    assert run(there).reason == "run 3"
+
+
+def test_an_option_that_saves_and_could_not_is_no_note(there, monkeypatch):
+    """An operator who acknowledges a fault must not read OK and go home when it was not written down."""
+    run = acknowledging().run
+    run(there)
+    short = [*there, "-t", "1.5"]
+    with open(state_file(there)[:-5] + ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = "another run of this check holds the state: read, not written"
+        outcome = run([*short, "--ack", "1008"])
+        assert (outcome.state, outcome.reason) == (3, f"{held}; try again")
+        outcome = run(short)
+        assert (outcome.state, outcome.reason, f"note: {held}\n" in f"{outcome.text}\n") == (0, "run 2", True)
+    monkeypatch.setattr(Store, "owned", lambda store: False)
+    foreign = f"state in {there[1]} belongs to another user: read, not written"
+    outcome = run([*there, "--ack", "1008"])
+    assert (outcome.state, outcome.reason) == (3, f"{foreign}; run as its owner or give --state-dir")
+    outcome = run(there)
+    assert (outcome.state, outcome.reason, f"note: {foreign}\n" in f"{outcome.text}\n") == (0, "run 2", True)
 
 
 def test_a_hand_run_makes_no_directory(there):

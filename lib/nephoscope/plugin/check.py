@@ -355,13 +355,15 @@ class Execution:
             state.directory(options.state_dir), check.name, [_plain(key), options.state_id or ""], force=options.save
         )
         keeps = check._keep is not None or options.window is not None
-        saves = options.save or any(o.saves and getattr(options, o.dest) for o in self.declared)
-        hand = self.terminal and not saves
+        # What an operator told must not be lost behind a mere note.
+        told = any(o.saves and getattr(options, o.dest) for o in self.declared)
+        hand = self.terminal and not (options.save or told)
         try:
             if keeps and not hand and store.owned():
                 self.writes = store.lock(min(2.0, options.timeout[0] / 4))
                 if not self.writes:
-                    self.notes.append("another run of this check holds the state: read, not written")
+                    text = "another run of this check holds the state: read, not written"
+                    (self.problems if told else self.notes).append(text + "; try again" * told)
             self.kept = store.read()
         except state.StateError as error:
             if hand:
@@ -373,7 +375,7 @@ class Execution:
             self.notes.append("run on a terminal: the scheduler's state is read and not written (--save overrules)")
         elif keeps and not store.owned():
             text = f"state in {store.directory} belongs to another user: read, not written"
-            if self.kept:
+            if self.kept and not told:
                 self.notes.append(text)
             elif not self.problems:
                 self.problems.append(f"{text}; run as its owner or give --state-dir")
