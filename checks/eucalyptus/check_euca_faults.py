@@ -3,10 +3,11 @@
 
 Serves 3.2 to 5.x: on the node it reads the blocks ERR-nnnn in the *-fault.log files of the log directory that eucalyptus.conf
 names, those of the C components and of the JVM, rotated ones too. A process logs a fault once in its life, so a fault is
-latched until `--ack ID[@COMPONENT] --reason TEXT`, by the user whose state it is, as in `sudo -u nagios check_euca_faults
---ack 1008@nc --reason "eucanetd restarted"`; the same fault raised again later is open again. What was acknowledged stays
-listed. A first run takes all that the logs still hold. The time in a header is local time, in spite of its Z. A fault
-silenced by an empty text below etc/eucalyptus/faults can't be raised at all, which is a warning until it is acknowledged.
+latched until `--ack ID[@WHERE] --reason TEXT`, by the user whose state it is, as in `sudo -u nagios check_euca_faults
+--ack 1008@nc --reason "eucanetd restarted"`; WHERE is the component that line 1 names, or the host. The same fault raised
+again later is open again. What was acknowledged stays listed. A first run takes all that the logs still hold. The time in a
+header is local time, in spite of its Z. A fault silenced by an empty text below etc/eucalyptus/faults can't be raised at all,
+which is a warning until it is acknowledged.
 With -H, --cloud or --credentials it asks DescribeServices for the events of all services instead: the few faults that come
 with their number are latched, other events of severity WARNING or worse are told while they last, and what is only logged is
 not seen.
@@ -31,7 +32,7 @@ def options(add):
         type=euca_faults.number,
         looks=False,
         saves=True,
-        metavar="ID[@COMPONENT]",
+        metavar="ID[@WHERE]",
         help="acknowledge what an earlier run found; needs --reason",
     )
     add(
@@ -63,7 +64,8 @@ def judge(found, options):
         yield Metric("faults", len(found.open))
         yield Metric("new", sum(fault.new(options.period) for fault in found.open))
         if found.silenced is not None:
-            yield Metric("silenced", sum(not entry.acknowledged for entry in found.silenced))
+            quiet = [entry.of for entry in found.silenced if not entry.acknowledged]
+            yield Metric("silenced", len(quiet), detail=", ".join(quiet[:5]))
         yield Metric("oldest", max((fault.age for fault in found.open), default=0.0))
     yield from (Finding(STATES[kind], of, text) for kind, of, text in found.words())
 
@@ -75,6 +77,7 @@ CHECK = Check(
     keep=lambda found: found.kept,
     where=("node", "remote"),
     uses=("http", "cloud"),
+    answers=("W42", "W47"),
     needs=(Group("eucalyptus"), Grant(euca_api.right("euserv:Describe*"))),
     modes={"logs": "the fault logs of this host", "events": "the events of all services, with -H or --cloud"},
     thresholds=[
@@ -94,8 +97,8 @@ eucalyptus-cloud. 1006: a database pool is nearly used up (check_euca_sensors --
 firmware. 1014, 1015: install the image of load balancers or of the imaging worker, or acknowledge it. 1016, 1017: eucanetd or
 the network's configuration (check_euca_net). 1500, 1501: CloudWatch or reporting was switched off. 2000, 2002: tgtd does not
 answer or errs (check_iscsi_target). 2001, 2003: iSCSI on the node. Others: `grep -r ID /usr/share/eucalyptus/faults`.
-When it is mended: `sudo -u nagios check_euca_faults --ack ID@COMPONENT --reason TEXT`, with the same --directory and
---state-id as the scheduler's, if it gives any.
+When it is mended: `sudo -u nagios check_euca_faults --ack ID@WHERE --reason TEXT`, with the scheduler's own options as to where
+it looks, if it has any (--directory, -H, --cloud, --include, --exclude, --state-id, --state-dir).
 Silenced: remove the empty file and restart the component, or acknowledge it. Gap: keep more rotated files, or run it
 more often.
 """,

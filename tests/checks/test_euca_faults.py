@@ -16,6 +16,7 @@ from nephoscope.base import NOT_ALLOWED, Failed
 from nephoscope.checks.eucalyptus.check_euca_faults import CHECK
 from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes import euca_api
 from nephoscope.probes.euca_faults import Fault, Faults, Silenced
 
 from tests.probes.fault_logs import NOW, Fixed, Host, in_c, in_java, stamp
@@ -53,7 +54,7 @@ LOGS = "2 fault logs"
 
 def test_the_judge_on_a_quiet_host():
     assert judged(Faults(LOGS)) == [
-        Finding(OK, "", "0 faults open, 0 acknowledged, 2 fault logs"),
+        Finding(OK, "", "no open faults in 2 fault logs"),
         Metric("faults", 0),
         Metric("new", 0),
         Metric("silenced", 0),
@@ -71,10 +72,10 @@ def test_the_judge_weighs_by_number():
         LOGS, (known, intended, strange, silent, known_to), (Silenced(1003, "/x"), Silenced(1015, "/y", "by b"))
     )
     assert judged(found) == [
-        Finding(OK, "", "4 faults open, 1 acknowledged, 2 fault logs"),
+        Finding(OK, "", "4 open faults in 2 fault logs, 1 acknowledged"),
         Metric("faults", 4),
         Metric("new", 3),
-        Metric("silenced", 1),
+        Metric("silenced", 1, detail="ERR-1003"),
         Metric("oldest", 99.0),
         Finding(CRITICAL, "ERR-1008@cc", "x is not running, since T"),
         Finding(OK, "ERR-1008@cc", "cause: c; remedy: r"),
@@ -93,10 +94,10 @@ def test_the_judge_says_what_was_not_seen():
     found = Faults(LOGS, failures=(refused,), gaps=(("/b", "gone"),), behind=(("/c", 5),), strange=(("/d", 2),))
     assert [thing for thing in judged(found) if not isinstance(thing, Metric)] == [
         refused,
-        Finding(OK, "", "0 faults open, 0 acknowledged, 2 fault logs"),
+        Finding(OK, "", "no open faults in 2 fault logs"),
         Finding(UNKNOWN, "/b", "has a gap, a fault may have been missed: gone"),
         Finding(UNKNOWN, "/c", "5 bytes are not read yet: more than --max-read"),
-        Finding(UNKNOWN, "/d", "has 2 lines that are of no fault block"),
+        Finding(UNKNOWN, "/d", "has 2 lines of no fault block"),
     ]
 
 
@@ -105,9 +106,9 @@ def test_green(host, run):
     host.log("cloud")
     outcome = run()
     assert outcome.line == (
-        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 2 fault logs, first look: all that they still hold" + perf()
+        "EUCA_FAULTS OK - no open faults in 2 fault logs (first look: read from the start)" + perf()
     )
-    assert run().line == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 2 fault logs" + perf()
+    assert run().line == "EUCA_FAULTS OK - no open faults in 2 fault logs" + perf()
 
 
 def test_critical_by_what_c_logged_and_it_stays_so(host, run):
@@ -149,9 +150,9 @@ def test_acknowledged_listed_and_open_again(host, run, monkeypatch):
     host.log("nc", in_c("1008", NOW - 100))
     run()
     outcome = run("--ack", "ERR-1008", "--reason", "restarted | twice", shift=10, terminal=True)
-    assert outcome.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault log" + perf()
+    assert outcome.line == "EUCA_FAULTS OK - no open faults in 1 fault log, 1 acknowledged" + perf()
     quiet = run(shift=20)
-    assert quiet.line == "EUCA_FAULTS OK - 0 faults open, 1 acknowledged, 1 fault log" + perf()
+    assert quiet.line == "EUCA_FAULTS OK - no open faults in 1 fault log, 1 acknowledged" + perf()
     assert f"ERR-1008@nc acknowledged by anna on {stamp(NOW + 10)[:-3]}: restarted" in quiet.text
     host.log("nc", in_c("1008", NOW + 25))
     assert run(shift=30).line == (
@@ -166,9 +167,15 @@ def test_words_that_do_not_go_together(host, run):
     assert run("--ack", "1008").line == f"EUCA_FAULTS UNKNOWN - {together}"
     assert run("--reason", "x").line == f"EUCA_FAULTS UNKNOWN - {together}"
     assert run("--ack", "1008", "--reason", " ").line == f"EUCA_FAULTS UNKNOWN - {together}"
-    first = "EUCA_FAULTS UNKNOWN - ERR-1008: was found just now: look at it first (acknowledge 1008)"
+    first = (
+        "EUCA_FAULTS UNKNOWN - ERR-1008: no earlier run is known: acknowledge as the scheduler's user, with the same options "
+        "(acknowledge 1008)"
+    )
     assert run("--ack", "1008", "--reason", "x").line == first
     run()
+    host.log("nc", in_c("1013", NOW - 5))
+    fresh = "EUCA_FAULTS UNKNOWN - ERR-1013: was found just now: look at it first (acknowledge 1013)"
+    assert run("--ack", "1013", "--reason", "x").line == fresh
     none = "EUCA_FAULTS UNKNOWN - ERR-2000: is not among the open faults: run without --ack (acknowledge 2000@nc)"
     assert run("--ack", "2000@nc", "--reason", "x").line == none
     assert run(shift=5).state == CRITICAL
@@ -178,12 +185,9 @@ def test_silenced(host, run):
     host.log("nc")
     host.silence(1014)
     outcome = run()
-    assert outcome.line == "EUCA_FAULTS WARNING - silenced 1 is above 0" + perf(silenced=1)
+    assert outcome.line == "EUCA_FAULTS WARNING - silenced 1 is above 0 (ERR-1014)" + perf(silenced=1)
     assert "ERR-1014 is silenced by /etc/eucalyptus/faults/en_US/1014.xml, acknowledged by nobody" in outcome.text
-    assert (
-        run("--ack", "1014", "--reason", "no ELB").line
-        == "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault log" + perf()
-    )
+    assert run("--ack", "1014", "--reason", "no ELB").line == "EUCA_FAULTS OK - no open faults in 1 fault log" + perf()
     assert "acknowledged by" in run().text
     assert run("--state-id", "other", "-w", "silenced=1").state == 0
 
@@ -214,7 +218,7 @@ def test_logs_elsewhere(host, run):
 def test_garbage(host, run):
     host.log("nc", "\x00\xff<html>| ' \"</html>\nsecond\n")
     assert run().line == (
-        "EUCA_FAULTS UNKNOWN - /var/log/eucalyptus/nc-fault.log has 2 lines that are of no fault block" + perf()
+        "EUCA_FAULTS UNKNOWN - /var/log/eucalyptus/nc-fault.log has 2 lines of no fault block" + perf()
     )
 
 
@@ -266,9 +270,7 @@ def test_the_deadline_holds_over_a_huge_log(host, run):
 def test_left_out(host, run):
     host.log("cloud", in_java(1003, NOW - 7))
     outcome = run("--exclude", "ERR-1003@*")
-    assert outcome.line == (
-        "EUCA_FAULTS OK - 0 faults open, 0 acknowledged, 1 fault log, first look: all that they still hold" + perf()
-    )
+    assert outcome.line == ("EUCA_FAULTS OK - no open faults in 1 fault log (first look: read from the start)" + perf())
     assert "left out by --include/--exclude: 1 (ERR-1003@cloud)" in outcome.text
 
 
@@ -341,7 +343,7 @@ def test_faults_of_a_simulated_cloud(tmp_path):
 # ---- from afar: events of the services, from the simulator over HTTP
 
 
-SEEN = "events of 37 services; what is only logged is not seen from here"
+SEEN = "no open faults in the events of 37 services (what is only logged is not seen from here)"
 # LoadBalancingServiceBootstrapper.java of 4.4.2 hands on the second line of the fault's block.
 NUMBERED = f"  ERR-1015 {stamp(NOW - 60)} Imaging worker image not configured. Imaging service will not be available."
 
@@ -364,7 +366,7 @@ def afar(tmp_path):
 
 
 def test_a_quiet_cloud(afar):
-    assert afar().line == f"EUCA_FAULTS OK - 0 faults open, 0 acknowledged, {SEEN} | faults=0 new=0 oldest=0s"
+    assert afar().line == f"EUCA_FAULTS OK - {SEEN} | faults=0 new=0 oldest=0s"
     assert len(afar.demo.requests) == 1
 
 
@@ -373,14 +375,14 @@ def test_other_versions(version, tmp_path):
     with Demo(sample(version=version, zones=1, nodes=1)) as demo:
         afar = Afar(demo, tmp_path)
         demo.tell("state", "one-sc-1", "BROKEN", "no back-end")
-        assert afar().line.startswith("EUCA_FAULTS CRITICAL - one-sc-1 says: no back-end | ")
+        assert afar().line.startswith("EUCA_FAULTS CRITICAL - storage one-sc-1 says: no back-end | ")
 
 
 def test_an_event_without_a_number_is_told_while_it_lasts(afar):
     afar.demo.tell(
         "state", "one-sc-1", "BROKEN", "SC blockstoragemanager not configured.\nLegal values are: das,overlay"
     )
-    line = "EUCA_FAULTS CRITICAL - one-sc-1 says: SC blockstoragemanager not configured. | faults=0 new=0 oldest=0s"
+    line = "EUCA_FAULTS CRITICAL - storage one-sc-1 says: SC blockstoragemanager not configured. | faults=0 new=0 oldest=0s"
     assert afar().line == line
     afar.demo.tell("state", "one-sc-1", "ENABLED", "")
     assert afar().state == OK
@@ -396,13 +398,32 @@ def test_an_event_with_a_number_is_latched(afar, monkeypatch):
     )
     assert afar().line == f"{text} | faults=1 new=1 oldest=60s"
     assert afar(shift=30).line == f"{text} | faults=1 new=1 oldest=90s"
-    acknowledged = f"EUCA_FAULTS OK - 0 faults open, 1 acknowledged, {SEEN} | faults=0 new=0 oldest=0s"
+    acknowledged = f"EUCA_FAULTS OK - {SEEN}, 1 acknowledged | faults=0 new=0 oldest=0s"
     assert afar("--ack", f"1015@{name}", "--reason", "not used here", shift=60).line == acknowledged
     assert afar(shift=90).line == acknowledged
     afar.demo.tell("state", name, "ENABLED", "")
     assert afar(shift=120).line == acknowledged
     afar.demo.tell("state", name, "NOTREADY", NUMBERED.replace(stamp(NOW - 60), stamp(NOW + 140)))
     assert afar(shift=150).state == WARNING
+    assert afar("--ack", "1015@nc7.example", "--reason", "x", shift=180).state == UNKNOWN
+    assert afar("--ack", f"1015@{afar.demo.address('clc')}", "--reason", "x", shift=180).line == acknowledged
+
+
+def test_an_event_of_a_severity_that_is_not_known(afar, monkeypatch):
+    afar.demo.tell("state", "one-sc-1", "BROKEN", "no back-end")
+    ask = euca_api.ask
+
+    def altered(*words, **more):
+        root = ask(*words, **more)
+        for severity in root.iter("severity"):
+            severity.text = "DREADFUL" if severity.text == "ERROR" else severity.text
+        return root
+
+    monkeypatch.setattr(euca_api, "ask", altered)
+    assert afar().line == (
+        "EUCA_FAULTS UNKNOWN - storage one-sc-1 says: no back-end (of severity 'DREADFUL', which is not known) "
+        "| faults=0 new=0 oldest=0s"
+    )
 
 
 def test_what_is_no_answer(afar):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from nephoscope.base import ABSENT, UNREADABLE, Failed, Run
@@ -412,22 +413,108 @@ def test_acknowledged_and_raised_again(host, run, monkeypatch):
     assert (again.acknowledged, again.times, again.since) == ("", 1, stamp(NOW + 80))
 
 
-@pytest.mark.parametrize("place", ["", "@nc", "@localhost", f"@{os.uname().nodename}"])
-def test_ways_to_name_it(host, run, place):
+@pytest.mark.parametrize("ours", ["node7", "Node7.cloud.example"])
+@pytest.mark.parametrize("place", ["", "@nc", "@NC", "@localhost", "@node7", "@NODE7.cloud.example"])
+def test_ways_to_name_it(host, run, place, ours, monkeypatch):
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=ours))
     host.log("nc", in_c("1008", NOW - 100))
     run()
     assert run(5, ack=(f"1008{place}",), reason="x").done == ("ERR-1008@nc",)
+
+
+@pytest.mark.parametrize(
+    "place", ["cc", "node", "node77", "node8.cloud.example", "node7.other.example", "cloud", "127.0.0.1"]
+)
+def test_another_component_or_host_is_not_meant(host, run, place, monkeypatch):
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="node7.cloud.example"))
+    host.log("nc", in_c("1008", NOW - 100))
+    run()
+    with pytest.raises(Failed, match="is not among the open faults"):
+        run(5, ack=(f"1008@{place}",), reason="x")
+
+
+def test_a_log_that_is_there_by_its_rotated_file_alone(host, run):
+    """Renamed and not made again before the first look: a component of C goes on writing to it."""
+    host.log("cc")
+    path = host.log("nc", in_c("1008", NOW - 100))
+    path.rename(path.with_name("nc-fault.log.1"))
+    path.with_name("nc-fault.log.swp").write_text("what an editor leaves")
+    gone = Failed(ABSENT, "/var/log/eucalyptus/nc-fault.log", "", "is gone; what it raised before is kept")
+    found = run()
+    assert (told(found), found.failures) == ([("ERR-1008@nc", 1)], (gone,))
+    with path.with_name("nc-fault.log.1").open("a") as writer:
+        writer.write(in_c("1013", NOW + 90000))
+    found = run(90000)
+    assert (told(found), found.failures) == ([("ERR-1008@nc", 1), ("ERR-1013@nc", 1)], ())
+    path.with_name("nc-fault.log.1").rename(path.with_name("nc-fault.log.2"))
+    host.log("nc", in_c("2001", NOW + 90005))
+    found = run(90010)
+    assert (told(found)[-1], len(found.faults), found.failures, found.gaps) == (("ERR-2001@nc", 1), 3, (), ())
+
+
+def test_what_of_a_first_look_can_not_be_read_is_a_gap(host, run):
+    path = host.log("nc")
+    path.with_name("nc-fault.log.2").symlink_to("nowhere")
+    ((of, text),) = run().gaps
+    assert (of, text.partition("/var/log")[2]) == (
+        "/var/log/eucalyptus/nc-fault.log", "/eucalyptus/nc-fault.log.2 can't be read: No such file or directory",
+    )  # fmt: skip
+
+
+def test_an_archive_of_a_kind_that_can_not_be_unpacked_is_a_gap(host, run):
+    path = host.log("nc")
+    path.with_name("nc-fault.log.1.zst").write_bytes(b"(\xb5/\xfd...")
+    found = run()
+    assert (found.strange, found.gaps[0][1].endswith("nc-fault.log.1.zst can't be unpacked here")) == ((), True)
+
+
+def test_a_log_put_back_from_a_copy_opens_nothing_that_was_acknowledged(host, run):
+    path = host.log("nc", in_c("1008", NOW - 300), in_c("1008", NOW - 200), in_c("1008", NOW - 100))
+    run()
+    run(10, ack=("1008",), reason="known")
+    copy = path.read_bytes()
+    path.rename(host.root / "kept")  # so that its inode is not used again
+    path.write_bytes(copy)
+    host.log("nc", in_c("1013", NOW + 15))
+    found = run(20)
+    assert [(fault.id, bool(fault.acknowledged)) for fault in found.faults] == [(1013, False), (1008, True)]
+    assert len(found.gaps) == 1
+
+
+def test_a_clock_that_is_set_back_loses_nothing(host, run):
+    path = host.log("nc", in_c("1008", NOW + 86400))
+    run(86400)  # a day ahead
+    run(86410, ack=("1008",), reason="known")
+    path.unlink()
+    host.log("nc", in_c("1013", NOW - 60)).rename(path.with_name("nc-fault.log.1"))
+    os.utime(path.with_name("nc-fault.log.1"), (NOW - 60, NOW - 60))
+    host.log("nc", in_c("1008", NOW - 30))
+    found = run(0)
+    assert ("ERR-1013@nc", 1) in told(found)
+    assert len(found.gaps) == 1
+    host.log("nc", in_c("1008", NOW + 50))  # again, but before what was acknowledged by its time
+    assert [(fault.id, bool(fault.acknowledged)) for fault in run(60).faults] == [(1008, False), (1013, False)]
+
+
+def test_a_file_with_a_strange_number_is_no_text_of_a_fault(host, run):
+    host.log("nc")
+    folder = host.root / "etc/eucalyptus/faults/en_US"
+    folder.mkdir(parents=True)
+    (folder / "10\u00b2.xml").touch()
+    assert run().silenced == ()
 
 
 def test_what_nobody_has_seen_is_not_acknowledged_with_the_rest(host, run):
     host.log("nc", in_c("1008", NOW - 100))
     with pytest.raises(Failed) as caught:
         run(0, ack=("1008",), reason="x")
-    assert caught.value == Failed(UNREADABLE, "ERR-1008", "acknowledge 1008", "was found just now: look at it first")
+    alone = "no earlier run is known: acknowledge as the scheduler's user, with the same options"
+    assert caught.value == Failed(UNREADABLE, "ERR-1008", "acknowledge 1008", alone)
     run()
     host.log("nc", in_c("1008", NOW - 10))
-    with pytest.raises(Failed):
+    with pytest.raises(Failed) as caught:
         run(10, ack=("1008",), reason="x")
+    assert caught.value.error == "was found just now: look at it first"
     assert run(20).faults[0].acknowledged == ""
     with pytest.raises(Failed) as caught:
         run(30, ack=("1008", "2000"), reason="x")

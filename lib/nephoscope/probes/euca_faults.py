@@ -29,12 +29,14 @@ in LoadBalancingServiceBootstrapper.java): those are latched too. An event witho
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Failed, Run, files
 from nephoscope.probes import euca_conf, log_lines, log_rotation, logfile
 from nephoscope.probes.euca_log import OFTEN_INTENDED
+from nephoscope.probes.log_rotation import COMPRESSED, NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +50,18 @@ SETTLED = 60.0  # seconds after which a block without its lower border is taken 
 DAY = 86400.0  # seconds for which a log that is gone, or a gap, is told
 ARCHIVES = 12  # rotated files of one log that are followed or looked at first: log4j keeps ten
 TEXT = 240
+LOG = "-fault.log"
 
 # util/faults/en_US of 4.4.2, the HA faults of 3.x, and the event codes of the wiki (Eucalyptus-Event-Codes).
 KNOWN = frozenset(
     (10, 11, *range(1001, 1007), *range(1008, 1018), 1500, 1501, *range(2000, 2004)),
 )
+KINDS = {
+    **dict.fromkeys(("TRACE", "DEBUG", "INFO"), ""),
+    "WARNING": "warning",
+    **dict.fromkeys(("ERROR", "URGENT", "FATAL"), "error"),
+}
+"""What an event's severity means (Faults.groovy's ServiceChecks.Severity); "" tells of nothing bad."""
 INTENDED = frozenset(int(number) for number in OFTEN_INTENDED)
 
 
@@ -146,7 +155,10 @@ class Silenced(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What a service says of itself now, without a fault's number; kind is "error" or "warning"."""
+    """What a service says of itself now, without a fault's number.
+
+    kind  "error", "warning", or "unseen": its severity is no known word
+    """
 
     of: str
     kind: str
@@ -189,10 +201,10 @@ class Faults(NamedTuple):
     @property
     def summary(self) -> str:
         """How many faults there are and where they were looked for, in words."""
-        first = ", first look: all that they still hold" if self.beginning else ""
-        rest = len(self.faults) - len(self.open)
-        number = f"{len(self.open)} fault{'s' * (len(self.open) != 1)} open"
-        return f"{number}, {rest} acknowledged, {self.seen or 'nothing read'}{first}"
+        number, rest = len(self.open), len(self.faults) - len(self.open)
+        text = f"{number or 'no'} open fault{'s' * (number != 1)} in {self.seen or 'what was kept, no log was read'}"
+        text += f", {rest} acknowledged" if rest else ""
+        return text + " (first look: read from the start)" * self.beginning
 
     def words(self) -> Iterable[tuple[str, str, str]]:
         """Yield all that is to be told as (kind, of, text).
@@ -219,7 +231,7 @@ class Faults(NamedTuple):
         for of, left in self.behind:
             yield "unseen", of, f"{left} bytes are not read yet: more than --max-read"
         for of, lines in self.strange:
-            yield "unseen", of, f"has {lines} lines that are of no fault block"
+            yield "unseen", of, f"has {lines} line{'s' * (lines != 1)} of no fault block"
 
 
 class Parser:
@@ -340,7 +352,7 @@ def number(text: str) -> str:
     """Return what --ack names as NUMBER or NUMBER@WHERE, without ERR- and leading zeros. Raises ValueError."""
     name, at, where = text.partition("@")
     bare = name.upper()[4:] if name.upper().startswith("ERR-") else name
-    if not bare.isdigit() or len(bare) > 6 or (at and not where):
+    if not bare.isdecimal() or len(bare) > 6 or (at and not where):
         raise ValueError(f"'{text}' names no fault: write 1008, or 1008@nc as line 1 has it")
     return f"{int(bare)}{at}{where}"
 
@@ -361,7 +373,10 @@ def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str]
     earlier = set(latched)
     failures: list[Failed] = []
     try:
-        paths = logfile.expand(run, f"{folder}/*-fault.log")
+        # A log that was renamed and not made again has rotated files alone, and its writer may go on with them.
+        found = logfile.expand(run, f"{folder}/*-fault.log*")
+        split = (path.rpartition(LOG) for path in found)
+        paths = list(dict.fromkeys(base + LOG for base, _, end in split if not end or NAME.fullmatch(end)))
     except Failed as failed:
         if failed.kind == ABSENT and without is not None and not os.path.isdir(run.path(folder)) and not known:
             raise without from None
@@ -375,11 +390,11 @@ def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str]
     for index, path in enumerate(wanted):
         run.stage(f"read what is new in {path}")
         kept = known[path] if isinstance(known.get(path), dict) else {}
-        state[path] = kept
+        state[path], missing = kept, False
         try:
             state[path], there = reader.log(path, kept, len(wanted) - index)
         except FileNotFoundError:
-            there = False
+            there, missing = False, True
         except OSError as error:
             failures.append(logfile.refused(path, error))
             continue
@@ -390,17 +405,18 @@ def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str]
             logs.append(path)
             continue
         gone = logfile.number(kept.get("gone")) or now
-        if now - gone > DAY:
-            del state[path]
-        else:
-            state[path] = {**state[path], "gone": gone}
+        state[path] = {**state[path], "gone": gone}
+        if now - gone <= DAY:
             failures.append(Failed(ABSENT, path, "", "is gone; what it raised before is kept"))
+        elif missing:
+            del state[path]
     for path, blocks, first in reader.found:
         for block in blocks:
             _latch(latched, where(path), block, now, first)
     silenced, refused = _silenced(run, conf)
     quiet = {entry.id for entry in silenced}
-    done = _acknowledge(latched, earlier, silenced, ack, reason, now, before) if ack else ((), _quiet(before))
+    here = (os.uname().nodename, "localhost")
+    done = _acknowledge(latched, earlier, silenced, ack, reason, now, before, here) if ack else ((), _quiet(before))
     kept = {"logs": state, "latched": latched, "quiet": done[1]}
     # What is still being written is told at once, and latched when it is complete.
     shown = dict(latched)
@@ -444,36 +460,32 @@ def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -
         # The rights that reading logs needs are no cure here.
         cure = failed.cure or (right if failed.kind == NOT_ALLOWED else "")
         raise Failed(failed.kind, failed.of, failed.tried, failed.error, cure) from None
-    kinds: set[str] = set()
+    services = list(euca_services.parse(root, of))
+    if not any(service.type in euca_services.PRIVATE for service in services):
+        # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
+        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", right)
     events: list[Event] = []
     present: dict[str, None] = {}
-    services = 0
-    for item in root.iterfind("serviceStatuses/item"):
-        name = (item.findtext("serviceId/name") or "").strip()
-        if not name:
-            raise Failed(UNREADABLE, of, "DescribeServices", "an entry of the list has no name")
-        services += 1
-        kinds.add((item.findtext("serviceId/type") or "").strip())
+    for service, item in zip(services, root.iterfind("serviceStatuses/item")):
         for event in item.iterfind("statusDetails/item"):
             text, severity = event.findtext("message") or "", (event.findtext("severity") or "").strip()
             parser = Parser()
             parser.feed(text.encode() + b"\n")
             parser.end()
             for block in parser.blocks:
-                present[identity(name, block)] = None
-                if identity(name, block) not in lasting:
-                    _latch(latched, name, block, now, False)
-            rank = euca_services.SEVERITIES.index(severity) if severity in euca_services.SEVERITIES else 0
-            line = next((line for line in text.splitlines() if line.strip()), "")
-            if not parser.blocks and rank > 2 and line.strip() not in euca_services.NO_MESSAGE and run.wants(name):
-                events.append(Event(name, "error" if rank > 3 else "warning", said(line.encode())))
-    if kinds.isdisjoint(euca_services.PRIVATE):
-        # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
-        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", right)
-    done, quiet = _acknowledge(latched, earlier, (), ack, reason, now, before) if ack else ((), {})
+                present[identity(service.name, block)] = None
+                if identity(service.name, block) not in lasting:
+                    _latch(latched, service.name, block, now, False, service.host)
+            line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+            kind = KINDS.get(severity, "unseen")
+            if kind and not parser.blocks and line not in euca_services.NO_MESSAGE and run.wants(service.of):
+                line += f" (of severity '{severity}', which is not known)" * (kind == "unseen")
+                events.append(Event(service.of, kind, said(line.encode())))
+    here = (of.rpartition(":")[0],)
+    done, quiet = _acknowledge(latched, earlier, (), ack, reason, now, before, here) if ack else ((), {})
     faults = sorted((_fault(entry, now, ()) for entry in latched.values()), key=lambda one: (one.age, one.of))
     return Faults(
-        f"events of {services} services; what is only logged is not seen from here",
+        f"the events of {len(services)} services (what is only logged is not seen from here)",
         tuple(fault for fault in faults if run.wants(fault.of)),
         silenced=None,
         events=tuple(events),
@@ -492,7 +504,7 @@ def _conf(run: Run) -> tuple[Mapping[str, str], Failed | None]:
 
 def where(path: str) -> str:
     """Return the component whose fault log a path is."""
-    return path.rpartition("/")[2].removesuffix("-fault.log")
+    return path.rpartition("/")[2].removesuffix(LOG)
 
 
 class Reader:
@@ -518,30 +530,41 @@ class Reader:
         """
         rows = kept.get("marks")
         marks = [mark for mark in map(log_rotation.Mark.of, rows if isinstance(rows, list) else ()) if mark]
-        made = log_rotation.plan(self.run.path(path), marks, logfile.number(kept.get("seen")), (), self.run)
+        try:
+            made = log_rotation.plan(self.run.path(path), marks, logfile.number(kept.get("seen")), (), self.run)
+        except FileNotFoundError:
+            made = log_rotation.Plan([], None, "")
+        # Behind a gap all is read again that is there: times tell what is known, and a clock may have been set back.
+        anew = not marks or bool(made.gap)
         pieces = list(made.pieces)
         try:
-            if not marks:
-                pieces[:0] = self._archives(path, pieces)
-            state = self._read(path, kept, pieces, made, not marks, max(1 << 16, self.left // logs))
+            if anew:
+                pieces[:0], gap = self._archives(path, pieces)
+                made = made._replace(gap=made.gap or gap)
+            if not pieces:
+                raise FileNotFoundError(path)
+            state = self._read(path, kept, pieces, made, anew, max(1 << 16, self.left // logs))
             return state, made.current is not None
         finally:
             for piece in pieces:
                 piece.source.close()
 
-    def _archives(self, path: str, current: Sequence[Any]) -> Iterable[Any]:
-        """Return the rotated files of a log that is looked at for the first time."""
-        pieces = []
+    def _archives(self, path: str, current: Sequence[Any]) -> tuple[list[Any], str]:
+        """Return the rotated files of a log that are not read already, and why one can't be."""
+        pieces, gap = [], ""
         for name in log_rotation.archives(self.run.path(path), ())[-ARCHIVES + 1 :]:
             try:
                 source = log_rotation.Source(name)
-            except OSError:
+            except OSError as error:
+                gap = f"{name} can't be read: {error.strerror}"
                 continue
-            if any(source.same == piece.source.same for piece in current):
+            strange = not stat.S_ISREG(source.status.st_mode) or (not source.packed and name.endswith(COMPRESSED))
+            gap = f"{name} can't be unpacked here" if strange else gap
+            if strange or any(source.same == piece.source.same for piece in current):
                 source.close()
             else:
                 pieces.append(log_rotation.Piece(source, 0, False, None))
-        return pieces
+        return pieces, gap
 
     def _read(
         self, path: str, kept: Mapping[str, Any], pieces: Sequence[Any], made: Any, first: bool, share: int
@@ -619,10 +642,11 @@ def _sound(entry: Any) -> bool:
     )
 
 
-def _latch(latched: dict[str, Any], component: str, block: Block, now: float, first: bool) -> None:
+def _latch(latched: dict[str, Any], component: str, block: Block, now: float, first: bool, host: str = "") -> None:
     """Add one block to what is latched.
 
     first  its log had not been looked at before: then it may be one that is known, and counts only when it is newer
+    host   of a service that tells it from afar
     """
     key = identity(component, block)
     if key not in latched and len(latched) >= MOST:
@@ -638,7 +662,7 @@ def _latch(latched: dict[str, Any], component: str, block: Block, now: float, fi
             "id": block.id, "where": component, "message": block.message, "location": block.location,
             "initiator": block.initiator, "cause": block.cause, "remedy": block.resolution,
             "since": block.stamp or "a time unknown", "last": block.stamp, "first": raised, "raised": raised,
-            "found": now, "count": 1, "ack": None, "old": first,
+            "found": now, "count": 1, "ack": None, "old": first, "host": host,
         }  # fmt: skip
         return
     # A copy of a block that is known, in an archive or behind a copying rotation, has the very same time. Any other time is
@@ -689,7 +713,7 @@ def _silenced(run: Run, conf: Mapping[str, str]) -> tuple[list[Silenced], list[F
                 continue
             for name in names:
                 stem = name[:-4]
-                if not name.endswith(".xml") or not stem.isdigit() or (locale, int(stem)) in spoken:
+                if not name.endswith(".xml") or not stem.isdecimal() or (locale, int(stem)) in spoken:
                     continue
                 path = f"{folder}/{locale}/{name}"
                 try:
@@ -714,10 +738,12 @@ def _acknowledge(
     reason: str,
     now: float,
     before: Mapping[str, Any],
+    hosts: Sequence[str],
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Write down who acknowledges what; return what was done, in words, and the silenced faults that are accepted.
 
     Only what an earlier run knew: what was read a moment ago nobody has seen yet.
+    hosts  which any of them may be named after
     """
     import time
 
@@ -727,25 +753,32 @@ def _acknowledge(
     for name in ack:
         before_it = len(done)
         bare, _, place = name.partition("@")
-        hits = [
-            key
-            for key in latched
-            if str(latched[key]["id"]) == bare and place in ("", latched[key]["where"], *_ourselves())
-        ]
-        for key in hits:
-            if key in earlier and latched[key]["found"] != now and not latched[key]["ack"]:
-                latched[key]["ack"] = {"by": by, "at": at, "reason": reason[:TEXT]}
-                done.append(f"ERR-{int(bare):04}@{latched[key]['where']}")
+        hits = {key: entry for key, entry in latched.items() if str(entry["id"]) == bare and _at(entry, place, hosts)}
+        for key, entry in hits.items():
+            if key in earlier and entry["found"] != now and not entry["ack"]:
+                entry["ack"] = {"by": by, "at": at, "reason": reason[:TEXT]}
+                done.append(f"ERR-{int(bare):04}@{entry['where']}")
         if any(entry.id == int(bare) for entry in silenced) and bare not in quiet:
             quiet[bare] = f"by {by} on {at}: {reason[:TEXT]}"
             done.append(f"ERR-{int(bare):04} (silenced)")
         if len(done) == before_it:
-            fresh = any(not latched[key]["ack"] for key in hits)
-            text = (
-                "was found just now: look at it first" if fresh else "is not among the open faults: run without --ack"
-            )
+            text = "is not among the open faults: run without --ack"
+            if not before:
+                text = "no earlier run is known: acknowledge as the scheduler's user, with the same options"
+            elif any(not entry["ack"] for entry in hits.values()):
+                text = "was found just now: look at it first"
             raise Failed(UNREADABLE, f"ERR-{int(bare):04}", f"acknowledge {name}", text)
     return tuple(done), quiet
+
+
+def _at(entry: Mapping[str, Any], place: str, hosts: Iterable[str]) -> bool:
+    """Return whether --ack means this one by what it has after the @: its component, or a host, by its short name too."""
+    place = place.lower()
+    names = [name.lower() for name in (*hosts, str(entry.get("host") or "")) if name]
+    short = {name.partition(".")[0] for name in names if not name.replace(".", "").isdecimal()}
+    return place in ("", entry["where"].lower(), *names, *short) or (
+        place.partition(".")[0] in short.intersection(names)
+    )
 
 
 def _somebody() -> str:
@@ -759,9 +792,3 @@ def _somebody() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
-
-
-def _ourselves() -> tuple[str, str, str]:
-    """Return the names under which this host may be meant."""
-    name = os.uname().nodename
-    return name, name.partition(".")[0], "localhost"
