@@ -255,6 +255,16 @@ def test_tls_is_strict_unless_told(server, certificate):
     assert raised.value.kind == NOT_ALLOWED
 
 
+def test_authorities_that_are_not_asked_are_not_read(monkeypatch):
+    """Reading the system's costs six starts of the interpreter: of no use to who trusts one certificate, or any."""
+    read = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self, purpose=None: read.append(purpose))
+    for words in ({"insecure": True}, {"fingerprint": "00" * 32}, {}):
+        with pytest.raises(Failed, match="refused"):
+            http_.Session(Run(5), "https://127.0.0.1:1", **words).get("/")
+    assert len(read) == 1
+
+
 def test_tls_to_a_plain_server_is_not_understood(server):
     with pytest.raises(Failed) as raised:
         session(server(plain(b"ok")), 3, scheme="https").get("/")
