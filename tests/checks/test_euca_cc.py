@@ -447,7 +447,7 @@ def test_keys_of_both_kinds_are_read(tmp_path):
         assert euca_sensor.state(Run(3, root=str(tmp_path)), {"run": "/run/eucalyptus"}, "cc") == State("ENABLED", "OK")
 
 
-def test_a_configuration_that_may_not_be_read(node, monkeypatch):
+def test_a_configuration_that_may_not_be_read(demo, node, monkeypatch):
     real = os.open
 
     def opening(name, *words, **more):
@@ -456,7 +456,15 @@ def test_a_configuration_that_may_not_be_read(node, monkeypatch):
         return real(name, *words, **more)
 
     monkeypatch.setattr(os, "open", opening)
-    assert first(node()).startswith("EUCA_CC UNKNOWN - /etc/eucalyptus/eucalyptus.conf: Permission denied")
+    conf = (
+        "/etc/eucalyptus/eucalyptus.conf: Permission denied (read /etc/eucalyptus/eucalyptus.conf):"
+        " needs read permission for all, as its package gives it"
+    )
+    assert first(node()) == f"EUCA_CC UNKNOWN - {conf}"
+    assert first(node("--mode", "view")) == f"EUCA_CC UNKNOWN - {conf}"
+    demo.tell("stop", "one-cc")
+    assert first(node()).startswith(f"EUCA_CC CRITICAL - {demo.address('one-cc')}:8774: Connection refused (GET ")
+    assert conf in node().text
 
 
 def test_the_java_one_on_its_host(tmp_path):

@@ -371,6 +371,20 @@ def test_nc_stats_that_may_not_be_read(node, monkeypatch):
     )
 
 
+def test_a_configuration_that_may_not_be_read(demo, node, monkeypatch):
+    """What can be asked all the same is: a node that does not answer is no matter of rights."""
+    refuse(monkeypatch, node.root / "etc/eucalyptus/eucalyptus.conf")
+    conf = (
+        "/etc/eucalyptus/eucalyptus.conf: Permission denied (read /etc/eucalyptus/eucalyptus.conf):"
+        " needs read permission for all, as its package gives it"
+    )
+    assert first(node()) == f"EUCA_NC UNKNOWN - {conf}"
+    assert first(node("--mode", "poll")) == f"EUCA_NC UNKNOWN - {conf}"
+    demo.tell("stop", "one-nc-1")
+    assert first(node()).startswith(f"EUCA_NC CRITICAL - {demo.address('one-nc-1')}:8775: Connection refused (GET ")
+    assert conf in node().text
+
+
 def test_nc_stats_by_sudo(tmp_path, monkeypatch):
     """Without the right to read it, the declared line is run by sudo, exactly."""
     programs = tmp_path / "bin"

@@ -62,14 +62,20 @@ class Cc(NamedTuple):
 def look(run: Run, options: Any) -> Cc:
     """Look at what the modes ask for: "service" from anywhere; "process", "state", "messages", "view" on this host only.
 
-    Raises Failed when this host is to be looked at and has no Eucalyptus (absent), or its eucalyptus.conf can't be read.
+    Raises Failed when this host is to be looked at and has no Eucalyptus (absent). Where its eucalyptus.conf can't be read, it
+    stands in the place of `daemon`, and only what can be asked from afar is.
     """
     from nephoscope.probes import euca_conf
 
     def when(mode: str, ask: Any) -> Any:
         return attempt(ask) if mode in options.mode else None
 
-    conf = euca_conf.read(run) if heartbeat.here(options) else None
+    conf = attempt(lambda: euca_conf.read(run)) if heartbeat.here(options) else None
+    if isinstance(conf, Failed):
+        if conf.kind == ABSENT:
+            raise conf
+        page = when("service", lambda: serving(run, options, None, not options.jvm))
+        return Cc(serving=page, daemon=conf, kept=run.before)
     native = not options.jvm and (conf is None or euca_conf.native_cc(run, conf))
     found = Cc(kept=run.before)
     if conf is not None:

@@ -115,8 +115,13 @@ def _settings(run: Run, path: str) -> dict[str, str]:
     form = re.compile(r"""\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'#]*)(?=[\s#]|$))""")
     assigned = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\s*=")
     run.stage(f"read {path}")
+    try:
+        text = files.text(run, path)
+    except Failed as failed:
+        cure = "read permission for all, as its package gives it" if failed.kind == NOT_ALLOWED else ""
+        raise Failed(failed.kind, path, failed.tried, failed.error, cure) from None
     found = {}
-    for number, line in enumerate(files.text(run, path).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         match = form.match(line)
         if match:
             found[match[1]] = next(value for value in match.groups()[1:] if value is not None)

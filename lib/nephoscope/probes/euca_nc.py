@@ -99,16 +99,19 @@ class Nc(NamedTuple):
 def look(run: Run, options: Any) -> Nc:
     """Look at what the modes ask for: "service" from anywhere, all others on this host only.
 
-    Raises Failed when this host is to be looked at and has no Eucalyptus (absent), or its eucalyptus.conf can't be read.
+    Raises Failed when this host is to be looked at and has no Eucalyptus (absent). Where its eucalyptus.conf can't be read, it
+    stands among the `daemons`, and only what can be asked from afar is.
     """
     from nephoscope.probes import euca_conf
 
     def when(mode: str, ask: Callable[[], Any]) -> Any:
         return attempt(ask) if mode in options.mode else None
 
-    if not heartbeat.here(options):
-        return Nc(when("service", lambda: axis2.ask(run, options, PORT)))
-    conf = euca_conf.read(run)
+    conf = attempt(lambda: euca_conf.read(run)) if heartbeat.here(options) else None
+    if isinstance(conf, Failed) and conf.kind == ABSENT:
+        raise conf
+    if conf is None or isinstance(conf, Failed):
+        return Nc(when("service", lambda: axis2.ask(run, options, PORT)), daemons=(conf,) if conf else ())
     found = Nc()
     if {"poll", "room", "network"} & set(options.mode):
         found = found._replace(stats=attempt(lambda: stats(run, conf)))
