@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -112,25 +113,59 @@ def test_telling_it_changes_it(running, folder):
 
 def test_a_host_s_files_follow(running, folder):
     def log() -> str:
-        return "".join(path.read_text() for path in (folder / "hosts/clc/var/log/eucalyptus").glob("*fault.log"))
+        return "".join(path.read_text() for path in (folder / "hosts/one-nc-1/var/log/eucalyptus").glob("*fault.log"))
 
-    assert "ERR-1003" not in log()
-    assert told(folder, "fault", "clc", "1003") == (0, "", "")
-    assert "ERR-1003" in log()
+    assert "ERR-1008" not in log()
+    assert told(folder, "fault", "one-nc-1", "1008", "daemon=eucanetd", "3600") == (0, "", "")
+    assert "eucanetd is not running" in log()
+    node = folder / "hosts/one-nc-1"
+    assert "60 sec" in (node / "run/eucalyptus/status/euca/components/nc/state").read_text()
+    assert told(folder, "sensors", "one-nc-1", "half") == (0, "", "")
+    assert not (node / "run/eucalyptus/status/euca/components/nc/state").read_text().endswith("}")
+    # A host that falls silent has no processes any more, which its files show though nobody spoke of files.
+    assert (node / "proc/1501").exists()
+    assert told(folder, "silent", "one-nc-1") == (0, "", "")
+    assert not (node / "proc/1501").exists()
+
+
+def test_files_stay_fresh_while_nobody_says_anything(tmp_path, monkeypatch):
+    import socket as sockets
+
+    from nephoscope.cli import demo
+
+    monkeypatch.setattr(demo, "AGAIN", 0.0)
+    listener = sockets.socket()
+    listener.settimeout(0.01)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    with Demo(sample()) as cloud:
+        calls = iter([False, False, True])
+        demo._attend(cloud, tmp_path, listener, lambda: next(calls))
+        sensor = tmp_path / "hosts/one-nc-1/run/eucalyptus/status/euca/components/nc/state"
+        first = json.loads(sensor.read_text())["timestamp"]
+        cloud.tell("skew", 100)
+        calls = iter([False, True])
+        demo._attend(cloud, tmp_path, listener, lambda: next(calls))
+        assert json.loads(sensor.read_text())["timestamp"] >= first + 100
+    listener.close()
 
 
 def test_telling_nonsense(running, folder):
     assert told(folder, "stat", "x") == (3, "", "nephoscope: demo tell stat x: no word stat: did you mean state?\n")
     assert told(folder, "state", "x", "y") == (3, "", "nephoscope: demo tell state x y: no service x in this cloud\n")
-    status, _, err = told(folder, "state")
-    assert status == 3
-    assert err.startswith("nephoscope: demo tell state: ")
+    assert told(folder, "state") == (3, "", "nephoscope: demo tell state: write state SERVICE STATE [MESSAGE...]\n")
+    assert told(folder, "fault", "one-nc-1", "1007")[2].startswith(
+        "nephoscope: demo tell fault one-nc-1 1007: no fault 1007: 1002"
+    )
     status, out, err = told(folder)
     assert (status, err) == (0, "")
     assert out.startswith("state SERVICE STATE [MESSAGE...]")
+    for line in out.splitlines():
+        usage, gap, about = line.partition("  ")
+        assert gap and about.strip(), f"{usage}: what does it do?"
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"{}", b"[1]", b"[" * 70_000])
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"{}", b"[1]", b"[" * 60_000, b"[" * 70_000])
 def test_who_talks_nonsense_to_its_socket_does_no_harm(running, folder, data):
     _, clc, _ = running
     with socket.socket(socket.AF_UNIX) as talk:
@@ -221,4 +256,55 @@ def test_a_signal_that_comes_early_ends_it_too(folder):
     while not (folder / "socket").exists() and time.monotonic() < stop:
         time.sleep(0.01)
     assert end(process)[0] == 0
+    assert not folder.exists()
+
+
+def test_it_ends_cleanly_when_its_terminal_goes(folder):
+    """As a closed window does it: SIGHUP to the process, and nothing takes what it says."""
+    main, terminal = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "--folder", str(folder)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    text = b""
+    while b"Control-C ends it." not in text:
+        text += os.read(main, 4096)
+    os.close(main)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")
+    assert not folder.exists()
+
+
+def test_a_killed_one_leaves_its_folder_alone(tmp_path, folder):
+    """No key in another place, which the next one would not clear away."""
+    process = subprocess.Popen(
+        [*COMMAND, "--folder", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    printed(process)
+    end(process, signal.SIGKILL)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_two_demos_at_once(tmp_path):
+    first, second = (start(folder=tmp_path / name) for name in ("a", "b"))
+    places = [printed(each)[1].split()[1] for each in (first, second)]
+    assert places[0] != places[1]
+    assert told(tmp_path / "a", "stop", "clc") == (0, "", "")
+    assert heartbeat(places[1])
+    assert [end(each)[0] for each in (first, second)] == [0, 0]
+
+
+def test_an_address_that_is_taken(folder, tmp_path):
+    with Demo(sample()) as demo:
+        path = demo.topology(tmp_path / "topology.toml")
+        process = start("--topology", str(path), folder=folder)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (3, "")
+    assert err == "nephoscope: the cloud cannot listen: [Errno 98] Address already in use\n"
     assert not folder.exists()

@@ -40,7 +40,9 @@ def test_a_cloud_that_is_well_and_the_same_in_trouble(shown: subprocess.Complete
     assert {name for name, state in after.items() if state == "CRITICAL"} == {
         "euca_services",
         "euca_nodes",
+        "euca_events",
         "euca_sc one-sc",
+        "euca_sensors one-sc",
         "euca_nc one-nc-2",
         "euca_resources",
         "euca_properties",

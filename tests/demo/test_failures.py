@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 
 import pytest
@@ -249,7 +250,7 @@ def test_a_service_is_unregistered():
         (["state", "one-sc-9", "BROKEN"], "no service one-sc-9 in this cloud"),
         (["hang", "one-c"], "no host one-c: did you mean one-cc?"),
         (["view", "clc", "one-sc-1"], "write SERVICE=STATE, not one-sc-1"),
-        (["skew", "soon"], "could not convert string to float: 'soon'"),
+        (["skew", "soon"], "write a number from -1000000000 to 1000000000, not soon"),
     ],
 )
 def test_what_makes_no_sense_is_refused(demo, words, said):
@@ -263,3 +264,61 @@ def test_each_word_has_a_line_of_help(demo):
     assert "state SERVICE STATE [MESSAGE...]" in lines[0]
     for failure, about in FAILURES.items():
         assert f"{failure + ' HOST':<36}  {about}" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["skew", "nan"], "write a number from -1000000000 to 1000000000, not nan"),
+        (["clock", "inf"], "write a number from -1000000000 to 1000000000, not inf"),
+        (["delay", "clc", "-1"], "write a number from 0 to 3600, not -1"),
+        (["sensors", "clc"], "write sensors HOST WORD [AGE]"),
+        (["state"], "write state SERVICE STATE [MESSAGE...]"),
+        (["address", "198.51.100.17", "nobdy"], "no account nobdy in this cloud"),
+        (["address", "198.51.100.17", "tenant", "i-0"], "no instance i-0"),
+        (["instance", "i-12345678", "runing"], "no instance state runing; there are pending, running, shutting-down, terminated, stopping, stopped, unreachable and gone"),
+        (["volume", "zzz", "gone"], "no volume zzz"),
+        (["volume", "vol-12345678", "creating", "long"], "write a number from -1000000000 to 1000000000, not long"),
+        (["node-of", "i-none", "one-nc-1"], "no instance i-none"),
+        (["serving", "asg", "1"], "no scalinggroup asg"),
+        (["quota", "tenant", "ec2:quota-volumenumber", "5", "role/x"], "write user/NAME or group/NAME, not role/x"),
+        (["bulk", "volume", "5"], "no kind volume: instances, volumes, snapshots, addresses"),
+        (["bulk", "volumes", "999999999"], "write a number from 0 to 100000, not 999999999"),
+        (["fault", "one-nc", "1008"], "no host one-nc: did you mean one-nc-2?"),
+        (["fault", "one-nc-1", "1008", "spleen"], "no component spleen: cc, nc, cloud, sc, services, walrus, walrusbackend"),
+        (["rotate", "clc", "../../etc/passwd"], "write the name of a log, not ../../etc/passwd"),
+        (["log", "clc", "../x", "INFO", "text"], "write the name of a log, not ../x"),
+        (["silence", "clc", "../1008"], "no fault ../1008: 1002, 1003, 1004, 1005, 1006, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1500, 1501, 2000, 2001, 2002, 2003"),
+        (["kill", "one-nc-1", "java"], "no java on one-nc-1: sshd, chronyd, httpd, libvirtd, qemu-kvm, eucanetd, dhcpd"),
+        (["cache", "one-nc-1", "999999"], "write a number from 0 to 2048, not 999999"),
+        (["keys", "one-nc-1", "lost"], "no word lost: differ, same"),
+        (["sensor", "one-nc-1", "euca.jvm.gc", "a", "1"], "no sensor euca.jvm.gc on one-nc-1: euca.components.nc.state, euca.components.nc.msgs.stats"),
+    ],
+)  # fmt: skip
+def test_what_would_harm_the_cloud_or_do_nothing_is_refused(demo, tmp_path, words, said):
+    with pytest.raises((ValueError, KeyError)) as caught:
+        demo.tell(*words)
+    assert caught.value.args[0] == said
+    for host in ("clc", "one-nc-1"):
+        demo.write(host, tmp_path / host)  # nothing of it is left that would come up later
+    assert ask(demo, "DescribeAddresses", "compute", version="2014-09-01", **{"PublicIp.1": "verbose"}).status == 200
+
+
+def test_words_may_be_strings_as_a_command_line_has_them(demo, tmp_path):
+    demo.tell("fault", demo.address("one-nc-1"), "1008", "daemon=eucanetd", "3600")
+    demo.tell("sensors", "one-nc-1", "stale", "300")
+    demo.tell("sensor", "clc", "euca.jvm.memory.pools", "PS Old Gen.PercentOfMaxUsed", "97.5")
+    demo.tell("conf", "one-nc-1", "SCHEDPOLICY")
+    demo.tell("keys", "one-nc-1", "same")
+    demo.tell("node-of", next(iter(demo.cloud.resources["Instance"])), "one-nc-2")
+    for host in ("clc", "one-nc-1", "one-cc"):
+        demo.write(host, tmp_path / host)
+    node = tmp_path / "one-nc-1"
+    assert "eucanetd is not running" in (node / "var/log/eucalyptus/nc-fault.log").read_text()
+    assert "SCHEDPOLICY" not in (node / "etc/eucalyptus/eucalyptus.conf").read_text()
+    pools = json.loads((tmp_path / "clc/run/eucalyptus/status/euca/jvm/memory/pools").read_text())
+    assert pools["values"]["PS Old Gen.PercentOfMaxUsed"] == 97.5
+    key = "var/lib/eucalyptus/keys/node-cert.pem"
+    assert (node / key).read_text() == (tmp_path / "one-cc" / key).read_text()
+    instance = next(iter(demo.cloud.resources["Instance"].values()))
+    assert instance.node == demo.address("one-nc-2")

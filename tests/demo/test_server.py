@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ import threading
 import time
 
 import pytest
-from nephoscope.demo import Demo, Unfit, sample, topology
+from nephoscope.demo import Demo, Unfit, sample, server, topology
 
 from tests.demo.client import ask, fetch, raw, rows
 
@@ -270,14 +271,29 @@ def test_in_5_x_the_cluster_controller_is_java():
 # ---- bad clients
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize("data", [b"\r\n\r\n", b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-                                  b"GET / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", b"GET /" + b"x" * 300_000])  # fmt: skip
+                                  b"GET / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n", b"GET /" + b"x" * 300_000,
+                                  CHUNKED + b"zz\r\nab\r\n", CHUNKED + b"-5\r\nab\r\n", CHUNKED + b"9" * 400_000])  # fmt: skip
 def test_who_speaks_no_http_is_hung_up_on(demo, data):
+    errors = []
+    demo.loop.loop.set_exception_handler(lambda _, context: errors.append(context["message"]))
     try:
         assert raw(demo, "clc", data) == b""
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         pass  # also a way of hanging up, on who still sends
     assert fetch(demo, "clc", "/services/Heartbeat").status == 200
+    gc.collect()
+    assert errors == []
+
+
+def test_what_was_asked_is_not_kept_for_ever(demo):
+    demo.loop.seen.extend([demo.loop.seen] * (server.REMEMBERED + 5))
+    assert len(demo.requests) == server.REMEMBERED
+    fetch(demo, "clc", "/" + "x" * 100_000)
+    assert len(demo.requests[-1].path) == 200
 
 
 def test_a_body_may_be_announced_or_come_in_chunks(demo):
@@ -348,6 +364,12 @@ def test_a_file_with_a_standby_a_number_of_nodes_and_bulk(tmp_path):
         ('zone = "one"\nservices = ["storage:one-sc-1"', 'zone = "two"\nservices = ["storage:one-sc-1"', "host a is in zone two, which is not in [zones]"),
         ('zone = "one"\nservices = ["storage:one-sc-1"', 'services = ["storage:one-sc-1"', "host a: storage needs a zone"),
         ('"4.4.2"', '"9.1"', "no Eucalyptus version 9.1: 3.1 to 5.x, for example 3.4.3, 4.1.2, 4.4.2, 5.1.0"),
+        ("nodes = 3", "nodes = -1", "zone one: 0 to 4096 nodes by their number, not -1 and 4"),
+        ("nodes = 3", "nodes = 99999999", "zone one: 0 to 4096 nodes by their number, not 99999999 and 4"),
+        ('"eucalyptus", ', "", "no host has the service eucalyptus: a cloud needs its controller"),
+        ("{ nodes = 4 }", "5", "[demo] bulk is a table of numbers, not 5"),
+        ("nodes = 4", 'nodes = "x"', "[demo] bulk nodes: a number up to 100000, not x"),
+        ("nodes = 4", "sheep = 4", "[demo] bulk has no sheep: nodes, instances, volumes, snapshots, addresses"),
         ('"4.4.2"', '"new"', "no Eucalyptus version new: 3.1 to 5.x, for example 3.4.3, 4.1.2, 4.4.2, 5.1.0"),
     ],
 )  # fmt: skip
@@ -358,6 +380,17 @@ def test_a_file_that_makes_no_cloud(tmp_path, old, new, said):
     with pytest.raises(Unfit) as caught:
         Demo.of_file(path)
     assert str(caught.value) == said
+
+
+def test_names_with_dots_come_back_and_those_of_other_folders_don_t(tmp_path):
+    path = tmp_path / "topology.toml"
+    path.write_text(FILE.replace("[hosts.clc]", '[hosts."clc.cloud.example"]'))
+    demo = Demo.of_file(path)
+    assert Demo.of_file(demo.topology(tmp_path / "again.toml")).plan == demo.plan
+    for name in ("../../etc", "/etc", "..", "", "a\\nb"):
+        path.write_text(FILE.replace("[hosts.clc]", f'[hosts."{name}"]'))
+        with pytest.raises(Unfit, match="is no name of a host or zone"):
+            Demo.of_file(path)
 
 
 def test_a_file_that_is_none(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from urllib.parse import quote, urlencode
 
@@ -273,3 +274,13 @@ def test_a_signature_is_taken_once_before_4_2(version, again):
 )
 def test_times_in_all_their_forms(text, moment):
     assert parsed(text) == moment
+
+
+@pytest.mark.parametrize("path", ["/services/Empyrean", "/services/objectstorage/"])
+def test_a_signature_that_is_no_text_of_ours_is_only_wrong(demo, path):
+    body = urlencode(WANTED)
+    headers = sign(demo, "clc", path, body, "admin")
+    headers["Authorization"] = headers["Authorization"][:-4] + "\u00fc\u00fc"
+    headers["X-Amz-Content-Sha256"] = hashlib.sha256(body.encode()).hexdigest()
+    got = fetch(demo, "clc", path, "POST", body, headers)
+    assert (got.status, "simulator" in got.text) == (403, False)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -12,18 +13,20 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nephoscope.cli.choosing import Refused
-from nephoscope.demo import Demo, Unfit, files, sample
+from nephoscope.demo import Demo, Unfit, sample
 from nephoscope.plugin import OK
 
 MARK = ".nephoscope-demo"
 """The file that says that a folder is ours, and may be emptied."""
 LARGEST = 64 * 1024
 SECONDS = 20
+AGAIN = 30.0
+"""Seconds after which the hosts' files are written again: what shows that a host lives must not grow old."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,34 +58,57 @@ def serve(options: argparse.Namespace, folder: Path) -> int:
             demo = Demo(sample(options.release, options.zones, options.nodes, options.split))
     except (Unfit, OSError) as error:
         raise Refused(str(error)) from error
-    listener = claim(folder)
-    stopped: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, lambda number, _: stopped.append(number))
+    with _signals() as stopped:
+        listener = claim(folder)
         try:
-            demo.start()
-        except OSError as error:
-            raise Refused(f"the cloud cannot listen: {error}") from error
-        write(demo, folder)
-        sys.stdout.write(said(demo, folder))
-        sys.stdout.flush()
-        while not stopped:
             try:
-                client, _ = listener.accept()
-            except (TimeoutError, socket.timeout):
-                continue
-            with client:
-                _hear(demo, folder, client)
+                demo.start()
+            except OSError as error:
+                raise Refused(f"the cloud cannot listen: {error}") from error
+            write(demo, folder)
+            sys.stdout.write(said(demo, folder))
+            sys.stdout.flush()
+            _attend(demo, folder, listener, stopped)
+        finally:
+            demo.close()
+            listener.close()
+            shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # its terminal may be gone
         sys.stdout.write("The cloud is down.\n")
+        sys.stdout.flush()
+    return OK
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Give what says whether a signal came that ends it: Control-C, SIGTERM, a terminal that went (but for nohup)."""
+    came: list[int] = []
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in ends}
+    try:
+        yield lambda: bool(came)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        demo.close()
-        listener.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    return OK
+
+
+def _attend(demo: Demo, folder: Path, listener: socket.socket, stopped: Callable[[], bool]) -> None:
+    """Do what is told, and keep the hosts' files as fresh as living hosts would, until it ends."""
+    due = time.monotonic() + AGAIN
+    while not stopped():
+        try:
+            client, _ = listener.accept()
+        except (TimeoutError, socket.timeout):
+            pass
+        else:
+            with client:
+                _hear(demo, folder, client)
+        if time.monotonic() >= due:
+            with contextlib.suppress(OSError):  # a full disk; who tells something next is told of it
+                write_hosts(demo, folder)
+            due = time.monotonic() + AGAIN
 
 
 def claim(folder: Path) -> socket.socket:
@@ -121,10 +147,10 @@ def write(demo: Demo, folder: Path) -> None:
     write_hosts(demo, folder)
 
 
-def write_hosts(demo: Demo, folder: Path, only: str = "") -> None:
-    """Write the files of each host (eucalyptus.conf, logs, sensors, faults) below hosts/<name>, or of one host."""
+def write_hosts(demo: Demo, folder: Path) -> None:
+    """Write the files of each host (eucalyptus.conf, logs, sensors, faults) below hosts/<name>."""
     for host in demo.cloud.hosts.values():
-        if not host.bulk and only in ("", host.name):
+        if not host.bulk:
             demo.write(host.name, folder / "hosts" / host.name)
 
 
@@ -175,12 +201,11 @@ def _hear(demo: Demo, folder: Path, client: socket.socket) -> None:
             raise ValueError("not a list of words")
         if words:
             demo.tell(*words)
-            if words[0] in files.TELL:
-                write_hosts(demo, folder, words[1])
+            write_hosts(demo, folder)
         answer = {"words": demo.words()} if not words else {"done": True}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except Exception as error:  # whatever was told, the cloud stays up
         # str(KeyError) has quotes around its text.
-        answer = {"error": str(error.args[0] if error.args else error)}
+        answer = {"error": str(error.args[0] if isinstance(error, KeyError) else error) or type(error).__name__}
     try:
         client.sendall(json.dumps(answer).encode())
     except OSError:

@@ -179,7 +179,7 @@ class Demo:
     def certificate(self, path: str | os.PathLike[str]) -> Path:
         """Write the (self-signed) certificate that 8773 shows, for --ca-file, and return its path."""
         target = Path(path)
-        target.write_bytes(Path(self._running().secure().cert).read_bytes())
+        target.write_bytes(self._running().secure().pem)
         return target
 
     def write(self, host: str, root: str | os.PathLike[str]) -> None:
@@ -215,8 +215,12 @@ class Demo:
             raise ValueError(f"no word {word}{telling.nearest(word, known)}")
         with self.cloud.lock:
             before = {host.name: host.failure for host in self.cloud.hosts.values()}
-            known[word](self.cloud, *rest)
-            self.cloud.touch()
+            if not telling.fits(self.cloud, known[word], rest):
+                raise ValueError(f"write {telling.usage(word, known[word])}")
+            try:
+                known[word](self.cloud, *rest)
+            finally:
+                self.cloud.touch()
         if self.loop is None:
             return
         for host in self.cloud.hosts.values():

@@ -5,21 +5,7 @@
 writes everything else anew, so that files are what the host would show now. A host that was stopped or fell silent has no
 processes and no listening port any more; its pid files stay, as after a crash. One that only hangs has both.
 
-Words for Demo.tell (arguments in brackets may be left out; NUMBER of an age is seconds):
-
-    fault HOST ID [{VARIABLE: VALUE}] [COMPONENT] [AGE]     COMPONENT: cc, nc (C form), cloud, sc, walrus, ... (Java form)
-    silence HOST ID                       an empty template in etc/eucalyptus/faults, which switches the fault off
-    sensors HOST WORD [AGE]               fresh; stale (written AGE ago, 600 if not said); half (half written); garbage; off
-    sensor HOST SENSOR KEY VALUE          one value: "euca.jvm.memory.pools" "PS Old Gen.PercentOfMaxUsed" 97.0
-    log HOST FILE LEVEL TEXT [AGE]        a line of nc.log, cc.log, eucanetd.log, cloud-output.log, ...
-    rotate HOST FILE                      C logs to FILE.0, Java logs to FILE.1, and so on
-    kill HOST PROGRAM, revive HOST PROGRAM   eucanetd, dhcpd, httpd, java, postgres, tgtd, libvirtd, qemu-kvm
-    contact HOST AGE                      when the CC last asked this node (nc-stats)
-    network-age HOST AGE                  how old the last network state is (global_network_info.xml)
-    cache HOST CACHE-MB [WORK-MB] [LIMIT-MB]   what lies in instances/cache and work, and NC_CACHE_SIZE, NC_WORK_SIZE
-    conf HOST NAME VALUE                  a line of eucalyptus.conf; VALUE None takes it out
-    keys HOST differ|same                 this host's copies of the certificates are others
-    heapdump HOST                         a *.hprof in the log folder
+Words for Demo.tell: those of TELL, below; `nephoscope demo tell` alone lists them with what they do.
 
 Sources: tools/eucalyptus.conf, tools/httpd.conf, util/log.c, util/stats/*, node/handlers.c (nc-stats), systemd/units/*,
 clc/modules/troubleshooting/.../stats/*, EucaLayout.java and FaultSubsystemManager.java of github eucalyptus/eucalyptus
@@ -29,6 +15,7 @@ global_network_info.xml, the mode of nc-stats (here 0600: handlers.c sets it onl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -40,8 +27,11 @@ from typing import Any, NamedTuple
 
 from nephoscope.demo import faults, resources
 from nephoscope.demo.model import Cloud, Host
+from nephoscope.demo.telling import amount, find_host
 
 MB = 1 << 20
+MOST_MB = 2048
+"""So much of this disk may be taken to show a full one."""
 STATS_TTL = 61
 """Seconds that a Java sensor's value is good: the interval of 60 and 1 (stats_sensors.groovy)."""
 C_TTL = 60
@@ -308,8 +298,8 @@ class _Writer:
 
     def sensors(self) -> None:
         word, age = self.store.get("sensors", ("fresh", 0.0))
-        self.remove("run/eucalyptus/status")
         if word == "off" or not self.cloud.at_least(4, 1):
+            self.remove("run/eucalyptus/status")
             return
         self.folder("run/eucalyptus/status")
         if not is_up(self.host):
@@ -591,7 +581,7 @@ def sensors(cloud: Cloud, host: Host) -> list[Sensor]:
         for each in cloud.on(host):
             if each.kind in JVM_KINDS_ELSEWHERE and not (each.kind == "cluster" and cloud.at_least(5)):
                 continue
-            state = cloud.state(each)[0]
+            state = each.state  # as the component itself sees it
             values: dict[str, Any] = {"Check": "OK" if state in ("ENABLED", "DISABLED") else "FAILED", "State": state}
             text = f"Component {each.kind} state and health checks"
             own = (cloud.full_name(each), period)
@@ -613,7 +603,7 @@ def sensors(cloud: Cloud, host: Host) -> list[Sensor]:
     ):
         if (has_cc if short == "cc" else has)(cloud, host, *(() if short == "cc" else ("node",))):
             service = next((each for each in cloud.on(host) if each.kind in (kind, "proxyclustercontroller")), None)
-            state = cloud.state(service)[0] if service else "ENABLED"
+            state = service.state if service else "ENABLED"
             if short == "nc":
                 state = "ENABLED" if state == "ENABLED" else "DISABLED"
             values = {"state": state, "check": "OK" if state in ("ENABLED", "DISABLED") else "FAILED"}
@@ -680,94 +670,122 @@ def _fault_log(cloud: Cloud, host: Host, number: str, component: str) -> tuple[s
     raise KeyError(f"no component {component}: cc, nc, cloud, sc, services, walrus, walrusbackend")
 
 
-def _log(cloud: Cloud, host: str, name: str, text: str | None) -> None:
-    history(cloud, cloud.hosts[host]).append((name, text))
+def _log(cloud: Cloud, host: Host, name: str, text: str | None) -> None:
+    if "/" in name or name.startswith(".") or not name.isprintable() or not 0 < len(name) <= 60:
+        raise ValueError(f"write the name of a log, not {name}")
+    history(cloud, host).append((name, text))
 
 
-def tell_fault(
-    cloud: Cloud,
-    host: str,
-    number: str | int,
-    variables: Mapping[str, str] | None = None,
-    component: str = "",
-    age: float = 0,
-) -> None:
-    """Log a fault. The real C code logs the same one (id and variables) once in its life; here it is logged when told."""
-    place = cloud.hosts[host]
+def tell_fault(cloud: Cloud, host: str, number: str | int, *more: Mapping[str, str] | str | float) -> None:
+    """Log fault NUMBER; MORE: VARIABLE=VALUE (daemon=eucanetd), a component (cc nc cloud sc walrus), its age in seconds."""
+    place = find_host(cloud, host)
+    if str(number) not in faults.TEXTS:
+        raise KeyError(f"no fault {number}: {', '.join(faults.TEXTS)}")
+    variables: dict[str, str] = {}
+    component, age = "", 0.0
+    for word in more:
+        if isinstance(word, Mapping):
+            variables.update(word)
+        elif "=" in str(word):
+            name, _, variables[name] = str(word).partition("=")
+        elif str(word)[:1].isdigit():
+            age = amount(word)
+        else:
+            component = str(word)
     name, in_c = _fault_log(cloud, place, str(number), component)
-    _log(cloud, host, name, faults.block(str(number), cloud.now() - float(age), variables or {}, in_c))
+    # The real C code logs the same fault (id and variables) once in its life; here it is logged when told.
+    _log(cloud, place, name, faults.block(str(number), cloud.now() - age, variables, in_c))
+
+
+def tell_silence(cloud: Cloud, host: str, number: str | int) -> None:
+    """Leave an empty template of fault NUMBER in etc/eucalyptus/faults, which switches it off."""
+    if str(number) not in faults.TEXTS:
+        raise KeyError(f"no fault {number}: {', '.join(faults.TEXTS)}")
+    find_host(cloud, host).store.setdefault("silenced", []).append(str(number))
 
 
 def tell_log(cloud: Cloud, host: str, name: str, level: str, text: str, age: float = 0) -> None:
-    """Log a line."""
-    _log(cloud, host, name, log_line(cloud.now() - float(age), level, text))
+    """Log a line in nc.log, cc.log, eucanetd.log, cloud-output.log, ...; quote TEXT."""
+    _log(cloud, find_host(cloud, host), name, log_line(cloud.now() - amount(age), level, text))
 
 
-def _keep(key: str) -> Callable[..., None]:
-    def tell(cloud: Cloud, host: str, value: Any = True) -> None:
-        cloud.hosts[host].store[key] = value
-
-    return tell
-
-
-def _age(key: str) -> Callable[..., None]:
-    def tell(cloud: Cloud, host: str, age: float) -> None:
-        cloud.hosts[host].store[key] = cloud.elapsed() - float(age)
-
-    return tell
+def tell_rotate(cloud: Cloud, host: str, name: str) -> None:
+    """Rotate a log: those of C code to NAME.0, those of Java to NAME.1."""
+    _log(cloud, find_host(cloud, host), name, None)
 
 
 def tell_sensors(cloud: Cloud, host: str, word: str, age: float | None = None) -> None:
-    """Make the sensor files fresh, stale, half written, garbage, or switch them off."""
+    """WORD fresh; stale (written AGE seconds ago, 600 if not said); half (half written); garbage; off."""
     words = ("fresh", "stale", "half", "garbage", "off")
     if word not in words:
         raise KeyError(f"no word {word}: {', '.join(words)}")
-    cloud.hosts[host].store["sensors"] = (word, float(age if age is not None else 600 if word == "stale" else 0))
+    find_host(cloud, host).store["sensors"] = (word, amount(age if age is not None else 600 if word == "stale" else 0))
 
 
 def tell_sensor(cloud: Cloud, host: str, sensor: str, key: str, value: Any) -> None:
-    """Set one value of one sensor."""
-    cloud.hosts[host].store.setdefault("values", {}).setdefault(sensor, {})[key] = value
+    """Set one value of one sensor: euca.jvm.memory.pools "PS Old Gen.PercentOfMaxUsed" 97.0; a number is one."""
+    place = find_host(cloud, host)
+    known = [each.name for each in sensors(cloud, place)]
+    if sensor not in known:
+        raise KeyError(f"no sensor {sensor} on {place.name}: {', '.join(known)}")
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = amount(value)
+    place.store.setdefault("values", {}).setdefault(sensor, {})[key] = value
 
 
-def tell_cache(cloud: Cloud, host: str, cache: float, work: float = 1, limit: int | None = None) -> None:
-    """Fill a node's image cache and work folder with so many MB."""
-    store = cloud.hosts[host].store
-    store["cache"] = (float(cache), float(work))
-    if limit is not None:
-        store.setdefault("conf", {}).update({"NC_CACHE_SIZE": str(limit), "NC_WORK_SIZE": str(limit)})
+def tell_kill(cloud: Cloud, host: str, program: str) -> None:
+    """End a program: eucanetd, dhcpd, httpd, java, postgres, tgtd, libvirtd, qemu-kvm; its pid file stays."""
+    place = find_host(cloud, host)
+    known = dict.fromkeys(each.name for each in _all_processes(cloud, place) if each.number > 1)
+    if program not in known:
+        raise KeyError(f"no {program} on {place.name}: {', '.join(known)}")
+    place.store.setdefault("killed", set()).add(program)
 
 
-def tell_conf(cloud: Cloud, host: str, name: str, value: str | None) -> None:
-    """Set a line of eucalyptus.conf, or take it out."""
-    cloud.hosts[host].store.setdefault("conf", {})[name] = value
+def tell_revive(cloud: Cloud, host: str, program: str) -> None:
+    """Start it again."""
+    find_host(cloud, host).store.setdefault("killed", set()).discard(program)
 
 
-def _kill(cloud: Cloud, host: str, program: str) -> None:
-    cloud.hosts[host].store.setdefault("killed", set()).add(program)
+def tell_contact(cloud: Cloud, host: str, age: float) -> None:
+    """The CC asked this node AGE seconds ago (nc-stats)."""
+    find_host(cloud, host).store["contact"] = cloud.elapsed() - amount(age)
 
 
-def _revive(cloud: Cloud, host: str, program: str) -> None:
-    cloud.hosts[host].store.setdefault("killed", set()).discard(program)
+def tell_network(cloud: Cloud, host: str, age: float) -> None:
+    """The last network state (global_network_info.xml) came AGE seconds ago."""
+    find_host(cloud, host).store["network"] = cloud.elapsed() - amount(age)
 
 
-def _silence(cloud: Cloud, host: str, number: str | int) -> None:
-    cloud.hosts[host].store.setdefault("silenced", []).append(str(number))
+def tell_cache(cloud: Cloud, host: str, cache_mb: float, work_mb: float = 1, limit_mb: float | None = None) -> None:
+    """Fill a node's image cache and work folder with so many MB (of this disk); LIMIT: NC_CACHE_SIZE and NC_WORK_SIZE."""
+    store = find_host(cloud, host).store
+    store["cache"] = (amount(cache_mb, 0, MOST_MB), amount(work_mb, 0, MOST_MB))
+    if limit_mb is not None:
+        limit = f"{amount(limit_mb):.0f}"
+        store.setdefault("conf", {}).update({"NC_CACHE_SIZE": limit, "NC_WORK_SIZE": limit})
+
+
+def tell_conf(cloud: Cloud, host: str, name: str, value: str | None = None) -> None:
+    """Set a line of eucalyptus.conf; without a value it is taken out."""
+    find_host(cloud, host).store.setdefault("conf", {})[name] = value
+
+
+def tell_keys(cloud: Cloud, host: str, word: str) -> None:
+    """WORD differ: this host's copies of the certificates are others; same: they are the cloud's."""
+    if word not in ("differ", "same"):
+        raise KeyError(f"no word {word}: differ, same")
+    find_host(cloud, host).store["keys"] = word if word == "differ" else ""
+
+
+def tell_heapdump(cloud: Cloud, host: str) -> None:
+    """Leave a *.hprof in the log folder, as a JVM without memory does."""
+    find_host(cloud, host).store["heapdump"] = True
 
 
 TELL: dict[str, Callable[..., None]] = {
-    "fault": tell_fault,
-    "silence": _silence,
-    "sensors": tell_sensors,
-    "sensor": tell_sensor,
-    "log": tell_log,
-    "rotate": lambda cloud, host, name: _log(cloud, host, name, None),
-    "kill": _kill,
-    "revive": _revive,
-    "contact": _age("contact"),
-    "network-age": _age("network"),
-    "cache": tell_cache,
-    "conf": tell_conf,
-    "keys": _keep("keys"),
-    "heapdump": _keep("heapdump"),
-}
+    "fault": tell_fault, "silence": tell_silence, "sensors": tell_sensors, "sensor": tell_sensor, "log": tell_log,
+    "rotate": tell_rotate, "kill": tell_kill, "revive": tell_revive, "contact": tell_contact, "network-age": tell_network,
+    "cache": tell_cache, "conf": tell_conf, "keys": tell_keys, "heapdump": tell_heapdump,
+}  # fmt: skip

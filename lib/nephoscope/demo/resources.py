@@ -9,22 +9,7 @@ addresses (three of them free), an image, two buckets, an account with quotas an
 
 Ages count in the cloud's own seconds (Cloud.elapsed), so that tell("clock", 3600) makes everything an hour older.
 
-Words for Demo.tell (arguments in brackets may be left out):
-
-    volume ID STATE [AGE] [ATTACHMENT]     ATTACHMENT: attaching, attached, detaching, detached; STATE "gone" removes it
-    instance ID STATE [AGE] [REASON]       STATE also: "unreachable" (running, status check failed since AGE)
-    node-of ID ADDRESS                     the node that runs an instance
-    migration ID DESTINATION               an instance that is being moved from its node; "" ends it
-    snapshot ID STATE [AGE] [PROGRESS]
-    address IP OWNER [INSTANCE]            OWNER an account's name, or "nobody" for a free one
-    image ID STATE [AGE]
-    scaling GROUP STATUS [AGE] [CAUSE]     another activity of an auto scaling group
-    serving GROUP COUNT                    how many of its instances are in service
-    quota ACCOUNT KEY VALUE [OF]           a Limit statement; OF "user/NAME" or "group/NAME"; VALUE "" takes it away
-    capacity CORES MEMORY-MB DISK-GB       the size of every node controller
-    metric NAMESPACE NAME VALUE [AGE]      a datapoint of CloudWatch
-    bulk KIND COUNT                        instances, volumes, snapshots, addresses
-    seed troubled
+Words for Demo.tell: those of TELL, below; `nephoscope demo tell` alone lists them with what they do.
 
 Sources: github eucalyptus/eucalyptus 4.4.2: VmTypes.java (instance types), VmInstance.java (states and codes),
 AccountIdentifiers.java (system accounts); facts on quotas from the documentation of 4.x and 5.x. Identifiers are made up.
@@ -38,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from nephoscope.demo.model import Cloud, Service, User
+from nephoscope.demo.telling import amount, find_host, nearest
 
 VM_STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 SYSTEM_PREFIX = "(eucalyptus)"
@@ -450,11 +436,13 @@ _BULK: dict[str, type[Thing]] = {"instances": Instance, "volumes": Volume, "snap
 
 
 def bulk(cloud: Cloud, kind: str, count: int) -> None:
-    """Add that many healthy resources of a kind, spread over zones and nodes."""
+    """Add COUNT healthy instances, volumes, snapshots or addresses, spread over zones and nodes."""
+    if kind not in _BULK:
+        raise KeyError(f"no kind {kind}: {', '.join(_BULK)}")
     now = cloud.elapsed()
     homes = [(each.partition, each.host.address) for each in cloud.services if each.kind == "node"] or [("", "")]
     image = identifier("emi", "precise-server")
-    for number in range(int(count)):
+    for number in range(int(amount(count, 0, 100_000))):
         zone, home = homes[number % len(homes)]
         age = now - DAY - number
         if kind == "instances":
@@ -484,7 +472,14 @@ def _statement(effect: str, actions: Any, **more: Any) -> dict[str, Any]:
 
 
 def _moment(cloud: Cloud, age: float) -> float:
-    return cloud.elapsed() - float(age or 0)
+    return cloud.elapsed() - amount(age or 0)
+
+
+def _one(cloud: Cloud, kind: type[_T], name: str) -> _T:
+    known = things(cloud, kind)
+    if name not in known:
+        raise KeyError(f"no {kind.__name__.lower()} {name}{nearest(name, known)}")
+    return known[name]
 
 
 def _zone(cloud: Cloud) -> str:
@@ -503,10 +498,13 @@ def _allocate(address: Address, owner: str, instance: Instance | None) -> None:
 
 
 def tell_volume(cloud: Cloud, name: str, state: str, age: float = 0, attachment: str = "") -> None:
-    """Make a volume be in `state` since `age` seconds; a new one is the tenant's, in the first zone."""
+    """Make a volume be in STATE since AGE seconds; a new one is the tenant's, in the first zone.
+
+    STATE gone removes it, in-use attaches it; ATTACHMENT: attaching, attached, detaching.
+    """
     known = things(cloud, Volume)
     if state == "gone":
-        del known[name]
+        del known[_one(cloud, Volume, name).name]
         return
     volume = known.setdefault(name, Volume(name, "tenant", 0, zone=_zone(cloud)))
     volume.state, volume.since = state, _moment(cloud, age)
@@ -519,11 +517,13 @@ def tell_volume(cloud: Cloud, name: str, state: str, age: float = 0, attachment:
 
 
 def tell_instance(cloud: Cloud, name: str, state: str, age: float = 0, reason: str = "") -> None:
-    """Make an instance be in `state` since `age` seconds; a new one is the tenant's, in the first zone."""
+    """As volume; STATE unreachable: running, and its status check fails since AGE."""
     known = things(cloud, Instance)
     if state == "gone":
-        del known[name]
+        del known[_one(cloud, Instance, name).name]
         return
+    if state not in (*VM_STATES, "unreachable"):
+        raise KeyError(f"no instance state {state}; there are {', '.join(VM_STATES)}, unreachable and gone")
     if name not in known:
         zone = _zone(cloud)
         known[name] = Instance(name, "tenant", 0, zone=zone, image=identifier("emi", "precise-server"))
@@ -532,8 +532,6 @@ def tell_instance(cloud: Cloud, name: str, state: str, age: float = 0, reason: s
     if state == "unreachable":
         instance.state = "running"
         return
-    if state not in VM_STATES:
-        raise KeyError(f"no instance state {state}; there are {', '.join(VM_STATES)}, unreachable and gone")
     instance.state, instance.since, instance.reason = state, _moment(cloud, age), reason
     homes = nodes(cloud, instance.zone)
     if state in ("stopped", "terminated"):
@@ -543,20 +541,24 @@ def tell_instance(cloud: Cloud, name: str, state: str, age: float = 0, reason: s
 
 
 def tell_node_of(cloud: Cloud, name: str, address: str) -> None:
-    """Let an instance run on another node."""
-    things(cloud, Instance)[name].node = address
+    """Let an instance run on another node (a host's name, or any address)."""
+    _one(cloud, Instance, name).node = _place(cloud, address)
 
 
-def tell_migration(cloud: Cloud, name: str, destination: str) -> None:
-    """Move an instance to another node, without ever arriving; "" ends it where it was."""
-    things(cloud, Instance)[name].destination = destination
+def _place(cloud: Cloud, word: str) -> str:
+    return find_host(cloud, word).address if word and not word[0].isdigit() else word
+
+
+def tell_migration(cloud: Cloud, name: str, destination: str = "") -> None:
+    """Move an instance to another node (a host's name, or any address), without ever arriving; without one it stays."""
+    _one(cloud, Instance, name).destination = _place(cloud, destination)
 
 
 def tell_snapshot(cloud: Cloud, name: str, state: str, age: float = 0, progress: str = "") -> None:
-    """Make a snapshot be in `state`, begun `age` seconds ago."""
+    """As volume; begun AGE seconds ago."""
     known = things(cloud, Snapshot)
     if state == "gone":
-        del known[name]
+        del known[_one(cloud, Snapshot, name).name]
         return
     parent = next(iter(things(cloud, Volume)), "vol-00000000")
     snapshot = known.setdefault(name, Snapshot(name, "tenant", 0, zone=_zone(cloud), volume=parent))
@@ -565,23 +567,25 @@ def tell_snapshot(cloud: Cloud, name: str, state: str, age: float = 0, progress:
 
 
 def tell_address(cloud: Cloud, ip: str, owner: str, instance: str = "") -> None:
-    """Give an address to an account (and to one of its instances), or free it."""
+    """Give an address to an account (and to one of its instances); OWNER nobody frees it."""
+    if owner != NOBODY:
+        owner = account_of(cloud, owner).name
     address = things(cloud, Address).setdefault(ip, Address(ip, NOBODY, cloud.elapsed()))
-    _allocate(address, owner, things(cloud, Instance)[instance] if instance else None)
+    _allocate(address, owner, _one(cloud, Instance, instance) if instance else None)
 
 
 def tell_image(cloud: Cloud, name: str, state: str, age: float = 0) -> None:
-    """Make an image be in `state`; a new one is the tenant's."""
+    """As volume."""
     known = things(cloud, Image)
     if state == "gone":
-        del known[name]
+        del known[_one(cloud, Image, name).name]
         return
     image = known.setdefault(name, Image(name, "tenant", 0, title=name, public=False))
     image.state, image.since = state, _moment(cloud, age)
 
 
 def tell_scaling(cloud: Cloud, group: str, status: str, age: float = 0, cause: str = "") -> None:
-    """Add an activity to an auto scaling group, the newest one first."""
+    """Add an activity to an auto scaling group: Failed, Successful, Cancelled, InProgress; AGE seconds ago."""
     known = things(cloud, ScalingGroup)
     found = known.setdefault(group, ScalingGroup(group, "tenant", cloud.elapsed(), launch="lc"))
     name = identifier("act", group, len(found.activities))
@@ -590,8 +594,8 @@ def tell_scaling(cloud: Cloud, group: str, status: str, age: float = 0, cause: s
 
 
 def tell_serving(cloud: Cloud, group: str, count: int) -> None:
-    """Let that many instances of an auto scaling group be in service."""
-    things(cloud, ScalingGroup)[group].serving = int(count)
+    """Let COUNT instances of an auto scaling group be in service."""
+    _one(cloud, ScalingGroup, group).serving = int(amount(count, 0, 1000))
 
 
 def quota(cloud: Cloud, account: str, key: str, value: str, of: str = "") -> None:
@@ -599,6 +603,8 @@ def quota(cloud: Cloud, account: str, key: str, value: str, of: str = "") -> Non
     place: Account | Member = account_of(cloud, account)
     if of:
         kind, _, name = of.partition("/")
+        if kind not in ("user", "group") or not name:
+            raise ValueError(f"write user/NAME or group/NAME, not {of}")
         members = place.users if kind == "user" else place.groups  # type: ignore[union-attr]
         place = members.setdefault(name, Member(name, identifier("AID", account, name)))
     name = "limit-" + key.partition(":quota-")[2]
@@ -633,17 +639,17 @@ ACTIONS = {
 
 def tell_capacity(cloud: Cloud, cores: int, memory: int, disk: int) -> None:
     """Make every node controller that big (cores, MB, GB)."""
-    cloud.resources["node size"] = (int(cores), int(memory), int(disk))
+    cloud.resources["node size"] = tuple(int(amount(each, 0)) for each in (cores, memory, disk))
 
 
 def tell_metric(cloud: Cloud, namespace: str, name: str, value: float, age: float = 0) -> None:
-    """Put a datapoint `age` seconds in the past."""
+    """Put a datapoint AGE seconds in the past."""
     points: list[tuple[str, str, float, float]] = cloud.resources.setdefault("datapoints", [])
-    points.append((namespace, name, float(value), _moment(cloud, age)))
+    points.append((namespace, name, amount(value), _moment(cloud, age)))
 
 
 def tell_seed(cloud: Cloud, word: str) -> None:
-    """Make the seeded cloud a troubled one."""
+    """WORD troubled: a stuck volume and instance, one volume in error, a failed snapshot, a failed scaling activity."""
     if word != "troubled":
         raise KeyError(f"no seed {word}; there is troubled")
     troubled(cloud)

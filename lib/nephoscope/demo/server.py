@@ -12,7 +12,6 @@ its thread and every socket.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
@@ -20,6 +19,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -30,8 +30,10 @@ from nephoscope.demo.model import Answer, Cloud, Request
 JVM, CC, NC = 8773, 8774, 8775
 CLIENTS = {CC: 8, NC: 1}
 KEEP_ALIVE = {JVM: 60.0, CC: 30.0, NC: 30.0}
-LARGEST = 64 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024
 """Bytes of a request's body that are read."""
+REMEMBERED = 50_000
+"""Requests that are remembered, the latest ones."""
 HUGE = 512 * 1024 * 1024
 """Bytes that the failure "huge" sends to who goes on reading."""
 
@@ -58,7 +60,7 @@ class Loop:
     def __init__(self, cloud: Cloud, dispatch: Dispatch) -> None:
         self.cloud = cloud
         self.dispatch = dispatch
-        self.seen: list[Seen] = []
+        self.seen: deque[Seen] = deque(maxlen=REMEMBERED)
         self.accepted: dict[str, int] = {}
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._main, name="nephoscope-demo", daemon=True)
@@ -148,8 +150,6 @@ class Loop:
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.thread.join(20)
         self.loop.close()
-        if self.certificate:
-            self.certificate.remove()
 
     # ---- one connection
 
@@ -191,6 +191,8 @@ class Loop:
                     pass
         except (OSError, ssl.SSLError, asyncio.TimeoutError, asyncio.IncompleteReadError, _Bad):
             pass
+        except ValueError:
+            pass  # lines, numbers and lengths that are none: it is hung up on
         finally:
             if writer is not None:
                 await _end(writer)
@@ -224,7 +226,7 @@ class Loop:
                 return
 
     def _context(self) -> ssl.SSLContext:
-        return self.secure().context()
+        return self.secure().context
 
     def secure(self) -> Certificate:
         """Return the certificate of this cloud, made when it is first asked for."""
@@ -249,7 +251,7 @@ class Loop:
             params.update(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         request = Request(host, method, unquote(path) or "/", query, headers, body, params, None)
         request = request._replace(headers={**headers, ":target": target})
-        self.seen.append(Seen(host, method, path, request.action))
+        self.seen.append(Seen(host, method, path[:200], request.action[:200]))
         failure = self.cloud.hosts[host].failure
         if failure == "hang":
             await reader.read(-1)
@@ -372,35 +374,25 @@ class _Free:
 
 
 class Certificate:
-    """A self-signed certificate for the cloud's addresses, made by the openssl program; its key lies in a private folder."""
+    """A self-signed certificate for the cloud's addresses, made by the openssl program; its files are gone again at once.
+
+    `pem` is the certificate, `context` the server's side of TLS, which has the key.
+    """
 
     def __init__(self, addresses: list[str]) -> None:
-        self.folder = tempfile.mkdtemp(prefix="nephoscope-demo-")
-        self.cert = os.path.join(self.folder, "cert.pem")
-        self.key = os.path.join(self.folder, "key.pem")
         names = ",".join(["DNS:localhost", *(f"IP:{address}" for address in addresses)])
-        # A P-256 key takes milliseconds; a real cloud's is RSA, which no client of ours tells apart.
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-             "-subj", "/CN=nephoscope demo", "-addext", f"subjectAltName={names}", "-out", self.cert, "-keyout", self.key],
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
-        )  # fmt: skip
-        self._context: ssl.SSLContext | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Return the server's side of TLS."""
-        if self._context is None:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(self.cert, self.key)
-        return self._context
-
-    def remove(self) -> None:
-        """Remove the files."""
-        for path in (self.cert, self.key):
-            with contextlib.suppress(OSError):
-                os.remove(path)
-        with contextlib.suppress(OSError):
-            os.rmdir(self.folder)
+        with tempfile.TemporaryDirectory(prefix="nephoscope-demo-") as folder:
+            cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+            # A P-256 key takes milliseconds; a real cloud's is RSA, which no client of ours tells apart.
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                 "30", "-subj", "/CN=nephoscope demo", "-addext", f"subjectAltName={names}", "-out", cert, "-keyout", key],
+                check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
+            )  # fmt: skip
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(cert, key)
+            with open(cert, "rb") as stream:
+                self.pem = stream.read()
 
 
 PAGE = (

@@ -106,6 +106,8 @@ def _not_again(cloud: Cloud, signature: str) -> None:
     if cloud.at_least(4, 2):
         return
     seen, now = cloud.resources.setdefault("signature.seen", {}), cloud.elapsed()
+    for old in [each for each, first in seen.items() if now - first >= VALID + SKEW]:
+        del seen[old]
     first = seen.setdefault(signature, now)
     if REPLAY_WINDOW < now - first < VALID + SKEW:
         raise Refused(403, "Message replay detected.  Same signature was used within the last 15 minutes")
@@ -149,7 +151,7 @@ def _query_v2(cloud: Cloud, request: Request) -> User:
         for place in dict.fromkeys((path, path.rstrip("/") or "/")):
             text = "\n".join((request.method, name, place, words))
             made = base64.b64encode(hmac.new(user.secret.encode(), text.encode(), algorithm).digest()).decode()
-            if hmac.compare_digest(made, given.replace(" ", "+")):
+            if _same(made, given.replace(" ", "+")):
                 return user
     raise Refused(403, NO_MATCH)
 
@@ -262,7 +264,7 @@ def _s3_v2(cloud: Cloud, request: Request, given: str, expires: str = "") -> Use
             resource = path + (f"?{query}" if query else "")
             text = f"{request.method}\n{headers.get('content-md5', '')}\n{kind}\n{date}\n{lines}{resource}"
             made = base64.b64encode(hmac.new(user.secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
-            if hmac.compare_digest(made, signed):
+            if _same(made, signed):
                 return user
     raise Refused(403, S3_MISMATCH, "SignatureDoesNotMatch")
 
@@ -325,7 +327,12 @@ def _matches_v4(
     for part in scope[1:]:
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     made = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-    return hmac.compare_digest(made, fields.get("Signature", ""))
+    return _same(made, fields.get("Signature", ""))
+
+
+def _same(made: str, given: str) -> bool:
+    # As bytes: compare_digest raises TypeError for text that is not ASCII, which anybody may send.
+    return hmac.compare_digest(made.encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def _fields(header: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
@@ -47,6 +48,17 @@ def nearest(word: str, names: Iterable[str]) -> str:
     return f": did you mean {close[0]}?" if close else ""
 
 
+def amount(word: float | str, least: float = -1e9, most: float = 1e9) -> float:
+    """Return a number within limits: a clock that is no number would break every answer. Raises ValueError."""
+    try:
+        found = float(word)
+    except ValueError:
+        found = math.nan
+    if not least <= found <= most:
+        raise ValueError(f"write a number from {least:.0f} to {most:.0f}, not {word}")
+    return found
+
+
 def fail(kind: str, cloud: Cloud, host: str) -> None:
     """Let a host fail in one of the ways of FAILURES, until heal."""
     place = find_host(cloud, host)
@@ -73,7 +85,7 @@ def heal(cloud: Cloud, host: str) -> None:
 
 def delay(cloud: Cloud, host: str, seconds: float | str) -> None:
     """Every answer of HOST comes SECONDS later."""
-    find_host(cloud, host).store["delay"] = float(seconds)
+    find_host(cloud, host).store["delay"] = amount(seconds, 0, 3600)
 
 
 def faulty(cloud: Cloud, host: str) -> None:
@@ -109,12 +121,12 @@ def unregister(cloud: Cloud, service: str) -> None:
 
 def clock(cloud: Cloud, seconds: float | str) -> None:
     """SECONDS pass for whatever lasts; the clocks that are shown stay as they are."""
-    cloud.passed += float(seconds)
+    cloud.passed = amount(cloud.passed + amount(seconds))
 
 
 def skew(cloud: Cloud, seconds: float | str) -> None:
     """The servers' clock is SECONDS ahead (behind, when negative)."""
-    cloud.skew = float(seconds)
+    cloud.skew = amount(seconds)
 
 
 def _down(cloud: Cloud, host: Host) -> None:
@@ -143,9 +155,22 @@ def words(modules: Iterable[ModuleType]) -> list[str]:
         for word, function in module.TELL.items():
             kind = getattr(function, "args", ("",))[0] if isinstance(function, partial) else ""
             about = FAILURES.get(kind) or (inspect.getdoc(function) or "").partition("\n")[0]
-            usage = " ".join([word, *_arguments(function)])
-            lines.append(f"{usage:<36}  {about}".rstrip())
+            lines.append(f"{usage(word, function):<36}  {about}".rstrip())
     return list(dict.fromkeys(lines))
+
+
+def usage(word: str, function: Callable[..., Any]) -> str:
+    """Return how to write a word: "delay HOST SECONDS"."""
+    return " ".join([word, *_arguments(function)])
+
+
+def fits(cloud: Cloud, function: Callable[..., Any], rest: Iterable[Any]) -> bool:
+    """Say whether there are as many words behind the first one as it takes."""
+    try:
+        inspect.signature(function).bind(cloud, *rest)
+    except TypeError:
+        return False
+    return True
 
 
 def _arguments(function: Callable[..., Any]) -> Iterable[str]:

@@ -24,8 +24,9 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,10 @@ HOME = "127.62.0.0"
 BLOCK = 32 * 256
 LISTENING_NODES = 64
 """So many node controllers have a listener of their own, the first of each zone; the others are only listed."""
+MOST_NODES = 4096
+"""So many nodes can be had in a zone by their number, as so many addresses are kept for each."""
+MOST = 100_000
+"""So many things of a kind can be had by `bulk`."""
 ZONE_NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VERSIONS = ("3.4.3", "4.1.2", "4.4.2", "5.1.0")
 
@@ -141,7 +146,9 @@ def read(path: str | Path) -> Plan:
             services = tuple(_service(word) for word in host.get("services", ()))
             standby = tuple(_service(word) for word in host.get("standby", ()))
             hosts[name] = PlanHost(str(host["address"]), str(host.get("zone", "")), services, standby)
-        return Plan(str(table.get("version", "4.4.2")), zones, hosts, dict(table.get("demo", {})))
+        plan = Plan(str(table.get("version", "4.4.2")), zones, hosts, dict(table.get("demo", {})))
+        _check_names([*zones, *hosts])
+        return plan
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Unfit(f"{path}: {type(error).__name__} {error}") from error
 
@@ -150,16 +157,16 @@ def written(plan: Plan) -> str:
     """Return a plan in the form of the file."""
     lines = [f"version = {_toml(plan.version)}"]
     for zone, nodes in plan.zones.items():
-        lines += ["", f"[zones.{zone}]", f"nodes = {_toml(nodes)}"]
+        lines += ["", f"[zones.{_key(zone)}]", f"nodes = {_toml(nodes)}"]
     for name, host in plan.hosts.items():
-        lines += ["", f"[hosts.{name}]", f"address = {_toml(host.address)}"]
+        lines += ["", f"[hosts.{_key(name)}]", f"address = {_toml(host.address)}"]
         if host.zone:
             lines.append(f"zone = {_toml(host.zone)}")
         lines.append(f"services = {_toml([_word(service) for service in host.services])}")
         if host.standby:
             lines.append(f"standby = {_toml([_word(service) for service in host.standby])}")
     if plan.demo:
-        lines += ["", "[demo]", *(f"{key} = {_toml(value)}" for key, value in plan.demo.items())]
+        lines += ["", "[demo]", *(f"{_key(key)} = {_toml(value)}" for key, value in plan.demo.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -168,7 +175,7 @@ def build(plan: Plan) -> model.Cloud:
     _number(plan.version)
     cloud = model.Cloud(plan.version)
     cloud.zones = list(plan.zones)
-    cloud.extra = dict(plan.demo)
+    cloud.extra = _extra(plan.demo)
     for user in model.users():
         cloud.users[user.access] = user
     seen: dict[str, str] = {}
@@ -185,11 +192,26 @@ def build(plan: Plan) -> model.Cloud:
             for kind in cloud.everywhere():
                 cloud.services.append(model.Service(kind, host.address, "bootstrap", host))
     _nodes(cloud, plan, seen)
+    if not any(service.kind == "eucalyptus" for service in cloud.services):
+        raise Unfit("no host has the service eucalyptus: a cloud needs its controller")
     names = [(service.kind, service.name) for service in cloud.services]
     double = next((pair for pair in names if names.count(pair) > 1), None) if len(names) < 500 else None
     if double:
         raise Unfit(f"two services {double[0]}:{double[1]}")
     return cloud
+
+
+def _extra(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table [demo] with `bulk` in it. Raises Unfit."""
+    bulk = table.get("bulk", {})
+    if not isinstance(bulk, Mapping):
+        raise Unfit(f"[demo] bulk is a table of numbers, not {bulk}")
+    for kind, count in bulk.items():
+        if kind not in ("nodes", "instances", "volumes", "snapshots", "addresses"):
+            raise Unfit(f"[demo] bulk has no {kind}: nodes, instances, volumes, snapshots, addresses")
+        if not isinstance(count, int) or not 0 <= count <= MOST:
+            raise Unfit(f"[demo] bulk {kind}: a number up to {MOST}, not {count}")
+    return {**table, "bulk": dict(bulk)}
 
 
 def on_jvm(cloud: model.Cloud, kind: str) -> bool:
@@ -198,12 +220,15 @@ def on_jvm(cloud: model.Cloud, kind: str) -> bool:
 
 
 def _nodes(cloud: model.Cloud, plan: Plan, seen: dict[str, str]) -> None:
-    more = int(dict(plan.demo.get("bulk", {})).get("nodes", 0))
+    more = cloud.extra["bulk"].get("nodes", 0)
     share = LISTENING_NODES // max(1, len(plan.zones))
     for index, (zone, nodes) in enumerate(plan.zones.items()):
         given: tuple[str, ...] = () if isinstance(nodes, int) else nodes
-        made = (nodes if isinstance(nodes, int) else 0) + more
-        start = int(ipaddress.IPv4Address("127.255.0.0")) - (index + 1) * 4096
+        counted = nodes if isinstance(nodes, int) else 0
+        made = counted + more
+        if counted < 0 or made > MOST_NODES:
+            raise Unfit(f"zone {zone}: 0 to {MOST_NODES} nodes by their number, not {counted} and {more}")
+        start = int(ipaddress.IPv4Address("127.255.0.0")) - (index + 1) * MOST_NODES
         given += tuple(str(ipaddress.IPv4Address(start + number)) for number in range(made))
         listening = len(given) - made
         for number, address in enumerate(given, 1):
@@ -251,6 +276,13 @@ def _register(cloud: model.Cloud, host: model.Host, kind: str, given: str, stand
             cloud.services.append(model.Service(each, host.address, "eucalyptus", host, state=inner, standby=standby))
 
 
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        # A host's files lie in a folder of its name.
+        if not name or "/" in name or name.startswith(".") or not name.isprintable():
+            raise ValueError(f"{name!r} is no name of a host or zone")
+
+
 def _check_address(name: str, address: str, seen: dict[str, str]) -> None:
     try:
         loopback = ipaddress.IPv4Address(address).is_loopback
@@ -282,9 +314,14 @@ def _word(service: tuple[str, str]) -> str:
     return ":".join(service) if service[1] else service[0]
 
 
+def _key(name: str) -> str:
+    # Bare only what is: a host's full name has dots, which would be tables.
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
 def _toml(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(str(key))} = {_toml(inner)}" for key, inner in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_toml(inner) for inner in value) + "]"
     # JSON's strings, numbers and truth values are TOML's.
