@@ -293,6 +293,17 @@ def test_a_pid_file_proves_nothing(demo, tmp_path):
     assert first(local(demo, root)) == "EUCA_CLC CRITICAL - eucalyptus-cloud does not run"
 
 
+def test_its_cassandra_is_not_it(demo, tmp_path):
+    """5.0 runs one beside the JVM, with paths of Eucalyptus in its command line."""
+    argv = ["java", "-Dcassandra.logdir=/var/log/eucalyptus", "org.apache.cassandra.service.CassandraDaemon"]
+    root = euca_root.make(tmp_path, processes=[(4711, "java", argv)], ports=[8777])
+    assert first(local(demo, root)) == "EUCA_CLC CRITICAL - eucalyptus-cloud does not run"
+    euca_root.process(
+        root, 4712, "java", ["java", "-cp", "/usr/share/eucalyptus/*", "com.eucalyptus.bootstrap.SystemBootstrapper"]
+    )
+    assert local(demo, root).state == OK
+
+
 def test_it_is_found_without_a_pid_file_and_below_another_home(demo, tmp_path):
     """The same script looks below a hard-coded /opt/eucalyptus, and for a pid file that systemd's unit does not write."""
     root = euca_root.make(tmp_path, processes=[euca_root.CLOUD], ports=[8777], home="/opt/eucalyptus")

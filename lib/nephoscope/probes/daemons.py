@@ -59,7 +59,7 @@ KNOWN = {
     "rabbitmq": Rule(("beam.smp",), cmdline=r"rabbit"),
     "ntp": Rule(("chronyd", "ntpd", "systemd-timesyncd")),
     # The launcher loads the JVM into itself; a java of its own was seen with other start scripts.
-    "eucalyptus-cloud": Rule(("eucalyptus-cloud",), ("java",), r"eucalyptus"),
+    "eucalyptus-cloud": Rule(("eucalyptus-cloud",), ("java",), r"^(?!.*CassandraDaemon).*eucalyptus"),  # 5.0 has both
     "eucalyptus-cc": Rule((), ("httpd", "apache2"), r"httpd-(cc|cluster)\.conf"),
     "eucalyptus-nc": Rule((), ("httpd", "apache2"), r"httpd-(nc|node)\.conf"),
     "eucalyptus-postgres": Rule(("postgres",), cmdline=r"/eucalyptus/db"),
