@@ -191,6 +191,13 @@ def test_too_much_is_cut_off(server, monkeypatch):
         client.get("/")
 
 
+@pytest.mark.parametrize(
+    "base, of", [("http://[::1]:9", "[::1]:9"), ("http://127.0.0.1:9", "127.0.0.1:9"), ("http://[::1]", "::1")]
+)
+def test_an_address_is_told_from_its_port(base, of):
+    assert http_.Session(Run(1), base).of == of
+
+
 def test_refused_and_unknown_names_are_unreachable(server):
     served = server(plain(b""))
     served.socket.shutdown(socket.SHUT_RDWR)

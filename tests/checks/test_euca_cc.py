@@ -475,3 +475,7 @@ def test_the_java_one_on_its_host(tmp_path):
         assert first(outcome) == "EUCA_CC OK - cluster is enabled", outcome.text
         assert "[OK] eucalyptus-cloud runs" in outcome.text
         assert [seen.path for seen in demo.requests] == ["/services/Heartbeat"]
+        none = "only the C one has them, and here it is the Java one of 5.x"
+        assert f"[OK] state, messages, view is not there: {none}" in outcome.text
+        argv = ["-H", demo.address("one-cc"), "--local", "--mode", "view"]
+        assert first(CHECK.run(argv, root=str(root))) == f"EUCA_CC UNKNOWN - view: {none}"

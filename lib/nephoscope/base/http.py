@@ -155,7 +155,7 @@ class Session:
         if not host or parts.scheme not in ("http", "https"):
             # Without the address itself: it may hold a password.
             raise Failed(UNREADABLE, of, "", "the address is no http:// or https:// of a host and a port")
-        name = f"{host}:{port}" if port else host
+        name = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") if port else host
         self.run, self.base, self.of, self.redirects = run, base, of or name, redirects
         self.limit = limit or LIMIT
         self._tls = parts.scheme == "https"

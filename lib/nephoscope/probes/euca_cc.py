@@ -20,6 +20,7 @@ PORT = 8774
 SERVICE = "EucalyptusCC"
 # What the C one is called where `cluster` is the Java one: only a JVM of 5.x lists it. The second is its class's name.
 NATIVE = ("proxy-cluster", "proxyclustercontroller")
+NATIVE_ONLY = ("state", "messages", "view")  # modes
 MESSAGES = "euca.components.cc.msgs.stats"
 VIEW = "cc_global_network_info.xml"
 GLOBAL = ("EDGE", "VPCMIDO")  # network modes in which the cloud controller's view is all that there is
@@ -81,6 +82,10 @@ def look(run: Run, options: Any) -> Cc:
     if conf is not None:
         daemon = "eucalyptus-cc" if native else "eucalyptus-cloud"
         found = found._replace(daemon=when("process", lambda: euca_daemon.processes(run, daemon)))
+    lacking = [mode for mode in NATIVE_ONLY if mode in options.mode]
+    if conf is not None and not native and lacking:
+        text = "only the C one has them, and here it is the Java one of 5.x"
+        found = found._replace(state=Failed(ABSENT, ", ".join(lacking), "", text))
     if conf is not None and native:
         from nephoscope.probes import euca_sensor
 
