@@ -11,6 +11,7 @@ told apart by the database; where this user can see neither its folder nor its p
 
 from __future__ import annotations
 
+from nephoscope.base import ABSENT, Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Group, Metric, Threshold, duration
 from nephoscope.probes import euca_conf, euca_host
 
@@ -38,7 +39,10 @@ def judge(host, options):
         yield Metric("missing_ports", host.silent)
     if host.errors is not None:
         yield Metric("errors", host.errors, detail=host.loud)
-        yield Metric("fatals", host.fatals, detail=host.loud)
+        yield Metric("fatals", host.fatals, detail=host.loudest)
+    elif "logs" in options.mode and not host.failures:
+        text = "no log is looked at here"
+        yield Failed(ABSENT, "logs", "", text) if options.mode_given else Finding(OK, "logs", text)
     if host.faults is not None:
         yield Metric("faults", len(host.faults))
         for fault in host.faults:

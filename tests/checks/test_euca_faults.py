@@ -96,7 +96,7 @@ def test_the_judge_says_what_was_not_seen():
         refused,
         Finding(OK, "", "no open faults in 2 fault logs"),
         Finding(UNKNOWN, "/b", "has a gap, a fault may have been missed: gone"),
-        Finding(UNKNOWN, "/c", "5 bytes are not read yet: more than --max-read"),
+        Finding(UNKNOWN, "/c", "5 bytes are not read yet: more than one run reads"),
         Finding(UNKNOWN, "/d", "has 2 lines of no fault block"),
     ]
 
@@ -255,7 +255,7 @@ def test_rotated_between_two_runs_and_rotated_away(host, run):
 def test_more_than_one_run_may_read(host, run):
     host.log("cloud", *[in_java(1003, NOW - 1000 + number) for number in range(500)])
     outcome = run("--max-read", "64KiB")
-    assert (outcome.state, "bytes are not read yet: more than --max-read" in outcome.text) == (CRITICAL, True)
+    assert (outcome.state, "bytes are not read yet: more than one run reads" in outcome.text) == (CRITICAL, True)
 
 
 def test_the_deadline_holds_over_a_huge_log(host, run):

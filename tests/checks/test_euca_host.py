@@ -74,19 +74,19 @@ def test_the_judge():
     host = Host(
         (refused,),
         (Role("clc", ("a",), ("b",), ("tcp 8773",), ("tcp 8777",)), Role("nc", ("c",), (), ("tcp 8775",), ())),
-        *(12, 1, "1 critical in nc.log, 11 error in nc.log", (("/y", "has a gap: gone"),), (fault, switched, seen)),
+        *(12, 1, "12 in nc.log", "1 in nc.log", (("/y", "has a gap: gone"),), (fault, switched, seen)),
         (Sign("wrapper", "/w", "is missing"), Sign("tmp", "/tmp", "odd"), Sign("heap dump", "/h", "is one")),
     )
     assert judged(host) == [
         refused,
         Finding(OK, "", "2 components: clc, nc"),
         Metric("roles", 2),
-        Finding(CRITICAL, "clc", "does not run b; does not listen on tcp 8777; runs a; listens on tcp 8773"),
-        Finding(OK, "nc", "runs c; listens on tcp 8775"),
+        Finding(CRITICAL, "clc", "has no process b and no listener on tcp 8777"),
+        Finding(OK, "nc", "runs c, listens on tcp 8775"),
         Metric("missing_procs", 1),
         Metric("missing_ports", 1),
-        Metric("errors", 12, detail="1 critical in nc.log, 11 error in nc.log"),
-        Metric("fatals", 1, detail="1 critical in nc.log, 11 error in nc.log"),
+        Metric("errors", 12, detail="12 in nc.log"),
+        Metric("fatals", 1, detail="1 in nc.log"),
         Metric("faults", 3),
         Finding(CRITICAL, "ERR-1008@nc", "eucanetd is not running, since T"),
         Finding(WARNING, "ERR-1500@cloud", "CloudWatch is off, since T"),
@@ -103,6 +103,7 @@ def test_what_was_not_looked_at_is_not_nothing():
         Finding(OK, "", "1 component: nc"),
         Metric("roles", 1),
         Finding(OK, "nc", "was found"),
+        Finding(OK, "logs", "no log is looked at here"),
     ]
 
 
@@ -112,8 +113,8 @@ GREEN = " | roles={} missing_procs=0 missing_ports=0 errors=0;10 fatals=0;;0 fau
 def test_green_node(node):
     outcome = node()
     assert outcome.line == "EUCA_HOST OK - 2 components: nc, eucanetd" + GREEN.format(2)
-    assert "nc runs eucalyptus-nc, libvirt; listens on tcp 8775" in outcome.text
-    assert "eucanetd runs eucanetd; listens on udp 63822" in outcome.text
+    assert "nc runs eucalyptus-nc, libvirt, listens on tcp 8775" in outcome.text
+    assert "eucanetd runs eucanetd, listens on udp 63822" in outcome.text
 
 
 def test_green_cloud_controller_and_zone(clc, demo, tmp_path):
@@ -121,8 +122,8 @@ def test_green_cloud_controller_and_zone(clc, demo, tmp_path):
     zone = Tree(demo, "one-cc", tmp_path / "zone", tmp_path / "state2")
     outcome = zone()
     assert outcome.state == OK
-    assert "cc runs eucalyptus-cc; listens on tcp 8774" in outcome.text
-    assert "sc runs eucalyptus-cloud; listens on tcp 8773" in outcome.text
+    assert "cc runs eucalyptus-cc, listens on tcp 8774" in outcome.text
+    assert "sc runs eucalyptus-cloud, listens on tcp 8773" in outcome.text
 
 
 @pytest.mark.parametrize("version", ["3.4.3", "4.1.2", "5.1.0"])
@@ -139,7 +140,7 @@ def test_the_cluster_controller_of_5_is_looked_for_in_the_jvm(tmp_path):
     shutil.rmtree(tree.root / "var/lib/eucalyptus/CC", ignore_errors=True)
     (tree.root / "usr/sbin/eucalyptus-cluster").unlink(missing_ok=True)
     (tree.root / "usr/sbin/clusteradmin-register-nodes").touch()
-    assert "cc runs eucalyptus-cloud; listens on tcp 8773" in tree().text
+    assert "cc runs eucalyptus-cloud, listens on tcp 8773" in tree().text
 
 
 # check_euca_proc of 4.1 to 4.4 said UP for any process with the number in the pid file, and knew one installation folder only.
@@ -148,7 +149,7 @@ def test_a_pid_file_alone_is_no_process(node):
         node.end(number)
     assert (node.root / "run/eucalyptus/eucalyptus-node.pid").exists()
     assert node("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - nc does not run eucalyptus-nc; runs libvirt | roles=2 missing_procs=1"
+        "EUCA_HOST CRITICAL - nc has no process eucalyptus-nc | roles=2 missing_procs=1"
     )
 
 
@@ -156,21 +157,21 @@ def test_eucanetd_is_dead(node):
     node.end(1601)
     assert (
         node("--mode", "processes").line
-        == "EUCA_HOST CRITICAL - eucanetd does not run eucanetd | roles=2 missing_procs=1"
+        == "EUCA_HOST CRITICAL - eucanetd has no process eucanetd | roles=2 missing_procs=1"
     )
 
 
 def test_the_database_is_dead(clc):
     clc.end(1310)
     assert clc("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - clc does not run eucalyptus-postgres; runs eucalyptus-cloud | roles=2 missing_procs=1"
+        "EUCA_HOST CRITICAL - clc has no process eucalyptus-postgres | roles=2 missing_procs=1"
     )
 
 
 def test_one_dead_process_of_two_components_counts_once(clc):
     clc.end(1203)
     assert clc("--mode", "processes").line == (
-        "EUCA_HOST CRITICAL - clc does not run eucalyptus-cloud; runs eucalyptus-postgres, walrus does not run eucalyptus-cloud "
+        "EUCA_HOST CRITICAL - clc has no process eucalyptus-cloud, walrus has no process eucalyptus-cloud "
         "| roles=2 missing_procs=1"
     )
 
@@ -180,7 +181,7 @@ def test_a_port_that_nothing_listens_on(node):
         path = node.root / f"proc/net/{name}"
         path.write_text(path.read_text().splitlines(keepends=True)[0])
     assert node("--mode", "ports").line == (
-        "EUCA_HOST CRITICAL - eucanetd does not listen on udp 63822, nc does not listen on tcp 8775 | roles=2 missing_ports=2"
+        "EUCA_HOST CRITICAL - eucanetd has no listener on udp 63822, nc has no listener on tcp 8775 | roles=2 missing_ports=2"
     )
 
 
@@ -188,7 +189,7 @@ def test_a_port_of_its_own(node):
     conf = node.root / "etc/eucalyptus/eucalyptus.conf"
     conf.write_text(conf.read_text() + 'NC_PORT="18775"\n')
     assert node("--mode", "ports").line == (
-        "EUCA_HOST CRITICAL - nc does not listen on tcp 18775 | roles=2 missing_ports=1"
+        "EUCA_HOST CRITICAL - nc has no listener on tcp 18775 | roles=2 missing_ports=1"
     )
     conf.write_text(conf.read_text() + 'NC_PORT="http"\n')
     assert node("--mode", "ports").line == (
@@ -201,12 +202,12 @@ def test_lines_of_level_error_and_fatal(node):
     for _ in range(11):
         node.log("nc.log", "ERROR")
     assert node("--mode", "logs").line == (
-        "EUCA_HOST WARNING - errors 11 is above 10 (11 error in nc.log) | roles=2 errors=11;10 fatals=0;;0"
+        "EUCA_HOST WARNING - errors 11 is above 10 (11 in nc.log) | roles=2 errors=11;10 fatals=0;;0"
     )
     node.log("eucanetd.log", "FATAL")
     assert node("--mode", "logs").line == (
-        "EUCA_HOST CRITICAL - fatals 1 is above 0 (1 critical in eucanetd.log, 11 error in nc.log), "
-        "WARNING: errors 12 is above 10 (1 critical in eucanetd.log, 11 error in nc.log) | roles=2 errors=12;10 fatals=1;;0"
+        "EUCA_HOST CRITICAL - fatals 1 is above 0 (1 in eucanetd.log), "
+        "WARNING: errors 12 is above 10 (1 in eucanetd.log, 11 in nc.log) | roles=2 errors=12;10 fatals=1;;0"
     )
     assert node("--mode", "logs", shift=3700).line == (
         "EUCA_HOST OK - 2 components: nc, eucanetd | roles=2 errors=0;10 fatals=0;;0"
@@ -262,10 +263,18 @@ def test_keys(node):
     key = node.root / "var/lib/eucalyptus/keys/node-pk.pem"
     key.write_text("secret")
     key.chmod(0o644)
+    key.parent.chmod(0o755)
     path = "/var/lib/eucalyptus/keys"
     assert node("--mode", "files").line == (
         f"EUCA_HOST CRITICAL - {path}/node-pk.pem has mode 644: others may read a private key | roles=2"
     )
+    key.parent.chmod(0o700)  # as it is installed: nobody gets as far as the file
+    assert node("--mode", "files").state == OK
+    key.parent.chmod(0o710)
+    assert node("--mode", "files").state == CRITICAL
+    key.chmod(0o604)
+    assert node("--mode", "files").state == OK
+    key.parent.chmod(0o755)
     key.chmod(0o600)
     assert node("--mode", "files").state == OK
     shutil.rmtree(key.parent)
@@ -290,7 +299,7 @@ def test_not_installed(tmp_path):
 
 def test_a_component_that_is_declared_and_not_here(node):
     assert node("--role", "cc", "--mode", "processes", "--mode", "ports").line == (
-        "EUCA_HOST CRITICAL - cc does not run eucalyptus-cloud; does not listen on tcp 8773 | "
+        "EUCA_HOST CRITICAL - cc has no process eucalyptus-cloud and no listener on tcp 8773 | "
         "roles=1 missing_procs=1 missing_ports=1"
     )
     assert node("--role", "nurse").state == UNKNOWN
@@ -340,6 +349,46 @@ def test_left_out(node):
     assert outcome.line == "EUCA_HOST OK - 1 component: nc | roles=1 missing_procs=0"
 
 
+def test_a_folder_that_hides_components(demo):
+    """Walrus is known by its folder alone: below one that is closed there may be one, and nobody would have looked at it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        tree = Tree(demo, "clc", f"{folder}/root", f"{folder}/state")
+        os.chmod(tree.root / "var/lib/eucalyptus", 0)  # 0700, as the JVM makes it where it is not there
+        found, line = as_nobody(CHECK, ["--mode", "processes"], root=str(tree.root))
+        declared, other = as_nobody(
+            CHECK, ["--mode", "processes", "--role", "clc", "--role", "walrus"], root=str(tree.root)
+        )
+        os.chmod(tree.root / "var/lib/eucalyptus", 0o755)
+    assert (found, line) == (
+        UNKNOWN,
+        "EUCA_HOST UNKNOWN - /var/lib/eucalyptus: Permission denied (look for components in /var/lib/eucalyptus): needs "
+        "membership of group eucalyptus, which may look into it, or --role for each component | roles=1 missing_procs=0",
+    )
+    assert (declared, other) == (OK, "EUCA_HOST OK - 2 components: clc, walrus | roles=2 missing_procs=0")
+
+
+def test_a_fault_log_that_is_not_understood_or_not_read_whole(node):
+    log = node.root / "var/log/eucalyptus/nc-fault.log"
+    log.write_text("java.lang.NullPointerException\n")
+    assert node("--mode", "faults").line == (
+        f"EUCA_HOST UNKNOWN - {LOG}/nc-fault.log has 1 line of no fault block | roles=2 faults=0"
+    )
+    log.write_text("".join(in_c("1008", time.time() - 90000 + number) for number in range(45000)))
+    assert "bytes are not read yet" in node("--mode", "faults", "--state-id", "b").text
+
+
+def test_a_host_without_logs_has_no_number_of_errors(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp").chmod(0o1777)
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/eucaconsole").touch()
+    argv = ["--state-dir", str(tmp_path / "state"), "--role", "console", "--mode"]
+    asked = CHECK.run([*argv, "logs"], root=str(tmp_path))
+    assert asked.line == "EUCA_HOST UNKNOWN - logs: no log is looked at here | roles=1"
+    assert judged(Host(roles=(Role("console"),)))[-1] == Finding(OK, "logs", "no log is looked at here")
+
+
 # check_euca_proc of 4.1 to 4.4 knew /opt/eucalyptus only, whatever EUCALYPTUS said, and the names of pid files up to 4.2.
 def test_a_home_of_its_own(demo, tmp_path):
     home = tmp_path / "root/opt/eucalyptus"
@@ -350,6 +399,6 @@ def test_a_home_of_its_own(demo, tmp_path):
     (home / "etc/eucalyptus/eucalyptus.conf").write_text('EUCALYPTUS="/opt/eucalyptus"\n')
     outcome = CHECK.run(["--state-dir", str(tmp_path / "state")], root=str(tmp_path / "root"))
     assert outcome.line.startswith("EUCA_HOST OK - "), outcome.text
-    assert "nc runs eucalyptus-nc, libvirt; listens on tcp 8775" in outcome.text
+    assert "nc runs eucalyptus-nc, libvirt, listens on tcp 8775" in outcome.text
     (home / "var/log/eucalyptus/nc.log").unlink()
     assert "/opt/eucalyptus/var/log/eucalyptus/nc.log" in CHECK.run([], root=str(tmp_path / "root")).line

@@ -269,3 +269,14 @@ def test_a_machine_without_eucalyptus_is_none_that_is_ill(name, tmp_path):
     outcome = check.run(["--state-dir", str(tmp_path / "state")], root=str(tmp_path / "root"))
     assert (outcome.state, outcome.absent) == (3, True), outcome.line
     assert "installed here" in outcome.reason
+
+
+@pytest.mark.parametrize("text", ["\u00b2", "4\u00b2"])
+def test_a_digit_that_is_no_number(tmp_path, text):
+    """str.isdigit() takes what int() refuses."""
+    with pytest.raises(Failed):
+        euca_conf.port({"NC_PORT": text}, "NC_PORT", 8775)
+    (tmp_path / "run/eucalyptus").mkdir(parents=True)
+    (tmp_path / "run/eucalyptus/eucanetd.pid").write_text(text)
+    with pytest.raises(Failed, match="holds no process number"):
+        euca_conf.pid(Run(root=str(tmp_path)), ("eucanetd",))

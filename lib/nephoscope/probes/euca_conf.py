@@ -185,7 +185,7 @@ def pid(run: Run, names: Iterable[str], conf: Mapping[str, str] | None = None) -
             if failed.kind == ABSENT:
                 continue
             raise
-        if not text or not text[0].isdigit() or int(text[0]) < 1:
+        if not text or not text[0].isdecimal() or int(text[0]) < 1:
             raise Failed(UNREADABLE, name, f"read {path}", "holds no process number")
         return Pid(name, int(text[0]), _alive(run, name, int(text[0])))
     which = " or ".join(f"{name}.pid" for name in names)
@@ -289,6 +289,6 @@ def native_cc(run: Run, conf: Mapping[str, str]) -> bool:
 def port(conf: Mapping[str, str], name: str, default: int) -> int:
     """Return a port of the configuration ("CC_PORT", "NC_PORT"). Raises Failed, unreadable, for what is none."""
     text = conf.get(name, "") or str(default)
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         raise Failed(UNREADABLE, name, "read eucalyptus.conf", f"{name} is not a port: {text[:40]}")
     return int(text)

@@ -229,7 +229,7 @@ class Faults(NamedTuple):
         for of, text in self.gaps:
             yield "unseen", of, f"has a gap, a fault may have been missed: {text}"
         for of, left in self.behind:
-            yield "unseen", of, f"{left} bytes are not read yet: more than --max-read"
+            yield "unseen", of, f"{left} bytes are not read yet: more than one run reads"
         for of, lines in self.strange:
             yield "unseen", of, f"has {lines} line{'s' * (lines != 1)} of no fault block"
 

@@ -64,12 +64,12 @@ class Role(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What was found, as it follows the component's name."""
-        parts = [f"does not run {', '.join(self.stopped)}"] if self.stopped else []
-        parts += [f"does not listen on {', '.join(self.silent)}"] if self.silent else []
-        parts += [f"runs {', '.join(self.runs)}"] if self.runs else []
+        """What was found, as it follows the component's name: what is missing, or else what is there."""
+        missing = [f"no process {', '.join(self.stopped)}"] if self.stopped else []
+        missing += [f"no listener on {', '.join(self.silent)}"] if self.silent else []
+        parts = [f"runs {', '.join(self.runs)}"] if self.runs else []
         parts += [f"listens on {', '.join(self.listens)}"] if self.listens else []
-        return "; ".join(parts) or "was found"
+        return f"has {' and '.join(missing)}" if missing else ", ".join(parts) or "was found"
 
 
 class Sign(NamedTuple):
@@ -85,8 +85,8 @@ class Host(NamedTuple):
 
     failures        what could not be looked at
     roles           the components
-    errors, fatals  lines of these levels in all logs within the period; None: not asked
-    loud            which logs they are in
+    errors, fatals  lines of these levels in all logs within the period; None: not asked, or no component has a log
+    loud, loudest   how many are in which logs, of errors and of fatals
     unseen          (log, why not all of it was understood or read)
     faults          faults that were raised within the period; None: not asked
     signs           files that are not as they should
@@ -97,6 +97,7 @@ class Host(NamedTuple):
     errors: int | None = None
     fatals: int | None = None
     loud: str = ""
+    loudest: str = ""
     unseen: tuple[tuple[str, str], ...] = ()
     faults: tuple[euca_faults.Fault, ...] | None = None
     signs: tuple[Sign, ...] = ()
@@ -145,6 +146,8 @@ def look(run: Run, modes: Iterable[str], declared: Sequence[str] = (), period: f
         failures.append(
             Failed(NOT_ALLOWED, "cloud", "", "is a CLC or user services alone: that is not to be seen", cure)
         )
+    if not declared:
+        failures += _closed(run, conf)
     before = run.before if isinstance(run.before, dict) else {}
     kept: dict[str, Any] = {name: before[name] for name in ("logs", "faults") if name in before}
     roles = {role: Role(role) for role in wanted}
@@ -160,16 +163,30 @@ def look(run: Run, modes: Iterable[str], declared: Sequence[str] = (), period: f
         try:
             seen = euca_faults.look(part(run, kept.get("faults")), folder=euca_conf.directory(conf, "log"))
             kept["faults"] = seen.kept
-            gaps = ((path, f"has a gap: {text}") for path, text in seen.gaps)
+            unseen = [(of, text) for kind, of, text in seen.words() if kind == "unseen"]
             failures += seen.failures
             faults = tuple(fault for fault in seen.faults if fault.new(period) and run.wants(fault.of))
-            host = host._replace(faults=faults, unseen=(*host.unseen, *gaps))
+            host = host._replace(faults=faults, unseen=(*host.unseen, *unseen))
         except Failed as failed:
             failures.append(failed)
     if "files" in modes:
         signs, more = _signs(run, wanted, conf)
         host, failures = host._replace(signs=tuple(signs)), failures + more
     return host._replace(failures=tuple(failures))
+
+
+def _closed(run: Run, conf: Mapping[str, str]) -> list[Failed]:
+    """Return why folders that tell of components can't be seen: a folder above them that is closed hides a component."""
+    path = euca_conf.directory(conf, "bukkits")
+    try:
+        os.stat(run.path(path))
+    except PermissionError as error:
+        cure = "membership of group eucalyptus, which may look into it, or --role for each component"
+        where = euca_conf.directory(conf, "state")
+        return [Failed(NOT_ALLOWED, where, f"look for components in {where}", error.strerror or "", cure)]
+    except OSError:
+        pass
+    return []
 
 
 def part(run: Run, before: Any) -> Run:
@@ -220,7 +237,7 @@ def _logs(
     folder = euca_conf.directory(conf, "log")
     paths = [f"{folder}/{name}" for name in dict.fromkeys(name for need in wanted.values() for name in need.logs)]
     if not paths:
-        return host._replace(errors=0, fatals=0), []
+        return host, []
     asked = logfile.Asked(log_lines.Wanted((CRITICAL, ERROR)), period, 64 << 20, growth=False)
     logs, kept["logs"], _ = logfile.look(
         part(run, None), [path for path in paths if run.wants(path)], asked, kept.get("logs")
@@ -230,7 +247,9 @@ def _logs(
         level: {log.path.rpartition("/")[2]: log.counts[level] for log in read if log.counts[level]}
         for level in (CRITICAL, ERROR)
     }
-    loud = (f"{count} {level} in {name}" for level in counts for name, count in sorted(counts[level].items()))
+    fatal, either = counts[CRITICAL], dict(counts[ERROR])
+    for name, count in fatal.items():
+        either[name] = either.get(name, 0) + count
     unseen = [(log.path, f"has a gap: {log.gap}") for log in read if log.gap]
     unseen += [(log.path, f"is behind by {log.behind} bytes") for log in read if log.behind]
     unseen += [(log.path, "has no line whose level is understood") for log in read if log.levelled is False]
@@ -240,13 +259,18 @@ def _logs(
         return host, failures
     return (
         host._replace(
-            errors=sum(counts[ERROR].values()) + sum(counts[CRITICAL].values()),
-            fatals=sum(counts[CRITICAL].values()),
-            loud=", ".join(loud),
+            errors=sum(either.values()),
+            fatals=sum(fatal.values()),
+            loud=_numbers(either),
+            loudest=_numbers(fatal),
             unseen=tuple(unseen),
         ),
         failures,
     )
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} in {name}" for name, count in sorted(counts.items()))
 
 
 def _signs(run: Run, wanted: Mapping[str, Need], conf: Mapping[str, str]) -> tuple[list[Sign], list[Failed]]:
@@ -275,7 +299,7 @@ def _signs(run: Run, wanted: Mapping[str, Need], conf: Mapping[str, str]) -> tup
         if mode is None and not any(failed.of == keys for failed in failures):
             signs.append(Sign("keys", keys, "is missing: no message of another component can be verified"))
         elif mode is not None:
-            signs += _keys(run, keys)
+            signs += _keys(run, keys, mode)
     mode = _mode(run, "/tmp", failures)  # noqa: S108
     if mode is None or stat.S_IMODE(mode) != 0o1777:
         text = "is missing" if mode is None else f"has mode {stat.S_IMODE(mode):o}, not 1777"
@@ -283,8 +307,12 @@ def _signs(run: Run, wanted: Mapping[str, Need], conf: Mapping[str, str]) -> tup
     return signs, failures
 
 
-def _keys(run: Run, folder: str) -> Iterable[Sign]:
-    """Yield private keys that others may read; where this user may not look, others may not either."""
+def _keys(run: Run, folder: str, reach: int) -> Iterable[Sign]:
+    """Yield private keys that others may read; where this user may not look, others may not either.
+
+    reach  the folder's mode: whom it lets pass (0700 as it is installed)
+    """
+    passed = (0o070 if reach & 0o010 else 0) | (0o007 if reach & 0o001 else 0)
     try:
         names = files.names(run, folder)
     except Failed:
@@ -295,7 +323,7 @@ def _keys(run: Run, folder: str) -> Iterable[Sign]:
                 mode = stat.S_IMODE(os.stat(run.path(f"{folder}/{name}")).st_mode)
             except OSError:
                 continue
-            if mode & 0o077:
+            if mode & passed:
                 yield Sign("keys", f"{folder}/{name}", f"has mode {mode:o}: others may read a private key")
 
 
@@ -314,4 +342,6 @@ def _ago(run: Run, path: str) -> str:
         hours = max(0.0, run.clock.time() - os.stat(run.path(path)).st_mtime) / 3600
     except OSError:
         return "at some time"
+    if hours < 1:
+        return f"{60 * hours:.0f} min ago"
     return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} d ago"
