@@ -381,8 +381,7 @@ def test_before_4_2_no_view_is_left(node, version, state):
     """broadcast_network_info of 4.0 and 4.1 passes the view on and writes no file, in EDGE mode too."""
     (node.root / "run/eucalyptus/cc_global_network_info.xml").unlink()
     euca_root.write(node.root / "proc/uptime", "3000.00 900.00\n")
-    if version:
-        euca_root.write(node.root / "etc/eucalyptus/eucalyptus-version", version)
+    euca_root.write(node.root / "etc/eucalyptus/eucalyptus-version", version)
     assert node().state == state
     if state == OK:
         assert f"[OK] view is not there: none is kept before 4.2: this is {version.strip()}" in node().text
@@ -475,7 +474,17 @@ def test_the_java_one_on_its_host(tmp_path):
         assert first(outcome) == "EUCA_CC OK - cluster is enabled", outcome.text
         assert "[OK] eucalyptus-cloud runs" in outcome.text
         assert [seen.path for seen in demo.requests] == ["/services/Heartbeat"]
-        none = "only the C one has them, and here it is the Java one of 5.x"
+        none = "only the C one has it, and none is installed here"
         assert f"[OK] state, messages, view is not there: {none}" in outcome.text
         argv = ["-H", demo.address("one-cc"), "--local", "--mode", "view"]
         assert first(CHECK.run(argv, root=str(root))) == f"EUCA_CC UNKNOWN - view: {none}"
+
+
+@pytest.mark.parametrize("version", ["3.4.3", "4.1.2", "4.4.2", "5.1.0"])
+def test_a_simulated_host_of_each_version(tmp_path, version):
+    with Demo(sample(version=version)) as demo:
+        root = euca_root.of_demo(demo, "one-cc", tmp_path / "root")
+        euca_root.write(root / "proc/uptime", "90000.00 9000.00\n")
+        argv = ["-H", demo.address("one-cc"), "--local", "--state-dir", str(tmp_path / "state"), "--save"]
+        outcome = CHECK.run(argv, root=str(root))
+        assert outcome.state == OK, outcome.text

@@ -547,3 +547,12 @@ def test_a_mode_of_the_node_from_afar():
         "EUCA_NC UNKNOWN - mode poll, kvm looks at the host that the check runs on, not at nc.example:"
         " run it there, by NRPE or an agent, without -H or with --local"
     )
+
+
+@pytest.mark.parametrize("version", ["3.4.3", "4.1.2", "5.1.0"])
+def test_a_simulated_node_of_each_version(node, tmp_path, version):
+    with Demo(sample(version=version)) as demo:
+        root = euca_root.of_demo(demo, "one-nc-1", tmp_path / "other")
+        euca_root.write(root / "proc/cpuinfo", CPU)
+        outcome = CHECK.run(["-H", demo.address("one-nc-1"), "--local"], root=str(root))
+        assert outcome.state == OK, outcome.text

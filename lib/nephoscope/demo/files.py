@@ -33,8 +33,7 @@ MB = 1 << 20
 MOST_MB = 2048
 """So much of this disk may be taken to show a full one."""
 STATS_TTL = 61
-"""Seconds that a Java sensor's value is good: the interval of 60 and 1 (stats_sensors.groovy)."""
-C_TTL = 60
+"""Seconds that a sensor's value is good: the interval of 60 and 1 (stats_sensors.groovy, initialize_stats_system in C)."""
 
 C_LOGS = ("cc.log", "nc.log", "eucanetd.log", "cc-fault.log", "nc-fault.log")
 """Logs that util/log.c and util/fault.c write; the first old one is .0, that of log4j is .1."""
@@ -190,6 +189,7 @@ class _Writer:
         if not os.path.lexists(link):
             link.symlink_to("../run")
         self.put("etc/eucalyptus/eucalyptus.conf", configuration(self.cloud, self.host))
+        self.put("etc/eucalyptus/eucalyptus-version", f"{self.cloud.version}\n")
         self.packages()
         self.keys()
         self.proc()
@@ -351,7 +351,9 @@ class _Writer:
         if has_eucanetd(self.cloud, self.host) and self.cloud.at_least(4):
             names += ["global_network_info.xml", "eucanetd_global_network_info.xml"]
         if has_cc(self.cloud, self.host) and self.cloud.at_least(4):
-            names += ["global_network_info.xml", "cc_global_network_info.xml"]
+            names += ["global_network_info.xml"]
+            # Before, broadcast_network_info of cluster/handlers.c passes it on and keeps nothing.
+            names += ["cc_global_network_info.xml"] if self.cloud.at_least(4, 2) else []
         told = self.store.get("network", self.cloud.elapsed() - 30)
         moment = self.now - (self.cloud.elapsed() - told)
         for name in dict.fromkeys(names):
@@ -610,11 +612,11 @@ def sensors(cloud: Cloud, host: Host) -> list[Sensor]:
             if short == "nc" and state != "ENABLED":
                 values["check"] = "FAILED"
             text = "Service state as of sensor invocation"
-            found.append(Sensor(f"euca.components.{short}.state", text, C_TTL, (period,), values))
+            found.append(Sensor(f"euca.components.{short}.state", text, STATS_TTL, (period,), values))
             counts = {"count": 12, "success_count": 12, "failure_count": 0, "mean": 8.0, "min": 3, "max": 31}
             values = {"enabled": True, **{name: dict(counts) for name in names}}
             text = "Message handling statistics over last interval"
-            found.append(Sensor(f"euca.components.{short}.msgs.stats", text, C_TTL, (period,), values))
+            found.append(Sensor(f"euca.components.{short}.msgs.stats", text, STATS_TTL, (period,), values))
     return found
 
 

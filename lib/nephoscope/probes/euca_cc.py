@@ -83,10 +83,10 @@ def look(run: Run, options: Any) -> Cc:
         daemon = "eucalyptus-cc" if native else "eucalyptus-cloud"
         found = found._replace(daemon=when("process", lambda: euca_daemon.processes(run, daemon)))
     lacking = [mode for mode in NATIVE_ONLY if mode in options.mode]
-    if conf is not None and not native and lacking:
-        text = "only the C one has them, and here it is the Java one of 5.x"
+    if conf is not None and lacking and not native:
+        text = "only the C one has it, and none is installed here"
         found = found._replace(state=Failed(ABSENT, ", ".join(lacking), "", text))
-    if conf is not None and native:
+    elif conf is not None and native:
         from nephoscope.probes import euca_sensor
 
         found = found._replace(state=when("state", lambda: euca_sensor.state(run, conf, "cc")))
