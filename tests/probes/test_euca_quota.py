@@ -10,7 +10,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from nephoscope.base import LATE, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import LATE, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.demo import Demo, resources, sample
 from nephoscope.probes import euca_quota
 from nephoscope.probes.cloud import Quota, Share, Void
@@ -241,7 +241,8 @@ def test_only_what_is_limited_is_asked_for(demo, look):
 def accounts(demo, number):
     for n in range(number):
         name = f"acme-{n:03d}"
-        resources.accounts(demo.cloud)[name] = resources.Account(name, f"{500000000000 + n}")
+        made = resources.accounts(demo.cloud)[name] = resources.Account(name, f"{500000000000 + n}")
+        made.users["admin"] = resources.Member("admin", f"AID{n}")
         demo.tell("quota", name, "ec2:quota-addressnumber", "5")
 
 
@@ -303,3 +304,50 @@ def test_an_instance_of_a_type_that_is_no_more(demo, look, monkeypatch):
     ]
     assert own(found, "cores") == (None, 10, False)
     assert own(found, "instances")[0] > 0
+
+
+def test_use_is_not_told_when_the_instances_could_not_be_listed(demo, look, monkeypatch):
+    demo.tell("quota", "tenant", "ec2:quota-cputotalsize", "10")
+
+    def refused(*_):
+        raise Failed(NOT_ALLOWED, "", "DescribeInstances", "HTTP 403")
+
+    monkeypatch.setattr(euca_quota.Use, "_instances", refused)
+    found = look()
+    assert [failed.tried for failed in found.failures] == ["DescribeInstances"]
+    assert own(found, "cores") == (None, 10, False)
+    assert own(found, "volumes")[0] is None
+
+
+def test_a_list_of_users_without_the_admin_is_no_list_of_all(demo, look):
+    """Who may not see a user gets a list without it (EuareService.listUsers asks for each), and no error."""
+    demo.tell("quota", "tenant", "ec2:quota-addressnumber", "2", "user/alice")
+    resources.accounts(demo.cloud)["tenant"].users.pop("admin")
+    failed = look().failures[0]
+    assert (failed.kind, failed.tried, failed.error) == (
+        NOT_ALLOWED,
+        "ListUsers",
+        "the users of account tenant are not listed: admin, whom each has, is not in the list",
+    )
+
+
+def test_a_user_and_a_policy_that_are_deleted_while_a_turn_goes_on(demo, look):
+    demo.tell("quota", "tenant", "ec2:quota-addressnumber", "2", "user/alice")
+    users = resources.accounts(demo.cloud)["tenant"].users
+    kept = look(calls=60).kept
+    assert "user tenant/alice" in kept["units"]
+    del kept["units"]["user tenant/alice"]
+    kept["units"]["account research"]["at"] -= 60  # waits longer than the account tenant, which has the user still
+    gone = users.pop("alice")
+    found = look(calls=1, before=kept)
+    assert found.failures == ()
+    assert "alice" not in found.kept["units"]["account tenant"]["users"]
+    users["alice"] = gone
+
+    class Vanishing(dict):
+        def __contains__(self, name):
+            return False
+
+    gone.policies = Vanishing(gone.policies)  # named in the list, and not there when it is asked for
+    found = look()
+    assert (found.failures, "user tenant/alice" in found.kept["units"]) == ((), True)

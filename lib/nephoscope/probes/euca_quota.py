@@ -29,6 +29,7 @@ from nephoscope.probes.euca_capacity import GIB, MIB
 
 SYSTEM = "eucalyptus"
 ADMIN = "admin"  # whose policies are the account's
+GONE = "NoSuchEntity"  # Euare's word for what was deleted
 
 
 class Key(NamedTuple):
@@ -184,6 +185,9 @@ class Reader:
             try:
                 self.records[unit] = self.account(account) if kind == "account" else self.member(kind, account, member)
             except Failed as failed:
+                if member and GONE in failed.error:  # deleted since its account was read
+                    self.records[f"account {account}"][f"{kind}s"].remove(member)
+                    continue
                 self.failures.append(failed)
                 if failed.kind != UNREADABLE:
                     return  # the next would be refused too
@@ -209,6 +213,9 @@ class Reader:
             answer = self._ask(f"List{kind}s", DelegateAccount=account)
             members = answer.findall(f"List{kind}sResult/{kind}s/member")
             names = [(one.findtext(f"{kind}Name") or "").strip() for one in members]
+            if kind == "User" and ADMIN not in names:  # who may not see users gets a shorter list, and no error
+                error = f"the users of account {account} are not listed: {ADMIN}, whom each has, is not in the list"
+                raise Failed(NOT_ALLOWED, "", "ListUsers", error)
             record[f"{kind.lower()}s"] = [name for name in names if name and name != ADMIN]
         if any(resource in SUMMARY for resource, _ in record["limits"]):
             entries = self._ask("GetAccountSummary", DelegateAccount=account).iter("entry")
@@ -236,7 +243,12 @@ class Reader:
         names = self._ask(f"List{kind}Policies", **words).findall(f"List{kind}PoliciesResult/PolicyNames/member")
         for name in names:
             policy = (name.text or "").strip()
-            answer = self._ask(f"Get{kind}Policy", PolicyName=policy, **words)
+            try:
+                answer = self._ask(f"Get{kind}Policy", PolicyName=policy, **words)
+            except Failed as failed:
+                if GONE in failed.error:
+                    continue
+                raise
             text = answer.findtext(f"Get{kind}PolicyResult/PolicyDocument") or ""
             for resource, limit, void in statements(text, f"{of}, policy {policy}"):
                 if void:
@@ -347,7 +359,7 @@ class Use:
             client = euca_api.client(self.run, self.there, "ec2")
         sizes: dict[str, tuple[int, int, int]] = {}
         if resources & OF_TYPES:
-            self._try("cores", lambda: sizes.update(self._types()))
+            self._try("types", lambda: sizes.update(self._types()))
         accounts: dict[str, str] = {}
         if resources & (OF_INSTANCES | OF_VOLUMES):
             self._try("instances", lambda: accounts.update(self._instances(client, sizes)))
@@ -411,10 +423,9 @@ class Use:
                 for resource, amount in zip(("cores", "ram", "disk"), sizes.get(kind, ())):
                     self._add(number, resource, amount)
         self._known.add("instances_active")
-        if "cores" in self._known and not strange:
+        if "types" in self._known and not strange:
             self._known |= OF_TYPES
-        elif "cores" in self._known:
-            self._known.discard("cores")
+        elif strange and "types" in self._known:
             error = f"instances of type {min(strange)}, which the list does not have: cores, ram and disk are not told"
             self.failures.append(Failed(UNREADABLE, "", "DescribeInstanceTypes", error))
         return accounts
