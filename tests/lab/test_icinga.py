@@ -29,7 +29,19 @@ ROLES_BY_NAME = {service.name: service for _, service in ROLES.all_services()}
 STATES = {0.0: "OK", 1.0: "WARNING", 2.0: "CRITICAL", 3.0: "UNKNOWN"}
 AWKWARD = "a b;c|d`e'f\"g\\h$i&<j>*ü"  # no shell may see it, no macro may eat it
 # One of these fits whatever form an option asks for.
-SAMPLES = ("/tmp", "7", "0.5", "3/30m", "5m", "critical", "name=2", "puppet=/tmp", "root", "192.0.2.0/24", "https://localhost:1/x")
+SAMPLES = (
+    "/tmp",
+    "7",
+    "0.5",
+    "3/30m",
+    "5m",
+    "critical",
+    "name=2",
+    "puppet=/tmp",
+    "root",
+    "192.0.2.0/24",
+    "https://localhost:1/x",
+)
 
 HOSTS = """
 template Host "lab-host" {{
