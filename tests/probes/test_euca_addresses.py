@@ -42,6 +42,17 @@ def test_free_given_and_idle_ones():
     assert euca_addresses.pool(found, ()) == Pool("public", 4, 5, 2)
 
 
+def test_an_address_of_a_network_interface_that_no_instance_has_is_not_idle():
+    """A NAT gateway's, in a VPC (4.2+): AddressIToAddressInfoTypeTransform tells an instance only where there is one."""
+    row = ElementTree.fromstring(
+        f"<R><addressesSet><item><publicIp>10.0.0.1</publicIp><domain>vpc</domain><instanceId> ({ADMIN})</instanceId>"
+        "<associationId>eipassoc-1</associationId><networkInterfaceId>eni-1</networkInterfaceId></item></addressesSet></R>"
+    )
+    found = euca_addresses.parsed(row)
+    assert found == (Address("10.0.0.1", "362121614306", "eni-1", "admin"),)
+    assert euca_addresses.pool(found, ()) == Pool("public", 1, 1, 0)
+
+
 def test_an_instance_that_is_named_nobody_is_no_free_address():
     """check_euca_addresses.sh of the upstream Nagios scripts counts every line that has `nobody` in it as free."""
     found = euca_addresses.parsed(answer(("10.0.0.1", "i-00000001 (arn:aws:euare::000000000009:user/nobody)")))

@@ -31,7 +31,7 @@ class Address(NamedTuple):
     """A public address.
 
     owner     number of the account that has it, its ARN where that has no number, "" for a free one
-    instance  to which it is given, "" for none
+    instance  to which it is given, or the network interface (a NAT gateway's, in a VPC), "" for none
     user      name of the user of that account who has it, "" where it is not told
     """
 
@@ -67,7 +67,8 @@ def parsed(answer: Element) -> tuple[Address, ...]:
             raise Failed(NOT_ALLOWED, "", TRIED, error)
         instance, owner = owned["instance"].strip(), owned["owner"].strip()
         number = NUMBER.search(owner)
-        instance = "" if instance in ("available", "null") else instance
+        if instance in ("", "available", "null"):  # in a VPC an interface can have it that is no instance's
+            instance = (item.findtext("networkInterfaceId") or "").strip()
         user = owner.rpartition(":")[2]
         name = user.rpartition("/")[2] if user.startswith("user/") else ""
         found[ip] = Address(ip, number.group(1) if number else owner, instance, name)
