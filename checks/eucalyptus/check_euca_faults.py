@@ -98,7 +98,7 @@ firmware. 1014, 1015: install the image of load balancers or of the imaging work
 the network's configuration (check_euca_net). 1500, 1501: CloudWatch or reporting was switched off. 2000, 2002: tgtd does not
 answer or errs (check_iscsi_target). 2001, 2003: iSCSI on the node. Others: `grep -r ID /usr/share/eucalyptus/faults`.
 When it is mended: `sudo -u nagios check_euca_faults --ack ID@WHERE --reason TEXT`, with the scheduler's own options as to where
-it looks, if it has any (--directory, -H, --cloud, --include, --exclude, --state-id, --state-dir).
+it looks, if it has any (--directory, --mode, -H, --cloud, --include, --exclude, --state-id, --state-dir).
 Silenced: remove the empty file and restart the component, or acknowledge it. Gap: keep more rotated files, or run it
 more often.
 """,

@@ -409,6 +409,21 @@ def test_an_event_with_a_number_is_latched(afar, monkeypatch):
     assert afar("--ack", f"1015@{afar.demo.address('clc')}", "--reason", "x", shift=180).line == acknowledged
 
 
+def test_what_is_latched_is_told_when_nobody_answers(afar):
+    name = next(service.name for service in afar.demo.cloud.services if service.kind == "imagingbackend")
+    afar.demo.tell("state", name, "NOTREADY", NUMBERED.replace("1015", "1006"))
+    assert afar().state == CRITICAL
+    afar.demo.tell("html", "clc")
+    text = f"EUCA_FAULTS CRITICAL - ERR-1006@{name} Imaging worker image not configured."
+    outcome = afar(shift=30)
+    assert (outcome.state, outcome.line.startswith(text), "is HTML, not XML" in outcome.text) == (CRITICAL, True, True)
+    refused = afar("--ack", "1006", "--reason", "x", shift=60).line
+    assert refused.startswith(f"EUCA_FAULTS UNKNOWN - {afar.demo.address('clc')}:8773: the answer is HTML")
+    afar.demo.tell("heal", "clc")
+    afar.demo.tell("state", name, "ENABLED", "")
+    assert afar(shift=90).line.startswith(text)
+
+
 def test_an_event_of_a_severity_that_is_not_known(afar, monkeypatch):
     afar.demo.tell("state", "one-sc-1", "BROKEN", "no back-end")
     ask = euca_api.ask

@@ -71,8 +71,9 @@ _ENABLED = (
 def read(run: Run, home: str = "/") -> dict[str, str]:
     """Return the settings of eucalyptus.conf, with those of eucalyptus.local.conf over them.
 
-    The form is that of a shell (NAME="value", NAME='value', NAME=value, a leading `export`, comments); a later line wins. A
-    `$NAME` in a value is left as it stands, as systemd and the C code leave it. Two entries are always there: EUCALYPTUS, the
+    The form is that of a shell (NAME="value", NAME='value', NAME=value, a leading `export`, comments); a later line wins, as in
+    the start scripts and for systemd (get_conf_var in C takes the first). A `$NAME` in a value is left as it stands, as systemd
+    and the C code leave it. Two entries are always there: EUCALYPTUS, the
     folder that it is installed in ("/" for packages, else `home`), and "run", where pid files are.
     Without a file below "/" the usual /opt/eucalyptus is tried.
     Raises Failed: absent (Eucalyptus is not installed), not-allowed, unreadable (a quote that is not closed).

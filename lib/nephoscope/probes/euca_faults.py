@@ -202,7 +202,7 @@ class Faults(NamedTuple):
     def summary(self) -> str:
         """How many faults there are and where they were looked for, in words."""
         number, rest = len(self.open), len(self.faults) - len(self.open)
-        text = f"{number or 'no'} open fault{'s' * (number != 1)} in {self.seen or 'what was kept, no log was read'}"
+        text = f"{number or 'no'} open fault{'s' * (number != 1)} in {self.seen or 'what was kept (nothing could be read)'}"
         text += f", {rest} acknowledged" if rest else ""
         return text + " (first look: read from the start)" * self.beginning
 
@@ -422,10 +422,9 @@ def look(run: Run, *, folder: str = "", most: int = 16 << 20, ack: Sequence[str]
     shown = dict(latched)
     for path, block in reader.pending:
         _latch(shown, where(path), block, now, False)
-    faults = sorted((_fault(entry, now, quiet) for entry in shown.values()), key=lambda one: (one.age, one.of))
     return Faults(
         f"{len(logs)} fault log{'s' * (len(logs) != 1)}" if logs else "",
-        tuple(fault for fault in faults if run.wants(fault.of)),
+        _shown(run, shown, now, quiet),
         tuple(entry._replace(acknowledged=done[1].get(str(entry.id), "")) for entry in silenced if run.wants(entry.of)),
         (*failures, *refused),
         tuple(reader.gaps),
@@ -456,14 +455,17 @@ def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -
     params = {"ListAll": "true", "ShowEvents": "true"}
     try:
         root = euca_api.ask(run, there, "bootstrap", "DescribeServices", params, of=of)
+        services = list(euca_services.parse(root, of))
+        if not any(service.type in euca_services.PRIVATE for service in services):
+            # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
+            raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", right)
     except Failed as failed:
         # The rights that reading logs needs are no cure here.
         cure = failed.cure or (right if failed.kind == NOT_ALLOWED else "")
-        raise Failed(failed.kind, failed.of, failed.tried, failed.error, cure) from None
-    services = list(euca_services.parse(root, of))
-    if not any(service.type in euca_services.PRIVATE for service in services):
-        # Who is outside the account eucalyptus is told of public services only, and is refused nothing.
-        raise Failed(NOT_ALLOWED, of, "DescribeServices", "lists no service of the cloud itself", right)
+        failed = Failed(failed.kind, failed.of, failed.tried, failed.error, cure)
+        if ack or not latched:
+            raise failed from None
+        return Faults("", _shown(run, latched, now), silenced=None, failures=(failed,), kept=before)
     events: list[Event] = []
     present: dict[str, None] = {}
     for service, item in zip(services, root.iterfind("serviceStatuses/item")):
@@ -483,10 +485,9 @@ def ask(run: Run, there: Access, *, ack: Sequence[str] = (), reason: str = "") -
                 events.append(Event(service.of, kind, said(line.encode())))
     here = (of.rpartition(":")[0],)
     done, quiet = _acknowledge(latched, earlier, (), ack, reason, now, before, here) if ack else ((), {})
-    faults = sorted((_fault(entry, now, ()) for entry in latched.values()), key=lambda one: (one.age, one.of))
     return Faults(
         f"the events of {len(services)} services (what is only logged is not seen from here)",
-        tuple(fault for fault in faults if run.wants(fault.of)),
+        _shown(run, latched, now),
         silenced=None,
         events=tuple(events),
         done=done,
@@ -690,6 +691,12 @@ def _fault(entry: Mapping[str, Any], now: float, quiet: Iterable[int]) -> Fault:
         acknowledged=f"by {ack.get('by')} on {ack.get('at')}: {ack.get('reason')}" if ack else "",
         silenced=entry["id"] in quiet,
     )  # fmt: skip
+
+
+def _shown(run: Run, latched: Mapping[str, Any], now: float, quiet: Iterable[int] = ()) -> tuple[Fault, ...]:
+    """Return what is latched, the newest first, without what a filter leaves out."""
+    faults = sorted((_fault(entry, now, quiet) for entry in latched.values()), key=lambda one: (one.age, one.of))
+    return tuple(fault for fault in faults if run.wants(fault.of))
 
 
 def _silenced(run: Run, conf: Mapping[str, str]) -> tuple[list[Silenced], list[Failed]]:
