@@ -43,7 +43,7 @@ def judge(found, options):
         yield Metric(name, getattr(found, name))
     text = f"{found.same} of {found.total} properties are as recorded"
     text += f", {found.hidden} hidden and not compared" if found.hidden else ""
-    yield Finding(OK if found.same else UNKNOWN, "", text)
+    yield Finding(OK if found.same or found.changed or found.absent else UNKNOWN, "", text)
 
 
 CHECK = Check(

@@ -3,7 +3,7 @@
 
 import pytest
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
-from nephoscope.probes.euca_profile import Profile, find
+from nephoscope.probes.euca_profile import KEYS, Profile, find
 
 INI = """
 [global]
@@ -152,7 +152,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path):
     with pytest.raises(Failed) as caught:
         find(None, str(tmp_path / "none.ini"), {"HOME": str(tmp_path)})
     assert caught.value == Failed(
-        NOT_ALLOWED, f"{tmp_path}/none.ini", "read the credentials", "No such file or directory"
+        NOT_ALLOWED, f"{tmp_path}/none.ini", "read the credentials", "No such file or directory", KEYS
     )
 
 

@@ -30,6 +30,7 @@ KEY = ("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "EC2_ACCESS_KEY")
 SECRET = ("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "EC2_SECRET_KEY")
 TOKEN = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 LIMIT = 1 << 20  # bytes of one file
+KEYS = "keys in a file that this user may read: --credentials, ~/.euca/*.ini or ~/.aws/credentials"
 
 
 class Profile(NamedTuple):
@@ -111,7 +112,7 @@ def _text(name: str, required: bool) -> str | None:
     except OSError as error:
         if not required and isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return None
-        raise Failed(NOT_ALLOWED, name, "read the credentials", error.strerror or str(error)) from None
+        raise Failed(NOT_ALLOWED, name, "read the credentials", error.strerror or str(error), KEYS) from None
     if len(data) > LIMIT or b"\0" in data:
         raise Failed(UNREADABLE, name, "read the credentials", "no file of credentials")
     text = data.decode("utf-8", "replace")
@@ -201,9 +202,8 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
             {title.partition(" ")[2] or title for title in sections if not title.startswith(("user ", "global"))}
         )
         lacks = f"no key for {cloud}" if cloud else "which cloud? give --cloud" if known else "no key"
-        raise Failed(
-            NOT_ALLOWED, looked, "find the credentials", lacks + (f"; there are {', '.join(known)}" if known else "")
-        )
+        lacks += f"; there are {', '.join(known)}" if known else ""
+        raise Failed(NOT_ALLOWED, looked, "find the credentials", lacks, "one of these names" if known else KEYS)
     url = more.get("endpoint_url", "")
     urls = dict.fromkeys(NAMES, url) if url else {}
     secret, token = keys.get("aws_secret_access_key", ""), keys.get("aws_session_token", "")
@@ -216,7 +216,7 @@ def _of_region(sections: Mapping[str, Mapping[str, str]], places: Mapping[str, s
     keys = sections.get(f"user {user}")
     if keys is None:
         error = f"no [user {user}] for [region {region}]" if user else f"[region {region}] names no user"
-        raise Failed(NOT_ALLOWED, places.get(f"region {region}", "~/.euca"), "find the credentials", error)
+        raise Failed(NOT_ALLOWED, places.get(f"region {region}", "~/.euca"), "find the credentials", error, KEYS)
     urls = {service: where[f"{name}-url"] for service, (name, _) in NAMES.items() if where.get(f"{name}-url")}
     source = f"{places[f'user {user}']} [user {user}]"
     return _whole(
@@ -226,5 +226,6 @@ def _of_region(sections: Mapping[str, Mapping[str, str]], places: Mapping[str, s
 
 def _whole(profile: Profile) -> Profile:
     if not (profile.key and profile.secret):
-        raise Failed(NOT_ALLOWED, profile.source, "find the credentials", "the access key or the secret key is missing")
+        lacks = "the access key or the secret key is missing"
+        raise Failed(NOT_ALLOWED, profile.source, "find the credentials", lacks, KEYS)
     return profile
