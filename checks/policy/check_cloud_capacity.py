@@ -5,9 +5,9 @@
 zones where a cloud does not know that. A zone whose cluster controller is down vanishes from both; it is CRITICAL while the
 plain list still has it, while `--expect` names it, and for `--remember` after it was last seen. Numbers of several sizes don't
 add up: each is reckoned as if the others took nothing more. `used` is measured in the size of which most fit. `fits` is
-judged for that size, for all of which an empty zone holds ten, and for those that `--size` names, which are the only ones then;
-others are told as `room`: of a size that fits twice into an empty zone, ten can never be free. No node is told apart here:
-whether the load still fits after the loss of one, Eucalyptus does not say.
+judged for that size, or for those that `--size` names instead; others are told as `room`: a size as big as a node fits nowhere
+once each node has one small instance, and the cloud is well. No node is told apart here: whether the load still fits after the
+loss of one, Eucalyptus does not say.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, Check, Finding, Grant, Metr
 from nephoscope.probes import cloud, euca_api
 
 STATES = {"ok": OK, "failed": CRITICAL, "absent": CRITICAL, "unknown": UNKNOWN}
-WORTH = 10  # of a size that an empty zone holds this often, few free ones are worth a word
 
 
 def options(add):
@@ -48,21 +47,24 @@ def judge(room, options):
         if options.size:
             held = any(fnmatchcase(size.name, glob) for glob in options.size)
         else:
-            held = (size.zone, size.name) in measures or size.most is None or size.most >= WORTH
+            held = (size.zone, size.name) in measures or size.most is None
         yield Metric("fits" if held else "room", size.free, of=size.of, least=0, most=size.most)
     for glob in options.size:
         if room.sizes and not any(fnmatchcase(size.name, glob) for size in room.sizes):
             yield Failed(ABSENT, glob, room.source, "no size has this name")
-    yield Finding(OK, "", "; ".join(f"{zone}: {text}" for zone, text in _told(room)) or "no zone has room")
+    more = f"; and {len(room.shares) - 3} more" if len(room.shares) > 3 else ""
+    yield Finding(OK, "", "; ".join(_told(room)[:3]) + more or "no zone has room")
 
 
 def _told(room):
-    """For each zone what is free in its own measure, and the largest size that still fits."""
-    for share in room.shares:
+    """For each zone, the fullest first, what is free in its own measure, and the largest size that still fits."""
+    told = []
+    for share in sorted(room.shares, key=lambda share: -(share.percent or 0)):
         fitting = [size for size in room.sizes if size.zone == share.of and size.free]
         largest = max(fitting, key=lambda size: (size.cores, size.ram, size.disk), default=None)
         up_to = f", up to {largest.name}" if largest else ""
-        yield share.of, f"{share.total - share.used:.0f} of {share.total:.0f} {share.what} free{up_to}"
+        told.append(f"{share.of}: {share.total - share.used:.0f} of {share.total:.0f} {share.what} free{up_to}")
+    return told
 
 
 CHECK = Check(
@@ -76,7 +78,7 @@ CHECK = Check(
         Threshold("used", "%", "80", "90", main=True, help="share of a zone that is taken, in its finest size"),
         Threshold("cores", help="cores that a zone can still hand out, at least"),
         Threshold("fits", "", "10:", "1:", help="instances of a size that still fit into a zone"),
-        Threshold("room", help="the same of sizes that are not judged"),
+        Threshold("room", print="apart", help="the same of sizes that are not judged"),
     ],
     runbook="""
 By hand: `euca-describe-availability-zones verbose` as an administrator of account eucalyptus; `euserv-describe-services

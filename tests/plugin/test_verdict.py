@@ -200,6 +200,16 @@ def test_over_a_hundred_objects_become_their_worst_and_sum():
     check_output(outcome.text)
 
 
+def test_over_a_hundred_objects_that_do_not_add_up_are_left_out():
+    thresholds = [Threshold("fits", "", "1:", print="apart"), Threshold("size", "B")]
+    few = [Metric("fits", number, f"m{number}") for number in range(2)]
+    assert make(*few, thresholds=thresholds).run().perfdata == ["m0_fits=0;1:", "m1_fits=1;1:"]
+    many = [Metric("fits", number, f"m{number}") for number in range(150)] + [Metric("size", 10, "/a")]
+    outcome = make(*many, thresholds=thresholds).run()
+    assert (outcome.reason, outcome.perfdata) == ("m0 fits 0 is below 1", ["a_size=10B"])
+    assert "fits: 150 objects are too many for perfdata, which has none of them" in outcome.text
+
+
 def test_ten_thousand_bad_things_fit_and_are_counted():
     found = [
         Finding(CRITICAL, f"thing-{number:05}", "is broken in a way that takes some words") for number in range(10_000)

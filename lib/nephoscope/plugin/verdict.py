@@ -200,7 +200,8 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
     for item in verdict.items:
         if item.result is not None:
             by_name[item.result.metric.name].append(item.result)
-    each = {threshold.name for threshold in thresholds if threshold.print == "each"}
+    each = {threshold.name for threshold in thresholds if threshold.print != "worst"}
+    apart = {threshold.name for threshold in thresholds if threshold.print == "apart"}
     late = {threshold.name for threshold in thresholds if threshold.late}
     budget = LINE_MAX - REASON_MAX - 100
     chosen = _chosen(by_name, each, late)
@@ -216,9 +217,10 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
                 chosen.pop()
             break
         each.discard(most)
-        verdict.notes.append(
-            f"{most}: {sizes[most]} objects are too many for perfdata, which has their worst and their sum"
-        )
+        instead = "has none of them" if most in apart else "has their worst and their sum"
+        verdict.notes.append(f"{most}: {sizes[most]} objects are too many for perfdata, which {instead}")
+        if most in apart:
+            by_name[most] = []
         chosen = _chosen(by_name, each, late)
     verdict.perfdata = [performance for _, _, performance in chosen]
     verdict.objects = {performance.label: (name, of) for name, of, performance in chosen}

@@ -185,9 +185,13 @@ def members(
     there = {zone.name for zone in zones}
     kept = {name: float(at) for name, at in before.items() if now - float(at) <= remember and name not in there}
     for name in sorted({*expected, *kept} - there):
-        when = f", which was here {now - kept[name]:.0f} s ago" if name in kept else ", which is expected"
-        zones.append(Zone(name, "absent", f"is in no list of zones{when}: is its cluster controller down?"))
+        when = f"last seen {_span(now - kept[name])} ago" if name in kept else "but expected"
+        zones.append(Zone(name, "absent", f"is in no list of zones, {when}: is its cluster controller down?"))
     return tuple(zones), {**kept, **dict.fromkeys(sorted(there), now)}
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def shares(sizes: Iterable[Size]) -> tuple[Share, ...]:
