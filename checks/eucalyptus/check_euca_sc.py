@@ -71,7 +71,7 @@ CHECK = Check(
     where=("node", "remote"),
     uses=("http", "cloud"),
     needs=[Sudo(*tgt.SHOW), Sudo(*lvm.VGS), Sudo(*euca_storage.LIST)],
-    answers=("W30", "W32", "W33", "W34", "W37"),
+    answers=("W32", "W33", "W34", "W37"),
     modes={
         "service": "the Heartbeat on 8773 shows storage enabled",
         "target": "tgtd answers and all targets serve (this host)",

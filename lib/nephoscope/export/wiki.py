@@ -90,7 +90,6 @@ UNANSWERED = {
     "W25": "a question for configuration management (`check_config_agent`): packages of two hosts, not the state of one",
     "W27": "comes with the network checks; until then `check_euca_services --views` shows hosts that see the cloud differently",
     "W30": "no version keeps a cache on the storage controller that could be told from its volumes (W32)",
-    "W30": "no version keeps a cache on the storage controller that could be told from its volumes (W32)",
     "W41": "it is started when a volume is attached, so that its absence says nothing; the wiki doubts the item itself. "
     "Its failures are faults 2001 and 2003 (W42)",
 }
