@@ -299,6 +299,13 @@ def test_who_may_not_list_users_sees_none_and_may_not_read_policies(cloud: Demo)
     assert refused(iam.list_user_policies, UserName="nobody")[:2] == (403, "NotAuthorized")
 
 
+def test_a_role_of_the_system_account_without_the_right_is_refused_not_shown_nothing(cloud: Demo) -> None:
+    said = refused(client(cloud, "iam", "monitor").list_users)
+    assert (*said[:2], said[2]) == (403, "NotAuthorized", "Access not authorized for 000000000001")
+    said = refused(delegated(client(cloud, "iam", "monitor"), "tenant").list_groups)
+    assert (*said[:2], said[2]) == (403, "NotAuthorized", "Delegation access not authorized for tenant")
+
+
 # ---- S3
 
 

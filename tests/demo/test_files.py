@@ -349,3 +349,16 @@ def test_a_word_that_makes_no_sense_is_refused(cloud: Demo) -> None:
         cloud.tell("sensors", "one-nc-1", "blue")
     with pytest.raises(KeyError):
         cloud.tell("fault", "zoe", "1008")
+
+
+def test_in_5_x_the_c_cluster_controller_may_have_a_host_of_its_own(tmp_path: Path) -> None:
+    plan = sample(version="5.1.0")
+    place = plan.hosts["one-cc"]
+    alone = place._replace(address="127.62.9.9", services=(("proxyclustercontroller", "one-pcc"),))
+    with Demo(plan._replace(hosts={**plan.hosts, "pcc": alone})) as demo:
+        assert demo.ports("pcc") == (8774,)
+        written(demo, "pcc", tmp_path)
+        assert demo.cloud.full_name(demo.cloud.find("one-pcc")) == "arn:euca:eucalyptus:one:proxy-cluster:one-pcc/"
+    programs = sorted((tmp_path / "proc").glob("*/comm"))
+    assert {path.read_text().strip() for path in programs} == {"systemd", "sshd", "chronyd", "httpd"}
+    assert (tmp_path / "var/log/eucalyptus/cc-fault.log").exists()

@@ -43,8 +43,14 @@ class Call:
         self.action = request.action
 
     def account(self) -> resources.Account:
-        """Return the account asked about: DelegateAccount (for the account `eucalyptus` only), else the caller's own."""
+        """Return the account asked about: DelegateAccount (for the account `eucalyptus` only), else the caller's own.
+
+        A role of that account that lacks the right is refused both, whatever others are told (EuareService.getRealAccount).
+        """
         name = self.params.get("DelegateAccount")
+        if self.user.of_system and not self.allowed():
+            refused = f"Access not authorized for {self.user.number}" if name is None else ""
+            raise _Error(403, "NotAuthorized", refused or f"Delegation access not authorized for {name}")
         if name is None:
             return resources.account_of(self.cloud, self.user.account)
         if not self.user.of_system:

@@ -37,7 +37,7 @@ STATS_TTL = 61
 
 C_LOGS = ("cc.log", "nc.log", "eucanetd.log", "cc-fault.log", "nc-fault.log")
 """Logs that util/log.c and util/fault.c write; the first old one is .0, that of log4j is .1."""
-JVM_KINDS_ELSEWHERE = ("node", "cluster", "proxyclustercontroller")
+JVM_KINDS_ELSEWHERE = ("node", "cluster", "proxy-cluster")
 
 
 class Process(NamedTuple):
@@ -78,7 +78,7 @@ def has_jvm(cloud: Cloud, host: Host) -> bool:
 def has_cc(cloud: Cloud, host: Host) -> bool:
     """Say whether the C cluster controller runs on this host when it is well."""
     kinds = {each.kind for each in cloud.on(host)}
-    return "proxyclustercontroller" in kinds or ("cluster" in kinds and not cloud.at_least(5))
+    return "proxy-cluster" in kinds or ("cluster" in kinds and not cloud.at_least(5))
 
 
 def has(cloud: Cloud, host: Host, *kinds: str) -> bool:
@@ -604,7 +604,7 @@ def sensors(cloud: Cloud, host: Host) -> list[Sensor]:
         ("nc", "node", ("DescribeInstances", "DescribeResource", "DescribeSensors")),
     ):
         if (has_cc if short == "cc" else has)(cloud, host, *(() if short == "cc" else ("node",))):
-            service = next((each for each in cloud.on(host) if each.kind in (kind, "proxyclustercontroller")), None)
+            service = next((each for each in cloud.on(host) if each.kind in (kind, "proxy-cluster")), None)
             state = service.state if service else "ENABLED"
             if short == "nc":
                 state = "ENABLED" if state == "ENABLED" else "DISABLED"

@@ -329,9 +329,7 @@ class Cloud:
         kind, name = service.kind, service.name
         if kind in ("eucalyptus", "bootstrap"):
             return f"arn:euca:{kind}:::{name}/"
-        parent = (
-            "eucalyptus" if kind in ("cluster", "storage", "vmwarebroker", "proxyclustercontroller") else "bootstrap"
-        )
+        parent = "eucalyptus" if kind in ("cluster", "storage", "vmwarebroker", "proxy-cluster") else "bootstrap"
         partition = "" if service.partition == parent else service.partition
         return f"arn:euca:{parent}:{partition}:{kind}:{name}/"
 
