@@ -2,6 +2,7 @@
 """The signed services, against the simulator, which verifies every signature with a calculation of its own."""
 
 import socket
+import sys
 import threading
 import time
 
@@ -193,6 +194,101 @@ def test_refused_and_nothing_enabled_anywhere(demo, access):
         demo.tell("state", "API_ufs.objectstorage", "ENABLED")
 
 
+BASE = "http://127.0.0.1:1/services/Empyrean"
+
+
+def at_address(tmp_path, url, *argv):
+    """What the files of a client lead to whose bootstrap-url is this."""
+    file = tmp_path / "x.ini"
+    keys = "[user u]\nkey-id = AKI\nsecret-key = abc\n"
+    file.write_text(f"{keys}[region r]\nuser = u\nbootstrap-url = {url}\nec2-url = {url}\n")
+    file.chmod(0o600)
+    run = Run(2)
+    return run, euca_api.access(CHECK.parse("--credentials", str(file), *argv), run)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1/x", "http://h:99999/x", "http://h:0/x", "http://h:p/x", "not-an-address", "http:///x", "ftp://h/x",
+        "http://a b/x", "http://h..x/x", f"http://{'a' * 64}/x",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_is_named(tmp_path, url):
+    run, there = at_address(tmp_path, url)
+    error = f"{tmp_path}/x.ini [user u]: '{url}' is no http://HOST:PORT/PATH without a log-in"
+    expected = Failed(UNREADABLE, "", "", error)
+    assert refused(run, there) == expected
+    with pytest.raises(Failed) as caught:
+        euca_api.client(run, there, "ec2")
+    assert caught.value == expected
+
+
+def test_a_password_in_an_address_is_neither_used_nor_told(tmp_path):
+    run, there = at_address(tmp_path, "http://ops:s3cret@127.0.0.1:1/x")
+    assert "s3cret" not in repr(refused(run, there))
+    run, there = at_address(tmp_path, BASE, "-H", "ops:s3cret@127.0.0.1")
+    failed = refused(run, there)
+    assert (failed.kind, "s3cret" in repr(failed)) == (UNREADABLE, False)
+
+
+def test_a_name_that_botocore_does_not_take(tmp_path):
+    run, there = at_address(tmp_path, "http://cloud_1.example:8773/x")
+    with pytest.raises(Failed) as caught:
+        euca_api.client(run, there, "ec2")
+    assert caught.value == Failed(UNREADABLE, "", "", "cloud_1.example:8773: no name that a host can have")
+
+
+@pytest.mark.parametrize(
+    ("argv", "url"),
+    [
+        ((), BASE),
+        (("--tls",), "https://127.0.0.1:1/services/Empyrean"),
+        (("--insecure",), "https://127.0.0.1:1/services/Empyrean"),
+        (("-p", "80"), "http://127.0.0.1:80/services/Empyrean"),
+        (("-p", "443", "--tls"), "https://127.0.0.1:443/services/Empyrean"),
+        (("-H", "192.0.2.1"), "http://192.0.2.1:8773/services/Empyrean"),
+    ],
+)
+def test_tls_and_port_hold_for_addresses_of_a_profile_too(tmp_path, argv, url):
+    """Who asks for TLS must not be served without: plain HTTP is what the profile would take."""
+    assert at_address(tmp_path, BASE, *argv)[1].url("bootstrap") == url
+
+
+def test_tls_of_a_profile_stays(tmp_path):
+    url = "https://[::1]:8773/services/Empyrean"
+    assert at_address(tmp_path, url)[1].url("bootstrap") == url
+    assert at_address(tmp_path, url, "-p", "443")[1].url("bootstrap") == url.replace("8773", "443")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_PROFILE", "nosuch"),
+        ("AWS_DEFAULTS_MODE", "bogus"),
+        ("AWS_DEFAULTS_MODE", "auto"),  # asks the metadata service of a virtual machine
+        ("AWS_STS_REGIONAL_ENDPOINTS", "bogus"),
+        ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "x"),
+        ("AWS_MAX_ATTEMPTS", "x"),
+        ("AWS_CSM_PORT", "x"),
+        ("AWS_ENDPOINT_URL", "http://192.0.2.1/"),
+        ("HTTP_PROXY", "http://192.0.2.1:1/"),
+        ("AWS_CA_BUNDLE", "/nonexistent"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://192.0.2.1/x"),
+    ],
+)
+def test_what_was_set_for_aws_is_not_for_this_cloud(demo, access, monkeypatch, name, value):
+    opened = []
+    network = ("socket.connect", "socket.sendto")
+    sys.addaudithook(lambda event, words: opened.append(words[1][0]) if event in network else None)
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CSM_ENABLED", "true")  # would tell each request to a port of this machine
+    run, there = access("-H", demo.address("ufs"))
+    for service, operation in (("ec2", "describe_availability_zones"), ("sts", "get_caller_identity")):
+        assert euca_api.call(run, euca_api.client(run, there, service), operation)
+    assert set(opened) <= {demo.address("ufs"), demo.address("clc")}
+
+
 def answering(body, status="200 OK", extra=""):
     """A server that gives one answer to everything."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -206,6 +302,9 @@ def answering(body, status="200 OK", extra=""):
             with peer:
                 peer.recv(65536)
                 peer.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):  # what is closed unread cuts off what was sent
+                    pass
 
     threading.Thread(target=serve, daemon=True).start()
     return listener
@@ -228,6 +327,14 @@ def answering(body, status="200 OK", extra=""):
         ),
         (b"<html>", "404 Not Found", UNREADABLE, "HTTP 404: no such service there"),
         (b"", "408 Request Timeout", UNREACHABLE, "HTTP 408"),
+        (b"<?xml version='1.0' encoding='x-none'?><a/>", "200 OK", UNREADABLE, "no XML: unknown encoding: x-none"),
+        (b"<DescribeServicesResponse>" + b"<" * 6_000_001, "200 OK", UNREADABLE, "more than 6000000 tags"),
+        (
+            b"<Code>ExpiredToken</Code><Message>Token has expired</Message>",
+            "403 F",
+            NOT_ALLOWED,
+            "Token: Token has expired",
+        ),
     ],
 )
 def test_answers_that_are_none(access, body, status, kind, said):
@@ -237,11 +344,58 @@ def test_answers_that_are_none(access, body, status, kind, said):
         assert (failed.kind, said in failed.error) == (kind, True), failed
 
 
-def test_a_loop_of_redirects_ends(access):
-    with answering(b"", "307 Temporary Redirect", "Location: /services/Empyrean\r\n") as listener:
-        port = str(listener.getsockname()[1])
-        failed = refused(*access("-H", "127.0.0.1", "-p", port))
-        assert failed.kind == UNREADABLE
+@pytest.mark.parametrize(
+    ("location", "kind", "said"),
+    [
+        ("/services/Empyrean", UNREADABLE, "HTTP 307: sends on to {at}, and that one sends on again"),
+        ("http://127.0.0.1:1/x", UNREACHABLE, "sends on to 127.0.0.1:1: Connection refused"),
+        ("http://[/x", UNREADABLE, "HTTP 307: redirected to http://[/x, which is no service of a cloud"),
+        ("http://h:99999/x", UNREADABLE, "HTTP 307: redirected to http://h:99999/x, which is no service of a cloud"),
+        ("http://u:s3cret@h/x?y", UNREADABLE, "HTTP 307: redirected to h/x, which is no service of a cloud"),
+        ("http://h/" + "x" * 70000, UNREADABLE, "no HTTP: LineTooLong"),
+    ],
+    ids=range(6),
+)
+def test_redirects_that_lead_nowhere(access, location, kind, said):
+    with answering(b"", "307 Temporary Redirect", f"Location: {location}\r\n") as listener:
+        at = f"127.0.0.1:{listener.getsockname()[1]}"
+        failed = refused(*access("-H", "127.0.0.1", "-p", at.partition(":")[2]))
+        assert (failed.kind, failed.error) == (kind, f"{at}: {said.format(at=at)}")
+
+
+def test_another_host_is_asked_for_its_own_answer(access):
+    with answering(b"", "307 Temporary Redirect", "Location: http://127.0.0.9:8773/services/Empyrean\r\n") as listener:
+        run, there = access("-H", "192.0.2.1")
+        failed = refused(run, euca_api.at(there, "127.0.0.1", listener.getsockname()[1]))
+        assert failed.error.endswith(": HTTP 307: sends on to 127.0.0.9:8773, has no answer of its own")
+
+
+def test_who_came_by_tls_is_not_sent_on_without_it(demo, access, tmp_path):
+    """Eucalyptus names http:// in Location unless told otherwise (ServiceUris.java, DEFAULT_HTTPS_ENABLED)."""
+    from nephoscope.base.http import Response
+
+    answer = Response(307, {"location": f"http://{demo.address('ufs')}:8773/services/Tokens"}, b"")
+    for scheme in ("http", "https"):
+        url = f"{scheme}://{demo.address('clc')}:8773/services/Tokens"
+        assert euca_api._elsewhere(url, answer) == f"{scheme}://{demo.address('ufs')}:8773/services/Tokens"
+    run, there = access("-H", demo.address("clc"), "--insecure")
+    assert euca_api.client(run, there, "s3").list_buckets()["Buckets"]
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("", "Message was generated in the future"),
+        ("Date: soon\r\n", "Message was generated in the future"),
+        (f"Date: Mon, 31 Dec {'9' * 30} 23:59:59 GMT\r\n", "Message was generated in the future"),
+        ("Date: Mon, 31 Dec 9999 23:59:59 -2359\r\n", "behind the server's"),
+    ],
+)
+def test_clocks_that_differ_with_a_date_that_is_none(access, date, said):
+    body = b"<Message>Message was generated in the future (times in UTC): Timestamp=x</Message>"
+    with answering(body, "403 Forbidden", date) as listener:
+        failed = refused(*access("-H", "127.0.0.1", "-p", str(listener.getsockname()[1])))
+        assert (failed.kind, "the clocks differ: " in failed.error, said in failed.error) == (NOT_ALLOWED, True, True)
 
 
 def test_no_secret_in_what_is_said(access, demo):
@@ -290,3 +444,37 @@ def test_a_role_that_one_may_not_take_on(demo, tmp_path):
     with pytest.raises(Failed, match="AssumeRole") as caught:
         euca_api.access(options, Run(8, cache_directory=str(tmp_path / "cache")))
     assert caught.value.kind == NOT_ALLOWED
+    assert caught.value.cure == f"{ROLE}, with a trust policy that names this user"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "<Credentials/>", "<Credentials><AccessKeyId>a</AccessKeyId><SessionToken>t</SessionToken></Credentials>"],
+)
+def test_a_role_whose_keys_do_not_come_whole(tmp_path, given):
+    file = tmp_path / "aws"
+    file.write_text(f"[watch]\naws_access_key_id = AKI\naws_secret_access_key = s\nrole_arn = {ROLE}\n")
+    file.chmod(0o600)
+    space = "https://sts.amazonaws.com/doc/2011-06-15/"
+    body = f'<AssumeRoleResponse xmlns="{space}"><AssumeRoleResult>{given}</AssumeRoleResult></AssumeRoleResponse>'
+    with answering(body.encode()) as listener:
+        where = ("-H", "127.0.0.1", "-p", str(listener.getsockname()[1]))
+        options = CHECK.parse("--credentials", str(file), "--cloud", "watch", *where)
+        with pytest.raises(Failed) as caught:
+            euca_api.access(options, Run(8, cache_directory=str(tmp_path / "cache")))
+    assert (caught.value.kind, caught.value.tried) == (UNREADABLE, "AssumeRole")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_lies_in_the_cache_and_is_no_key_is_not_used(demo, tmp_path):
+    owner = demo.user("owner")
+    file = tmp_path / "aws"
+    file.write_text(
+        f"[w]\naws_access_key_id = {owner.access}\naws_secret_access_key = {owner.secret}\nrole_arn = {ROLE}\n"
+    )
+    file.chmod(0o600)
+    options = CHECK.parse("--credentials", str(file), "--cloud", "w", "-H", demo.address("clc"))
+    run = Run(8, cache_directory=str(tmp_path / "cache"))
+    session = euca_api.access(options, run).session
+    run.cache.put(session, {"foreign": 1}, time.time() + 3600)
+    assert euca_api.access(options, run).profile.token

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REGION = "eucalyptus"  # in the credential scope; the server does not hold it against its own name
 MOVES = 2  # redirects to the host where a service is enabled; each is signed anew
 SAID = 160  # characters of a server's message that are told
+TAGS = 6_000_000  # in one answer: each costs memory, and 64 MiB of empty elements would cost a GiB and more
 
 
 class Service(NamedTuple):
@@ -65,6 +66,7 @@ class Access(NamedTuple):
     trust      words of http.Session about certificates
     signature  4 or 2
     session    under what the keys of a role's session lie in the token cache, or ""
+    moves      how many redirects are followed
     """
 
     base: str
@@ -72,27 +74,35 @@ class Access(NamedTuple):
     trust: Mapping[str, Any]
     signature: int = 4
     session: str = ""
-
-    @property
-    def host(self) -> str:
-        """The host and port of the base, for messages."""
-        return urlsplit(self.base).netloc
+    moves: int = MOVES
 
     def url(self, service: str) -> str:
-        """Return the address of a service. Raises Failed when nothing names it."""
-        named = "" if self.base else self.profile.urls.get(service, "")
-        if named and len(urlsplit(named).path) > 1:
-            return named.rstrip("/")
-        base = (
-            self.base
-            or named
-            or next((f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in self.profile.urls.values()), "")
-        )
-        if not base:
-            raise Failed(
-                UNREADABLE, "", "", f"no address: give -H, or a region with addresses in {self.profile.source}"
-            )
-        return base.rstrip("/") + SERVICES[service].path
+        """Return the address of a service. Raises Failed, unreadable, when nothing names it, or what names it is none."""
+        urls = self.profile.urls
+        url = self.base or urls.get(service) or next(iter(urls.values()), "")
+        if not url:
+            error = f"no address: give -H, or a region with addresses in {self.profile.source}"
+            raise Failed(UNREADABLE, "", "", error)
+        if not place(url):
+            whose, shown = "-H" if self.base else self.profile.source, url.rpartition("@")[2][:80]
+            raise Failed(UNREADABLE, "", "", f"{whose}: '{shown}' is no http://HOST:PORT/PATH without a log-in")
+        parts = urlsplit(url)
+        if len(parts.path) > 1 and url == urls.get(service):
+            return url.rstrip("/")
+        return f"{parts.scheme}://{parts.netloc}{SERVICES[service].path}"
+
+
+def place(url: str) -> str:
+    """Return "host:port" of an address; "" for one that is none, or that has a log-in in it."""
+    import re
+
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:  # a port out of range, an open bracket
+        return ""
+    host = r"(\[[0-9A-Fa-f:.]+\]|[\w-]{1,63}(\.[\w-]{1,63})*\.?)(:\d+)?"
+    return parts.netloc if good and re.fullmatch(host, parts.netloc) else ""
 
 
 def options(add: Callable[..., None]) -> None:
@@ -107,7 +117,7 @@ def options(add: Callable[..., None]) -> None:
 
 
 def access(options: Any, run: Run) -> Access:
-    """Return where and as whom to ask: -H and -p before the profile's addresses.
+    """Return where and as whom to ask: -H, -p and --tls (and all that asks for TLS) before the profile's addresses.
 
     Raises Failed: not-allowed (no key; a file of keys that others can read, or that we can't), unreadable.
     """
@@ -116,8 +126,22 @@ def access(options: Any, run: Run) -> Access:
     run.stage("find the credentials")
     profile = euca_profile.find(options.cloud, options.credentials)
     base = base_of(options, options.hostname, options.port or 8773) if options.hostname else ""
+    if not base:
+        profile = profile._replace(urls={service: _as_asked(options, url) for service, url in profile.urls.items()})
     there = Access(base, profile, trust(options), int(options.signature))
     return _as_role(run, there) if profile.role else there
+
+
+def _as_asked(options: Any, url: str) -> str:
+    """Return an address of a profile with the port of -p, and by TLS where that, or anything about certificates, is asked."""
+    from nephoscope.base.http import base_of
+
+    if not place(url):  # refused when it is used
+        return url
+    parts = urlsplit(url)
+    asked = urlsplit(base_of(options, parts.hostname or "", options.port or 0))
+    netloc = asked.netloc if options.port else parts.netloc
+    return parts._replace(scheme=max(asked.scheme, parts.scheme), netloc=netloc).geturl()
 
 
 def _as_role(run: Run, there: Access) -> Access:
@@ -125,11 +149,19 @@ def _as_role(run: Run, there: Access) -> Access:
     mine = there.profile
     name = f"eucalyptus {there.url('tokens')} {mine.key} {mine.role}"
     keys = run.cache.get(name)
-    if not keys:
+    if not isinstance(keys, list) or len(keys) != 3:
         words = {"RoleArn": mine.role, "RoleSessionName": "nephoscope", "DurationSeconds": 3600}
-        given = call(run, client(run, there, "sts"), "assume_role", **words)["Credentials"]
-        keys = [given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]]
-        run.cache.put(name, keys, given["Expiration"].timestamp())
+        try:
+            given = call(run, client(run, there, "sts"), "assume_role", **words)["Credentials"]
+            keys = [given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]]
+            run.cache.put(name, keys, given["Expiration"].timestamp())
+        except (KeyError, OverflowError) as error:
+            raise Failed(UNREADABLE, "", "AssumeRole", f"the answer has no {error}") from None
+        except Failed as failed:
+            cure = f"{mine.role}, with a trust policy that names this user"
+            if failed.kind == NOT_ALLOWED and not failed.cure:
+                raise Failed(failed.kind, "", failed.tried, failed.error, cure) from None
+            raise
     key, secret, token = keys
     return there._replace(profile=mine._replace(key=key, secret=secret, token=token), session=name)
 
@@ -147,10 +179,10 @@ def right(*actions: str) -> str:
 
 
 def at(there: Access, host: str, port: int = 8773) -> Access:
-    """Return the same access to another host: each host of a cloud has a view of its own."""
-    scheme = urlsplit(there.base or next(iter(there.profile.urls.values()), "http:")).scheme
+    """Return the same access to another host, which has to answer itself: each host of a cloud has a view of its own."""
+    scheme = urlsplit(there.url("bootstrap")).scheme
     name = f"[{host}]" if ":" in host else host
-    return there._replace(base=f"{scheme}://{name}:{port}")
+    return there._replace(base=f"{scheme}://{name}:{port}", moves=0)
 
 
 def ask(
@@ -158,7 +190,7 @@ def ask(
 ) -> Element:
     """Make one query and return the root of its answer, every tag by its local name alone.
 
-    Raises Failed: as `http.Session.request` and `refusal` do; unreadable for what is not the XML of this action.
+    Raises Failed: as `Access.url`, `http.Session.request` and `refusal` do; unreadable for what is not the XML of this action.
     """
     words = {"Action": action, "Version": SERVICES[service].version, **(params or {})}
     headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Accept": "application/xml"}
@@ -174,7 +206,7 @@ def _told(failed: Failed, url: str) -> Failed:
     """Return a failure that names the host and is no object: --include and --exclude choose among what is in the cloud."""
     if failed.of:
         return failed
-    return Failed(failed.kind, "", failed.tried, f"{urlsplit(url).netloc}: {failed.error}", failed.cure)
+    return Failed(failed.kind, "", failed.tried, f"{place(url)}: {failed.error}", failed.cure)
 
 
 def parsed(body: bytes, of: str, tried: str, root: str) -> Element:
@@ -189,7 +221,7 @@ def parsed(body: bytes, of: str, tried: str, root: str) -> Element:
 
 
 def safe(body: bytes, of: str, tried: str, root: str = "") -> None:
-    """Refuse what no service sends: HTML, what is cut or no XML, a document type (entities, bombs), another root.
+    """Refuse what no service sends: HTML, what is cut or no XML, a document type (entities, bombs), another root, a flood.
 
     Raises Failed, unreadable. Read once without keeping anything; what comes after may then parse it without fear.
     """
@@ -208,12 +240,18 @@ def safe(body: bytes, of: str, tried: str, root: str = "") -> None:
         raise Failed(UNREADABLE, of, tried, "the answer is HTML, not XML: no Eucalyptus there, or a proxy before it")
     if not body:
         raise Failed(UNREADABLE, of, tried, "the answer is empty")
+    if body.count(b"<") > TAGS:
+        raise Failed(UNREADABLE, of, tried, f"the answer has more than {TAGS} tags")
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = first
     try:
         parser.Parse(body, True)
-    except expat.ExpatError as error:
+    except (
+        expat.ExpatError,
+        LookupError,
+        ValueError,
+    ) as error:  # the last two for an encoding that Python does not know
         raise Failed(UNREADABLE, of, tried, f"the answer is cut or no XML: {error}") from None
 
 
@@ -224,14 +262,17 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     EC2 is asked in that of 2014, which all versions since 4.0 have.
     """
     import botocore.session
-    from botocore import UNSIGNED
+    from botocore import UNSIGNED, configprovider
     from botocore.config import Config
 
     service = CLIENTS[name]
     url = there.url(service)
     session = botocore.session.Session()
-    session.set_config_variable("metadata_service_num_attempts", 0)
-    session.set_config_variable("config_file", "/dev/null")  # what an operator set for AWS is not for this cloud
+    # What an operator set for AWS, in files or the environment (profile, end points, modes, metrics), is not for this cloud.
+    known = configprovider.BOTOCORE_DEFAUT_SESSION_VARIABLES
+    plain = {variable: configprovider.ConstantProvider(words[2]) for variable, words in known.items()}
+    session.register_component("config_store", configprovider.ConfigValueStore(plain))
+    session.set_config_variable("config_file", "/dev/null")
     session.set_config_variable("credentials_file", "/dev/null")
     words: dict[str, Any] = {
         "retries": {"total_max_attempts": 1, "mode": "standard"},
@@ -243,7 +284,10 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     if version is None and name == "ec2":
         version = SERVICES[service].version
     _speak_query(session)
-    made = session.create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
+    try:
+        made = session.create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
+    except ValueError:
+        raise Failed(UNREADABLE, "", "", f"{place(url)}: no name that a host can have") from None
     made.meta.events.register("before-send", _transport(run, there, service))
     return made
 
@@ -347,12 +391,15 @@ def _send(
                     method, target, data, {k: v if isinstance(v, str) else v.decode() for k, v in sent.items()}
                 )
             except Failed as failed:
-                raise Failed(failed.kind, of, action, failed.error, failed.cure) from None
-        where = urljoin(url, response.headers.get("location", ""))
-        if response.status == 307 and moves < MOVES and where.startswith(("http://", "https://")):
-            # Not enabled on this host; the signature names the host, so the next one gets its own.
+                error = f"sends on to {parts.netloc}: {failed.error}" if moves else failed.error
+                raise Failed(failed.kind, of, action, error, failed.cure) from None
+        where = _elsewhere(url, response)
+        if where and moves < there.moves:
             moves, url = moves + 1, where.partition("?")[0] if method == "POST" else where
             continue
+        if where:
+            error = "has no answer of its own" if not there.moves else "and that one sends on again"
+            raise Failed(UNREADABLE, of, action, f"HTTP 307: sends on to {place(where)}, {error}")
         if response.status == 404 and old and SERVICES[service].path in url:
             url, old = url.replace(SERVICES[service].path, old, 1), ""
             continue
@@ -361,6 +408,23 @@ def _send(
         if response.status >= 300:
             raise refusal(response, of, action, run)
         return response
+
+
+def _elsewhere(url: str, response: Response) -> str:
+    """Return where a service is enabled that is not on the host that was asked; "" when the answer is no such redirect.
+
+    Eucalyptus names it as http:// even to who came by TLS; the port serves both, and what began with TLS goes on with it. That
+    any host may be named does no harm: the signature names the host, so each gets its own, and none learns the secret.
+    """
+    if response.status != 307:
+        return ""
+    try:
+        where = urljoin(url, response.headers.get("location", ""))
+    except ValueError:
+        return ""
+    if not place(where):
+        return ""
+    return "https:" + where.partition(":")[2] if url.startswith("https:") else where
 
 
 def _signed(there: Access, service: str, method: str, url: str, headers: Mapping[str, str], body: str | bytes) -> Any:
@@ -397,7 +461,7 @@ def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
     if status in (401, 403) or code in ("AuthFailure", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"):
         return _not_allowed(response, of, tried, said, message, run)
     if 300 <= status < 400:
-        where = response.headers.get("location", "").partition("?")[0][:100]
+        where = response.headers.get("location", "").partition("?")[0].rpartition("@")[2][:100]
         return Failed(
             UNREADABLE, of, tried, f"HTTP {status}: redirected to {where or 'nowhere'}, which is no service of a cloud"
         )
@@ -413,7 +477,7 @@ def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
 
 
 def _not_allowed(response: Response, of: str, tried: str, said: str, message: str, run: Run) -> Failed:
-    if "generated in the future" in message or "has expired" in message:
+    if "generated in the future" in message or "Message has expired" in message:
         offset = _offset(response, run)
         ahead = "ahead of" if offset > 0 else "behind"
         ours = f"this host's is about {abs(offset):.0f} s {ahead} the server's" if offset else ""
@@ -433,7 +497,7 @@ def _offset(response: Response, run: Run) -> float:
     try:
         # The header has whole seconds, cut off: half of one is the best guess for the rest.
         return run.clock.time() - parsedate_to_datetime(response.headers["date"]).timestamp() - 0.5
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError):
         return 0.0
 
 

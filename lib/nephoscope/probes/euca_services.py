@@ -200,7 +200,9 @@ def describe(run: Run, access: Access, of: str = "", **params: str) -> list[Serv
 
 def place(access: Access) -> str:
     """Return "host:port" of whom DescribeServices is asked."""
-    return access.url("bootstrap").split("/")[2]
+    from nephoscope.probes import euca_api
+
+    return euca_api.place(access.url("bootstrap"))
 
 
 def parse(root: Element, of: str = "") -> Iterator[Service]:
