@@ -42,7 +42,9 @@ def judge(found, options):
         if thing.phase == euca_resources.UNKNOWN:
             yield Finding(UNKNOWN, thing.id, f"is in a state that is not understood: {thing.state or 'none'}")
         else:
-            yield Finding(OK, thing.id, thing.state + (" (is counted)" if thing.phase != euca_resources.WELL else ""))
+            yield Finding(
+                OK, thing.id, thing.state + thing.whose + " (is counted)" * (thing.phase != euca_resources.WELL)
+            )
         if thing.phase == euca_resources.PASSING:
             name = "oldest_snapshot" if thing.kind == "snapshots" else "oldest"
             ages[name] += 1
@@ -64,7 +66,7 @@ def judge(found, options):
     if "instances" in found.looked:
         yield Metric("running", sum(thing.kind == "instances" and thing.state == "running" for thing in found.things))
     if found.looked:
-        yield Finding(OK, "", f"{found.summary}: {', '.join(f'{number} {what}' for what, number in bad.items())}")
+        yield Finding(OK, "", ", ".join(f"{bad[what]} {what}" for what in bad) + f" of {found.summary}")
 
 
 def _few(said):

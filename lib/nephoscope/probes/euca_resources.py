@@ -66,8 +66,13 @@ class Thing(NamedTuple):
 
     @property
     def said(self) -> str:
-        """Who it is, and what it does."""
-        return f"{self.id} {self.state}" + (f" (account {self.account})" if self.account else "")
+        """Which it is, and what it does."""
+        return f"{self.id} {self.state}"
+
+    @property
+    def whose(self) -> str:
+        """Its account in brackets, where it is told."""
+        return f" (account {self.account})" if self.account else ""
 
 
 class Found(NamedTuple):
@@ -86,9 +91,10 @@ class Found(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What was looked at, in one clause."""
-        words = {"ghosts": "running instances by their nodes"}
-        return "looked at " + ", ".join(f"{number} {words.get(kind, kind)}" for kind, number in self.looked.items())
+        """What was looked at: "12 instances, 1 volume"."""
+        words = {"workers": "group{} of workers", "ghosts": "running instance{}"}
+        told = ((number, words.get(kind, kind[:-1] + "{}")) for kind, number in self.looked.items())
+        return ", ".join(f"{number} {word.format('s' * (number != 1))}" for number, word in told)
 
 
 def look(run: Run, options: Any) -> Found:
