@@ -19,13 +19,7 @@ from nephoscope.probes import euca_api, euca_resources
 
 def options(add):
     euca_api.options(add)
-    add(
-        "--stuck-after",
-        type=duration,
-        default=900.0,
-        looks=False,
-        help="a passing state this old is stuck (default 15m)",
-    )
+    add("--stuck-after", type=duration, default=900.0, looks=False, help="passing for so long is stuck (default 15m)")
     add("--snapshot-after", type=duration, default=86400.0, looks=False, help="the same of snapshots (default 24h)")
 
 
