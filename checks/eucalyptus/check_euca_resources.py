@@ -36,9 +36,7 @@ def judge(found, options):
         if thing.phase == euca_resources.UNKNOWN:
             yield Finding(UNKNOWN, thing.id, f"is in a state that is not understood: {thing.state or 'none'}")
         else:
-            yield Finding(
-                OK, thing.id, thing.state + thing.whose + " (is counted)" * (thing.phase != euca_resources.WELL)
-            )
+            yield Finding(OK, thing.id, thing.told + (" (is counted)" if thing.phase != euca_resources.WELL else ""))
         if thing.phase == euca_resources.PASSING:
             name = "oldest_snapshot" if thing.kind == "snapshots" else "oldest"
             ages[name] += 1

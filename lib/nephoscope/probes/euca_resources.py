@@ -70,9 +70,9 @@ class Thing(NamedTuple):
         return f"{self.id} {self.state}"
 
     @property
-    def whose(self) -> str:
-        """Its account in brackets, where it is told."""
-        return f" (account {self.account})" if self.account else ""
+    def told(self) -> str:
+        """What it does, and whose it is where that is told."""
+        return self.state + (f" (account {self.account})" if self.account else "")
 
 
 class Found(NamedTuple):
