@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and addresses in the files of euca2ools (conf/euca2ools.ini of 3.4), of Eucalyptus' eucarc (3.4) and of the AWS clients."""
 
+import os
+
 import pytest
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
 from nephoscope.probes.euca_profile import KEYS, Profile, find
@@ -148,6 +150,51 @@ def test_keys_that_others_can_read_are_not_taken(home, tmp_path):
     assert find("far", None, there).urls == {"bootstrap": "http://far.example:8773/"}
 
 
+def test_the_configuration_of_euca2ools_shows_a_key_in_a_comment(home, tmp_path):
+    """conf/euca2ools.ini of 3.4, which is installed 0644: no secret, and no reason to refuse the operator's own file."""
+    there = home(ini=INI)
+    sample = tmp_path / ".euca" / "euca2ools.ini"
+    sample.write_text("; [user example]\n; key-id = AKIEXAMPLE\n; secret-key = vrwEXAMPLE\n#secret-key=x\n")
+    sample.chmod(0o644)
+    assert find("lab", None, there).key == "AKIOPS"
+    sample.write_text("[user example]\n  Secret-Key: x\n")
+    with pytest.raises(Failed, match="others can read the keys in it"):
+        find(None, None, there)
+
+
+@pytest.mark.parametrize("spoil", ["open", "closed", "torn", "directory"])
+def test_a_file_that_has_nothing_to_do_with_the_cloud_that_is_named(home, tmp_path, spoil):
+    """An administrator's keys beside one's own, /root's files under sudo: they must not stop a check that needs others."""
+    there = home(ini=INI)
+    other = tmp_path / ".euca" / "a.ini"
+    if spoil == "directory":
+        other.mkdir()
+    else:
+        other.write_text("[user x]\nsecret-key = y\n" if spoil != "torn" else "torn")
+        other.chmod({"open": 0o644, "closed": 0}.get(spoil, 0o600))
+    if spoil == "closed" and os.geteuid() == 0:
+        other.unlink()
+        other.symlink_to("a.ini")  # what not even root can open
+    assert find("lab", None, there).key == "AKIOPS"
+    # Without a name it might be the very file that is meant; with a name that is nowhere else, too.
+    for cloud in (None, "nosuch"):
+        with pytest.raises(Failed) as caught:
+            find(cloud, None, there)
+        assert caught.value.of == str(other)
+
+
+def test_a_pipe_or_a_device_is_no_file_of_keys(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (f"{tmp_path}/pipe", "/dev/zero"):
+        with pytest.raises(Failed, match="no file of credentials") as caught:
+            find(None, name, {})
+        assert caught.value.kind == UNREADABLE
+
+
+def test_a_byte_order_mark_is_no_key(home):
+    assert find("lab", None, home(ini="\ufeff" + INI)).key == "AKIOPS"
+
+
 def test_a_file_that_was_named_must_be_there(tmp_path):
     with pytest.raises(Failed) as caught:
         find(None, str(tmp_path / "none.ini"), {"HOME": str(tmp_path)})
@@ -171,3 +218,5 @@ def test_a_role_with_the_keys_of_another_profile(home):
     )
     assert profile.urls["bootstrap"] == "http://c.example/"
     assert find("lab2", None, home(credentials=AWS, config=config)).role == ""
+    with pytest.raises(Failed, match="no key for gone, the source_profile of watch"):
+        find("watch", None, home(credentials=AWS, config=config.replace("= lab2", "= gone")))

@@ -10,6 +10,7 @@ Eucalyptus 3 to 4.2 (`export EC2_ACCESS_KEY=…`); the AWS command line's ~/.aws
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -56,7 +57,8 @@ def find(cloud: str | None = None, file: str | None = None, environment: Mapping
     """Return the profile of a name, of a file, or of what an operator's own client would take.
 
     cloud  a region of the .ini files (or USER@REGION), or a profile of ~/.aws; file  instead of all others.
-    Raises Failed: not-allowed (no such file, name or key; a file that others can read, or that we can't), unreadable.
+    Raises Failed: not-allowed (no such file, name or key; a file that others can read, or that we can't), unreadable. A file
+    that can't be taken is passed over where a cloud is named and the others have it; without a name it might be the one meant.
     """
     environment = os.environ if environment is None else environment
     if not cloud and not file:
@@ -66,18 +68,27 @@ def find(cloud: str | None = None, file: str | None = None, environment: Mapping
     home = _home(environment)
     names = [file] if file else _files(home, environment)
     parts: list[tuple[str, Any]] = []  # file name -> parsed .ini
+    passed: Failed | None = None
     for name in names:
-        text = _text(name, required=bool(file))
-        if text is None:
-            continue
-        words = _exports(text)
-        if words:
-            profile = None if cloud and not file else _of_words(words, name)
-            if profile:
-                return profile
-            continue
-        parts.append((name, _ini(text, name)))
-    return _of_ini(parts, cloud, file)
+        try:
+            text = _text(name, required=bool(file))
+            if text is None:
+                continue
+            words = _exports(text)
+            if not words:
+                parts.append((name, _ini(text, name)))
+            elif file or not cloud:
+                profile = _of_words(words, name)
+                if profile:
+                    return profile
+        except Failed as failed:
+            if file or not cloud:
+                raise
+            passed = passed or failed
+    try:
+        return _of_ini(parts, cloud, file)
+    except Failed as failed:
+        raise (passed or failed) from None
 
 
 def _home(environment: Mapping[str, str]) -> str:
@@ -105,19 +116,22 @@ def _files(home: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _text(name: str, required: bool) -> str | None:
+    import stat
+
     try:
-        with open(name, "rb") as file:
+        # Not blocking: a pipe that nobody writes to would hold the check up.
+        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            data = file.read(LIMIT + 1)
+            data = file.read(LIMIT + 1) if stat.S_ISREG(mode) else b"\0"
     except OSError as error:
         if not required and isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return None
         raise Failed(NOT_ALLOWED, name, "read the credentials", error.strerror or str(error), KEYS) from None
     if len(data) > LIMIT or b"\0" in data:
         raise Failed(UNREADABLE, name, "read the credentials", "no file of credentials")
-    text = data.decode("utf-8", "replace")
-    # The suite's own configuration below /etc names addresses and no keys, and may be read by all.
-    if mode & 0o077 and any(word in text.lower() for word in ("secret-key", "secret_access_key", "secret_key")):
+    text = data.decode("utf-8-sig", "replace")
+    # The clients' own configuration below /etc names addresses, shows a key in a comment, and may be read by all.
+    if mode & 0o077 and re.search(r"^[^#;\n]*(secret[-_]key|secret_access_key)", text, re.I | re.M):
         open_ = f"others can read the keys in it (mode {mode & 0o777:04o})"
         raise Failed(NOT_ALLOWED, name, "read the credentials", open_, f"chmod 600 {name}, and change the keys")
     return text
@@ -202,6 +216,8 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
             {title.partition(" ")[2] or title for title in sections if not title.startswith(("user ", "global"))}
         )
         lacks = f"no key for {cloud}" if cloud else "which cloud? give --cloud" if known else "no key"
+        if "source_profile" in more:
+            lacks = f"no key for {more['source_profile']}, the source_profile of {profile}"
         lacks += f"; there are {', '.join(known)}" if known else ""
         raise Failed(NOT_ALLOWED, looked, "find the credentials", lacks, "one of these names" if known else KEYS)
     url = more.get("endpoint_url", "")
