@@ -261,8 +261,8 @@ def nasty(tmp_path, monkeypatch):
          f" storage {TOLD} is BROKEN, nobody serves zone {TOLD}: né w \"q' … and 2 more"),
         ("euca_nodes", CRITICAL, f"{TOLD} not enabled share 50 % is above 10 %, one enabled 0 is below 1, one not enabled share"
          " 100 % is above 10 %, one/one-nc-1 is missing: the topology has it, the cloud does not list it … and 2 more"),
-        ("euca_resources", WARNING, f"failed volumes 1 is above 0 ({TOLD} error), failed snapshots 1 is above 0 ({TOLD} failed"
-         " (account 362121614306)) … and 1 more"),
+        ("euca_resources", WARNING, f"failed volumes 1 is above 0 ({TOLD} error), failed snapshots 1 is above 0 ({TOLD} failed)"
+         " … and 1 more"),
         ("euca_properties", CRITICAL, f"one.storage.blockstoragemanager is '{TOLD}', recorded 'overlay'"),
         ("euca_faults", CRITICAL, f"node one-nc-1 says: né w \"q', storage {TOLD} says: né w \"q'"),
         ("cloud_capacity", CRITICAL, f"{TOLD} has no room for one instance of any type, even when empty: does no node serve?"),
