@@ -35,7 +35,7 @@ def probe(options, run):
 
 def judge(idle, options):
     yield from idle.failures
-    told, reclaim = [], dict.fromkeys(("ram", "disk", "ips"), 0)
+    told, total, reclaim = [], 0, dict.fromkeys(("ram", "disk", "ips"), 0)
     for kind, name in KINDS.items():
         if kind not in idle.looked or name not in options.mode:
             continue
@@ -44,15 +44,17 @@ def judge(idle, options):
         long = sorted((thing for thing in mine if thing.age > limit), key=lambda thing: (-thing.age, thing.name))
         for thing in mine:
             owner = f" (account {thing.owner})" if thing.owner else ""
-            yield Finding(OK, thing.name, f"{thing.text}, for {thing.age / DAY:.0f} days or longer{owner}")
-        yield Metric(name, len(long), detail=", ".join(thing.name for thing in long[:5]) + (" …" if long[5:] else ""))
+            yield Finding(OK, thing.name, f"{thing.text}, for at least {thing.age / DAY:.0f} d{owner}")
+        names = ", ".join(thing.name for thing in long[:5]) + (" …" if long[5:] else "")
+        yield Metric(name, len(long), detail=f"unused for more than {limit / DAY:g} d: {names}" if long else "")
         yield Metric(f"{name}_now", len(mine))
-        told.append(f"{len(mine)} of {idle.looked[kind]} {name} unused, {len(long)} for long")
+        told.append(f"{len(mine)} of {idle.looked[kind]} {name}")
+        total += len(long)
         reclaim["ram"] += sum(thing.ram for thing in long)
         reclaim["disk"] += sum(thing.disk for thing in long)
         reclaim["ips"] += len(long) if kind == "address" else 0
     if told:
-        yield Finding(OK, "", "; ".join(told))
+        yield Finding(OK, "", f"{total} unused for long; now {', '.join(told)}")
         yield from (Metric(f"reclaim_{what}", amount) for what, amount in reclaim.items())
 
 

@@ -32,10 +32,10 @@ def judged(idle, *argv):
 def test_green():
     things = (Unused("volume", "v", "1", 30 * DAY, disk=GIB, text="is attached to nothing"),)
     assert judged(Idle(things, {"volume": 2})) == [
-        Finding(OK, "v", "is attached to nothing, for 30 days or longer (account 1)"),
+        Finding(OK, "v", "is attached to nothing, for at least 30 d (account 1)"),
         Metric("volumes", 0),
         Metric("volumes_now", 1),
-        Finding(OK, "", "1 of 2 volumes unused, 0 for long"),
+        Finding(OK, "", "0 unused for long; now 1 of 2 volumes"),
         Metric("reclaim_ram", 0),
         Metric("reclaim_disk", 0),
         Metric("reclaim_ips", 0),
@@ -52,13 +52,13 @@ def test_what_is_unused_for_long():
     )
     found = judged(Idle(things, {"instance": 1, "volume": 1, "address": 1, "snapshot": 2}))
     assert [thing for thing in found if not isinstance(thing, Finding)] == [
-        Metric("instances", 1, detail="i"),
+        Metric("instances", 1, detail="unused for more than 30 d: i"),
         Metric("instances_now", 1),
-        Metric("volumes", 1, detail="v"),
+        Metric("volumes", 1, detail="unused for more than 30 d: v"),
         Metric("volumes_now", 1),
-        Metric("addresses", 1, detail="a"),
+        Metric("addresses", 1, detail="unused for more than 7 d: a"),
         Metric("addresses_now", 1),
-        Metric("snapshots", 1, detail="s"),
+        Metric("snapshots", 1, detail="unused for more than 365 d: s"),
         Metric("snapshots_now", 2),
         Metric("reclaim_ram", 7),
         Metric("reclaim_disk", 3 * GIB),
@@ -68,14 +68,16 @@ def test_what_is_unused_for_long():
 
 def test_the_oldest_are_named_first_and_not_all():
     things = tuple(Unused("volume", f"v{n}", "", (31 + n) * DAY) for n in range(7))
-    assert Metric("volumes", 7, detail="v6, v5, v4, v3, v2 …") in judged(Idle(things, {"volume": 7}))
+    assert Metric("volumes", 7, detail="unused for more than 30 d: v6, v5, v4, v3, v2 …") in judged(
+        Idle(things, {"volume": 7})
+    )
 
 
 def test_modes_choose_kinds():
     things = (Unused("volume", "v", "", 0.0), Unused("address", "a", "1", 0.0))
     found = judged(Idle(things, {"volume": 1, "address": 1}), "--mode", "addresses")
     assert [thing.name for thing in found if isinstance(thing, Metric)][:2] == ["addresses", "addresses_now"]
-    assert Finding(OK, "", "1 of 1 addresses unused, 0 for long") in found
+    assert Finding(OK, "", "0 unused for long; now 1 of 1 addresses") in found
 
 
 def test_a_kind_that_was_not_looked_at_has_no_number():
@@ -105,16 +107,19 @@ def test_a_cloud_that_is_looked_at_for_a_month(run, cloud):
     first = run()
     assert (first.state, len(cloud.requests) - before) == (OK, 6)
     assert first.line.partition(" | ")[0] == (
-        "UNUSED_RESOURCES OK - 1 of 6 instances unused, 0 for long; 1 of 3 volumes unused, 0 for long; "
-        "1 of 8 addresses unused, 0 for long; 2 of 2 snapshots unused, 0 for long"
+        "UNUSED_RESOURCES OK - 0 unused for long; now 1 of 6 instances, 1 of 3 volumes, 1 of 5 addresses, "
+        "2 of 2 snapshots"
     )
     volume = next(thing for thing in cloud.cloud.resources["Volume"].values() if thing.state == "available")
     instance = next(thing for thing in cloud.cloud.resources["Instance"].values() if thing.state == "stopped")
     week, month, year = (run(shift=days * DAY) for days in (8, 31, 370))
-    assert week.line.partition(" | ")[0] == "UNUSED_RESOURCES WARNING - addresses 1 is above 0 (198.51.100.14)"
+    assert week.line.partition(" | ")[0] == (
+        "UNUSED_RESOURCES WARNING - addresses 1 is above 0 (unused for more than 7 d: 198.51.100.14)"
+    )
     assert month.line == (
-        f"UNUSED_RESOURCES WARNING - instances 1 is above 0 ({instance.name}), volumes 1 is above 0 ({volume.name}), "
-        f"addresses 1 is above 0 (198.51.100.14) | instances=1;0 volumes=1;0 addresses=1;0 snapshots=0;0 instances_now=1 "
+        f"UNUSED_RESOURCES WARNING - instances 1 is above 0 (unused for more than 30 d: {instance.name}), "
+        f"volumes 1 is above 0 (unused for more than 30 d: {volume.name}), "
+        f"addresses 1 is above 0 (unused for more than 7 d: 198.51.100.14) | instances=1;0 volumes=1;0 addresses=1;0 snapshots=0;0 instances_now=1 "
         f"volumes_now=1 addresses_now=1 snapshots_now=2 reclaim_ram=0B reclaim_disk={volume.size * GIB}B reclaim_ips=1"
     )
     assert "snapshots=2;0" in year.line
@@ -209,7 +214,7 @@ def test_half_an_answer_is_no_ok(tmp_path):
     )
     assert outcome.line.partition(" | ")[0] == f"UNUSED_RESOURCES UNKNOWN - {cut(text, 224)}"
     assert "snapshots" not in outcome.line.partition(" | ")[2]
-    assert "192.0.2.1 belongs to no instance, for 0 days or longer (account 7)" in outcome.text
+    assert "192.0.2.1 belongs to no instance, for at least 0 d (account 7)" in outcome.text
 
 
 def test_only_what_was_asked_for_is_asked(cloud, run):

@@ -49,7 +49,7 @@ def test_what_is_unused():
             Unused("address", "a2", "1", 0.0, text="belongs to no instance"),
             Unused("snapshot", "s1", "1", 400 * 86400.0, disk=GIB, text="is in no image"),
         ),
-        {"instance": 3, "volume": 4, "address": 3, "snapshot": 3},
+        {"instance": 2, "volume": 4, "address": 2, "snapshot": 3},
         (),
         {"instance/i2": NOW, "volume/v1": NOW, "volume/v4": NOW, "address/a2": NOW},
     )
@@ -68,7 +68,7 @@ def test_a_question_without_an_answer_hides_its_kind_alone_and_makes_nothing_you
     failed = Failed(UNREACHABLE, "", "DescribeImages", "HTTP 500")
     half = {**ASKED, "volumes": failed, "images": failed}
     second = found(half, at(60, first.kept))
-    assert dict(second.looked) == {"instance": 3, "address": 3}
+    assert dict(second.looked) == {"instance": 2, "address": 2}
     assert second.failures == (failed, failed)
     assert found(ASKED, at(86400, second.kept)).kept == first.kept
 

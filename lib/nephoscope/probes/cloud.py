@@ -215,7 +215,7 @@ class Idle(NamedTuple):
     """What is used by nobody.
 
     things   whatever its age
-    looked   for each kind how many there are in all: what a kind does not stand in was not looked at
+    looked   for each kind how many are given to somebody: a kind that does not stand here was not looked at
     """
 
     things: tuple[Unused, ...]

@@ -59,7 +59,13 @@ def found(asked: Mapping[str, Any], run: Run) -> Idle:
         thing._replace(age=now - first[f"{thing.kind}/{thing.name}"]) if thing.age is None else thing
         for thing in things
     )
-    return Idle(aged, {kind: len(good[needs[kind][0]]) for kind in kinds}, failures, first)
+    looked = {kind: sum(map(_given, good[needs[kind][0]])) for kind in kinds}
+    return Idle(aged, looked, failures, first)
+
+
+def _given(one: Any) -> bool:
+    """Return whether somebody has it: not a free address, nor what was ended and is only shown for a while."""
+    return bool(one.owner) if isinstance(one, euca_addresses.Address) else one.state not in ("terminated", "deleted")
 
 
 def _instances(good: Mapping[str, Any], run: Run) -> list[Unused]:
