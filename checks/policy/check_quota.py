@@ -43,12 +43,15 @@ def judge(found, options):
     yield Metric("tenants", found.tenants)
     yield Metric("limits", len(found.quotas))
     yield Metric("untold", sum(quota.used is None for quota in found.quotas))
-    text = f"{len(found.quotas)} limits of {found.tenants} tenants"
+    limits, tenants = len(found.quotas), found.tenants
+    text = f"{limits} limit{'s' * (limits != 1)} of {tenants} tenant{'s' * (tenants != 1)}"
     full = max((quota for quota in found.quotas if quota.used is not None), key=lambda q: q.percent, default=None)
     if full:
         text += f", fullest {full.of} {full.percent:.0f} %"
     if found.untold:
         text += f", use not told: {', '.join(found.untold)}"
+    if found.partly:
+        text += f", told in part: {', '.join(found.partly)}"
     if found.oldest:
         text += f", read within {found.oldest / 60:.0f} min"
     yield Finding(OK, "", text)

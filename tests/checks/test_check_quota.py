@@ -41,7 +41,11 @@ def test_green():
         Metric("tenants", 1),
         Metric("limits", 4),
         Metric("untold", 1),
-        Finding(OK, "", "4 limits of 1 tenants, fullest acme/instances 25 %, use not told: buckets, read within 2 min"),
+        Finding(
+            OK,
+            "",
+            "4 limits of 1 tenant, fullest acme/instances 25 %, use not told: buckets, told in part: volume_size, read within 2 min",
+        ),
     ]
 
 
@@ -79,7 +83,7 @@ def asked(tmp_path):
 
 def test_a_cloud_that_is_well(asked):
     assert asked.run(CHECK).line == (
-        "QUOTA OK - 8 limits of 2 tenants, fullest tenant/addresses 40 %, use not told: buckets | used=40%;80;95 "
+        "QUOTA OK - 8 limits of 2 tenants, fullest tenant/addresses 40 %, use not told: buckets, told in part: volume_size, volumes | used=40%;80;95 "
         "unlimited=0;0;;;2 tenants=2 limits=8 untold=1 addresses_oversold=125%"
     )
 
@@ -87,7 +91,7 @@ def test_a_cloud_that_is_well(asked):
 def test_a_tenant_close_to_its_limit_and_one_that_reached_it(asked):
     asked.demo.tell("quota", "tenant", "ec2:quota-vminstancenumber", "5")
     assert asked.line(CHECK, "-w", "unlimited=~:") == (
-        "QUOTA OK - 8 limits of 2 tenants, fullest tenant/instances 80 %, use not told: buckets"
+        "QUOTA OK - 8 limits of 2 tenants, fullest tenant/instances 80 %, use not told: buckets, told in part: volume_size, volumes"
     )
     asked.demo.tell("instance", "i-0000beef", "pending")
     assert asked.line(CHECK) == "QUOTA CRITICAL - tenant/instances used 100 % is above 95 % (5 of 5)"
@@ -156,7 +160,7 @@ def test_a_user_of_an_account_who_sees_only_that(asked):
     user = asked.demo.user("nobody")
     asked.demo.cloud.users[user.access] = user._replace(allowed=("iam:*", "ec2:*"))
     assert asked.line(CHECK, user="nobody").startswith(
-        "QUOTA UNKNOWN - the list of 1 accounts is not of all: eucalyptus is not in it (ListAccounts): needs"
+        "QUOTA UNKNOWN - the list of accounts is not of all: eucalyptus is not in it (ListAccounts): needs"
     )
 
 

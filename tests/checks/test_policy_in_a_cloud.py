@@ -122,7 +122,7 @@ FEW = {
     check_ip_pool.CHECK: "the list of addresses is empty: no right to see it, or the cloud has no public addresses "
     f"(DescribeAddresses verbose): needs {WHO}"
     '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',
-    check_quota.CHECK: "the list of 1 accounts is not of all: eucalyptus is not in it (ListAccounts): "
+    check_quota.CHECK: "the list of accounts is not of all: eucalyptus is not in it (ListAccounts): "
     f"needs {WHO}"
     '{"Effect":"Allow","Action":["iam:List*","iam:Get*","ec2:Describe*"],"Resource":"*"}',
 }

@@ -166,6 +166,11 @@ class Quotas(NamedTuple):
         """Resources that are limited somewhere and whose use is not told."""
         return tuple(sorted({quota.resource for quota in self.quotas if quota.used is None}))
 
+    @property
+    def partly(self) -> tuple[str, ...]:
+        """Resources of which more may be used than is told."""
+        return tuple(sorted({quota.resource for quota in self.quotas if quota.floor and quota.used is not None}))
+
 
 class Pool(NamedTuple):
     """A pool of addresses, or of segmentation ids.

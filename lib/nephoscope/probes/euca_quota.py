@@ -165,7 +165,7 @@ class Reader:
         if "" in found or "" in found.values():
             raise Failed(UNREADABLE, "", "ListAccounts", "an account without a name or a number")
         if SYSTEM not in found:
-            error = f"the list of {len(found)} accounts is not of all: {SYSTEM} is not in it"
+            error = f"the list of accounts is not of all: {SYSTEM} is not in it"
             raise Failed(NOT_ALLOWED, "", "ListAccounts", error)
         return found
 
