@@ -152,6 +152,7 @@ def test_a_share_is_measured_in_the_finest_size_whatever_its_name():
     also = Size("one", "x.other", 40, 100, 2, MIB, GIB)
     none = Size("two", "m1.small", 0, 0, 8, GIB, GIB)
     assert euca_capacity.shares([fat, also, tiny, none]) == (Share("one", "x.tiny", 60, 100),)
+    assert euca_capacity.shares([tiny._replace(free=101)]) == (Share("one", "x.tiny", 0, 100),)
     zones, _ = members([fat, tiny, also], {})
     assert zones == (Zone("one", "ok", "serves", 80),)
 

@@ -202,7 +202,8 @@ def shares(sizes: Iterable[Size]) -> tuple[Share, ...]:
         if had is None or _fineness(size) > _fineness(had):
             finest[size.zone] = size
     return tuple(
-        Share(zone, size.name, (size.most or 0) - size.free, size.most or 0)
+        # A place given back just after a refresh is counted twice (ResourceState.releaseToken): more free than there are.
+        Share(zone, size.name, max(0, (size.most or 0) - size.free), size.most or 0)
         for zone, size in sorted(finest.items())
         if size.most
     )
