@@ -256,6 +256,16 @@ def test_messages(host, run):
     assert run("--mode", "messages", shift=900).line == f"EUCA_SENSORS OK - 1 sensor, rates collecting | {mean}"
 
 
+def test_the_first_failure_after_a_restart(host, run):
+    """Fewer messages than before, more failures: the one is a new beginning, the other looks like a rise."""
+    host.messages(count=100, failed=0)
+    run("--mode", "messages")
+    host.messages(count=5, failed=2, at=300)
+    assert run("--mode", "messages", shift=300).line == (
+        "EUCA_SENSORS OK - 1 sensor, rates collecting | stale=0%;200;500 nc_ncDescribeResource_msg_mean=0.5s;5;30"
+    )
+
+
 def test_messages_that_take_long_or_are_not_counted(host, run):
     host.messages(mean=31000)
     assert run("--mode", "messages").line == (

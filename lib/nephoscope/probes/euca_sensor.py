@@ -166,7 +166,8 @@ def messages(run: Run, sensor: Sensor, before: Any = None) -> Messages:
     bad = []
     for kind in kinds:
         failed, total = history.rise(f"{kind} failed"), history.rise(f"{kind} all")
-        bad += [f"{failed:.0f} of {total:.0f} {kind}"] if isinstance(failed, float) and failed else []
+        if isinstance(failed, float) and isinstance(total, float) and failed:
+            bad.append(f"{failed:.0f} of {total:.0f} {kind}")
     if share is None:  # reset before each reading: then they are those of the last minute
         share = 100.0 * counts["failed"] / counts["all"] if counts["all"] else 0.0
     return Messages(share, ", ".join(bad), history.keep())
