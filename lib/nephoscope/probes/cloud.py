@@ -201,7 +201,7 @@ class Unused(NamedTuple):
     kind    "instance", "volume", "address", "snapshot", "image", "group", …
     name    its id
     owner   tenant that has it, "" when that is not told
-    age     s since it is unused, as far as that is known; None: not known yet
+    age     s since it is unused, as far as that is known, 0.0 at first sight; None only until the dialect has aged it
     cores   that come back when it is given up; ram and disk in bytes
     text    why it counts as unused
     """
