@@ -31,7 +31,7 @@ def options(add):
     add("--topology", metavar="FILE", help="what should exist, by zone and host (TOML); absence is CRITICAL")
     add("--expect", repeat=True, type=expect, metavar="TYPE[=N]", help="at least N ENABLED of a type, or of TYPE_ZONE")
     add("--standby", repeat=True, metavar="NAME", help="a service for which DISABLED is right")
-    add("--views", repeat=True, metavar="HOST", help="ask this host, too, and compare; all: every host with a JVM")
+    add("--views", repeat=True, metavar="HOST", help="ask this address, too, and compare; all: every host with a JVM")
     add("--heartbeat", flag=True, help="ask the hosts of --topology for their Heartbeat, without credentials")
     add("--remember", type=duration, default=86400.0, looks=False, help="how long a service that vanished is missed")
     euca_api.options(add)
@@ -52,15 +52,13 @@ def judge(cloud, options):
         yield Finding(WARNING, of, f"is no longer listed, it was {human(seconds, 's')} ago")
     for of, said in cloud.split.items():
         yield Finding(CRITICAL, of, f"is {said}: split view")
-    for name, least in options.expect:
-        there = cloud.enabled(name)
-        yield Finding(CRITICAL if there < least else OK, name, f"has {there} ENABLED, {least} expected")
-    yield from (Metric("starting", seconds, of) for of, seconds in (cloud.starting or {"": 0.0}).items())
-    yield from (Metric(name, cloud.count(name)) for name in ("broken", "notready"))
+    yield from (Finding(WORDS[kind], name, text) for name, kind, text in cloud.met(options.expect))
+    if not options.heartbeat:  # which has no word for these states
+        yield from (Metric("starting", seconds, of) for of, seconds in (cloud.starting or {"": 0.0}).items())
+        yield from (Metric(name, cloud.count(name)) for name in ("broken", "notready"))
     yield Metric("views", cloud.views)
-    yield from (Metric("enabled", len(names), group) for group, names in cloud.serving().items())
-    yield from (Metric("enabled", enabled, f"node_{zone}") for zone, (enabled, _) in cloud.nodes.items())
-    yield Finding(OK, "", cloud.summary)
+    yield from (Metric("enabled", count, group) for group, count in cloud.numbers.items())
+    yield Finding(OK if cloud.looked else UNKNOWN, "", cloud.summary)
 
 
 CHECK = Check(

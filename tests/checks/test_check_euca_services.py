@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, Clock, Failed
@@ -105,7 +108,6 @@ def test_what_is_missing_vanished_split_expected_and_starting():
         split={"cluster cc": "ENABLED for a, NOTREADY for b"},
         starting={"storage x": 30.0},
         failures=(failed,),
-        unseen="nodes are not seen by Heartbeat",
     )
     assert list(judge(cloud, CHECK.parse("--expect", "compute=2"))) == [
         failed,
@@ -117,8 +119,27 @@ def test_what_is_missing_vanished_split_expected_and_starting():
         Metric("broken", 0),
         Metric("notready", 0),
         Metric("views", 1),
-        Finding(OK, "", f"0 services; nodes are not seen by Heartbeat; {NOT_TOLD}"),
+        Finding(OK, "", f"0 services; {NOT_TOLD}"),
     ]
+
+
+def test_of_heartbeats_only_what_they_tell():
+    """A Heartbeat has no word for BROKEN, NOTREADY or LOADED: 0 of them would be a number that nobody measured."""
+    sc = service("storage", "one", "sc", "ENABLED")
+    argv = ("--heartbeat", "--topology", "t", "--expect", "node")
+    cloud = Cloud((sc,), unseen="nodes are not seen by Heartbeat", told=True)
+    assert list(judge(cloud, CHECK.parse(*argv))) == [
+        Finding(OK, "storage sc", "is ENABLED"),
+        Finding(UNKNOWN, "node", "is not seen by Heartbeat"),
+        Metric("views", 1),
+        Metric("enabled", 1, "storage_one"),
+        Finding(OK, "", "1 service; nodes are not seen by Heartbeat"),
+    ]
+
+
+def test_nothing_is_never_ok():
+    assert list(judge(Cloud(told=True), CHECK.parse()))[-1] == Finding(UNKNOWN, "", "0 services")
+    assert list(judge(Cloud(missing={"dns a": "on host a"}), CHECK.parse()))[-1].state == OK, "that is said already"
 
 
 # ---- against the simulator
@@ -269,6 +290,76 @@ def test_a_type_is_left_out_by_its_name(cloud):
     assert cloud.run("--include", "storage*").reason.startswith("storage one-sc-1 is BROKEN")
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "nodes are not seen by Heartbeat"),
+        ('[hosts.a]\naddress = "127.0.0.1"\nzone = "one"\nservices = ["cluster"]\n',
+         "nodes and 1 service outside a JVM are not seen by Heartbeat"),
+    ],
+)  # fmt: skip
+def test_a_topology_of_which_heartbeats_show_nothing(tmp_path, more, said):
+    path = tmp_path / "t.toml"
+    path.write_text(f"[zones.one]\nnodes = 2\n{more}")
+    outcome = CHECK.run(["--heartbeat", "--topology", str(path), "--state-dir", str(tmp_path / "s")])
+    assert outcome.line == f"EUCA_SERVICES UNKNOWN - 0 services; {said} | views=0"
+
+
+def test_who_leaves_out_everything_is_not_told_that_all_is_well(cloud):
+    assert cloud.run("--exclude", "*").state == UNKNOWN
+
+
+def test_a_type_that_is_left_out_is_neither_missed_nor_compared(cloud):
+    cloud.tell("unregister", "one-sc-1")
+    assert cloud.run("--exclude", "storage").state == OK
+    assert cloud.run("--exclude", "storage", "--views", "all").state == OK
+    assert (
+        CHECK.run(
+            [
+                "--heartbeat",
+                "--topology",
+                cloud.topology,
+                "--exclude",
+                "storage",
+                "--state-dir",
+                str(cloud.folder / "h"),
+            ]
+        ).state
+        == OK
+    )
+    assert cloud.run().state == CRITICAL
+
+
+def test_a_type_that_is_left_out_is_not_compared(cloud):
+    assert cloud.run("--exclude", "storage", "--views", "all").state == OK
+    cloud.tell("view", "ufs", {"one-sc-1": "NOTREADY"})
+    assert cloud.run("--exclude", "storage", "--views", "all").state == OK
+    assert cloud.run("--views", "all").state == CRITICAL
+
+
+def test_a_host_of_views_that_sends_on_tells_no_view(cloud):
+    """Regression: the answer of the host that it sends to was counted as its own, and nothing could differ."""
+    clc = f"{cloud.address('clc')}:8773"
+
+    class Sends(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(307)
+            self.send_header("Location", f"http://{clc}/services/Empyrean")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    other = f"127.6.200.{os.getpid() % 250 + 1}"
+    with HTTPServer((other, 8773), Sends) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        outcome = cloud.run("--views", other)
+    assert outcome.reason == f"{other}: HTTP 307: sends on to {clc}, has no answer of its own (DescribeServices)"
+    assert (outcome.state, "views=1" in outcome.perfdata) == (UNKNOWN, True)
+
+
 HA = """
 version = "3.4.3"
 [zones.one]
@@ -354,6 +445,21 @@ def test_a_pair_by_heartbeat(pair):
     )
     pair.tell("state", "sc-b", "ENABLED")
     assert run().reason == "storage sc-a is not enabled: redundancy lost, sc-b serves alone"
+
+
+CLCS = HA.replace(
+    'services = ["storage:sc-b"]\nstandby = ["storage:sc-b"]', 'services = ["eucalyptus"]\nstandby = ["eucalyptus"]'
+)
+
+
+@pytest.mark.parametrize("pair", [CLCS], indirect=True, ids=["clcs"])
+def test_a_standby_that_has_no_name_is_the_one_on_its_host(pair):
+    """Regression: `standby = ["eucalyptus"]` was read, and held for nothing."""
+    argv = ["--heartbeat", "--topology", pair.topology, "--state-dir", str(pair.folder / "s")]
+    outcome = CHECK.run(argv)
+    assert outcome.state == OK, outcome.text
+    assert "is not enabled, as it should be while " in outcome.text
+    assert pair.run().state == OK
 
 
 @pytest.mark.parametrize("pair", [FRONTS], indirect=True, ids=["fronts"])

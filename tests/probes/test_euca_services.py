@@ -236,8 +236,27 @@ def test_user_services_are_grouped_by_type_zone_services_by_zone():
         ("cluster one-cc", "serves"),
         ("cluster two-cc", "unserved"),
     ]
-    assert (cloud.enabled("cluster"), cloud.enabled("cluster_two"), cloud.enabled("x")) == (1, 0, 0)
     assert cloud.count("notready") == 2
+
+
+def test_how_many_should_be_enabled():
+    services = (SC, sc("NOTREADY")._replace(zone="two"), UFS)
+    cloud = Cloud(services, {"one": (3, 4), "two": (1, 1)})
+    assert cloud.numbers == {"compute": 0, "storage_one": 1, "storage_two": 0, "node_one": 3, "node_two": 1}
+    wanted = [("storage", 1), ("storage_one", 2), ("storage_two", 0), ("node", 4), ("node_one", 4), ("stor", 1)]
+    assert list(cloud.met(wanted)) == [
+        ("storage", "serves", "has 1 ENABLED, 1 expected"),
+        ("storage_one", "unserved", "has 1 ENABLED, 2 expected"),
+        ("storage_two", "serves", "has 0 ENABLED, 0 expected"),
+        ("node", "serves", "has 4 ENABLED, 4 expected"),
+        ("node_one", "unserved", "has 3 ENABLED, 4 expected"),
+        ("stor", "unserved", "has 0 ENABLED, 1 expected"),
+    ]
+    beaten = Cloud(services[:1], unseen="nodes are not seen by Heartbeat")
+    assert list(beaten.met([("storage", 2), ("node", 1)])) == [
+        ("storage", "unserved", "has 1 ENABLED, 2 expected"),
+        ("node", "unknown", "is not seen by Heartbeat"),
+    ]
 
 
 TOPOLOGY = topology(
@@ -321,6 +340,7 @@ def test_side_by_side_keeps_order_failures_and_bugs():
     assert (answers["c"], answers["x8"]) == (1, 2)
     assert answers["b"] == Failed(UNREADABLE, "", "Ask", "b: no", "mend it")
     assert side_by_side(Run(), {}) == {}
+    assert side_by_side(Run(), {"a": lambda: ()}) == {"a": ()}, "a host that lists nothing did answer"
     with pytest.raises(ZeroDivisionError):
         side_by_side(Run(), {"a": lambda: 1 / 0})
 

@@ -116,9 +116,29 @@ class Cloud(NamedTuple):
     told: bool = False
     kept: Any = None
 
-    def enabled(self, name: str) -> int:
-        """Return how many are ENABLED of a type, in whatever zone, or of one group (TYPE_ZONE)."""
-        return sum(len(names) for group, names in self.serving().items() if name in (group, group.partition("_")[0]))
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Group -> how many of it are ENABLED; nodes are the group node_ZONE."""
+        serving = {group: len(names) for group, names in self.serving().items()}
+        return {**serving, **{f"node_{zone}": enabled for zone, (enabled, _) in self.nodes.items()}}
+
+    def met(self, expected: Iterable[tuple[str, int]]) -> Iterator[tuple[str, str, str]]:
+        """Yield each type (in whatever zone) or group of which so many should be ENABLED, how that stands, and it in words.
+
+        Words: "serves", "unserved" (there are fewer), "unknown" (this way of asking does not see it).
+        """
+        for name, least in expected:
+            found = [count for group, count in self.numbers.items() if name in (group, group.partition("_")[0])]
+            if self.unseen and not found:
+                yield name, "unknown", "is not seen by Heartbeat"
+            else:
+                word = "unserved" if sum(found) < least else "serves"
+                yield name, word, f"has {sum(found)} ENABLED, {least} expected"
+
+    @property
+    def looked(self) -> bool:
+        """Whether anything was looked at, well or not."""
+        return bool(self.services or self.missing or self.failures)
 
     def count(self, state: str) -> int:
         """Return how many services are in a state, in whatever case it is written."""
@@ -135,7 +155,7 @@ class Cloud(NamedTuple):
     def summary(self) -> str:
         """What was looked at, in one clause, whatever its state; and what this could not notice."""
         enabled, listed = (sum(counts) for counts in zip((0, 0), *self.nodes.values()))
-        text = f"{len(self.services)} services"
+        text = f"{len(self.services)} service{'s' * (len(self.services) != 1)}"
         text += f", {enabled} of {listed} nodes enabled" if self.nodes else ""
         text += f", {self.views} views" if self.views > 1 else ""
         text += f"; {self.unseen}" if self.unseen else ""
@@ -270,33 +290,43 @@ def look(run: Run, options: Any) -> Cloud:
         raise Failed(NOT_ALLOWED, "", "DescribeServices", error)
     asked = place(access)
     views = _views(run, access, _hosts(options.views, topology, listed, asked), options.port or 8773)
-    seen = [service for service in listed if service.type != "node" and _wanted(run, service)]
+    services = [service for service in listed if service.type != "node"]
     failures = tuple(view for view in views.values() if isinstance(view, Failed))
     told = {host: view for host, view in views.items() if not isinstance(view, Failed)}
-    split = dict(differences(seen, asked, told))
+    split = {of: said for of, said in differences(services, asked, told) if _wanted(run, of)}
     nodes: dict[str, tuple[int, int]] = {}
     for service in listed:
-        if service.type == "node" and _wanted(run, service):
+        if service.type == "node" and "node" not in run.exclude:
             enabled, total = nodes.get(service.zone, (0, 0))
             nodes[service.zone] = (enabled + (service.state == ENABLED), total + 1)
-    cloud = _cloud(run, options, topology, seen, dict(absent(topology, listed)) if topology else {})
+    cloud = _cloud(run, options, topology, services, dict(absent(topology, listed)) if topology else {})
     return cloud._replace(nodes=nodes, split=split, views=1 + len(told), failures=failures)
 
 
-def _cloud(run: Run, options: Any, topology: Topology | None, seen: list[Service], missing: Mapping[str, str]) -> Cloud:
-    """Return the facts with what this check remembers: what was there, and since when something is starting."""
+def _cloud(
+    run: Run, options: Any, topology: Topology | None, services: Iterable[Service], missing: Mapping[str, str]
+) -> Cloud:
+    """Return the facts that filters leave in, with what this check remembers: what was there, since when something starts."""
+    seen = [service for service in services if _wanted(run, service.of)]
     now = run.clock.time()
     before = run.before if isinstance(run.before, dict) else {}
     present = {service.of for service in seen}
     last = remembered(before.get("seen"), present, now, options.remember)
     began = samples.since(before.get("starting"), (s.of for s in seen if s.state in STARTING), now)
-    declared = {(s.type, s.name) for s in topology.services if s.standby} if topology else set()
-    standby = frozenset(s.of for s in seen if s.name in options.standby or (s.type, s.name) in declared)
-    vanished = {of: now - at for of, at in last.items() if of not in present and of not in missing and run.wants(of)}
+    plan = [wanted for wanted in topology.services if wanted.standby] if topology else []
+    standby = frozenset(s.of for s in seen if s.name in options.standby or any(_is(s, wanted) for wanted in plan))
+    missing = {of: where for of, where in missing.items() if _wanted(run, of)}
+    vanished = {of: now - at for of, at in last.items() if of not in present and of not in missing and _wanted(run, of)}
     return Cloud(
         tuple(seen), {}, standby, missing, vanished, {of: now - at for of, at in began.items()},
         told=bool(topology or options.expect), kept={"seen": last, "starting": began},
     )  # fmt: skip
+
+
+def _is(service: Service, wanted: euca_topology.Service) -> bool:
+    """Return whether a service is the one of the topology: without a name, any of the type on that host."""
+    there = service.name == wanted.name if wanted.name else service.host in (wanted.host, wanted.address)
+    return service.type == wanted.type and there
 
 
 def remembered(before: Any, present: Iterable[str], now: float, remember: float) -> dict[str, float]:
@@ -391,7 +421,8 @@ def side_by_side(run: Run, asked: Mapping[str, Callable[[], Any]]) -> dict[str, 
         thread.start()
     for thread in threads:
         thread.join(run.left() + 0.1)
-    answers = {of: answers.get(of) or Failed(LATE, "", "", f"{of}: no answer before the time was up") for of in asked}
+    late = {of: Failed(LATE, "", "", f"{of}: no answer before the time was up") for of in asked if of not in answers}
+    answers = {of: late[of] if of in late else answers[of] for of in asked}
     for answer in answers.values():
         if isinstance(answer, Exception) and not isinstance(answer, Failed):
             raise answer
@@ -442,7 +473,7 @@ def _by_heartbeat(run: Run, options: Any, topology: Topology) -> Cloud:
     for service in topology.services:
         if not _in_jvm(service.type, topology):
             blind += 1
-        elif run.wants(f"{service.type} {service.name or service.address}"):
+        elif _wanted(run, f"{service.type} {service.name or service.address}"):
             expected.setdefault(service.host, []).append(service)
 
     def beat(host: str) -> Callable[[], Any]:
@@ -464,23 +495,20 @@ def _by_heartbeat(run: Run, options: Any, topology: Topology) -> Cloud:
             else:
                 seen.append(told._replace(state=ENABLED if part.enabled else NOT_ENABLED))
     cloud = _cloud(run, options, topology, seen, missing)
-    unseen = (
-        f"nodes and {blind} services outside a JVM are not seen by Heartbeat"
-        if blind
-        else "nodes are not seen by Heartbeat"
-    )
+    others = f" and {blind} service{'s' * (blind > 1)} outside a JVM" if blind else ""
+    unseen = f"nodes{others} are not seen by Heartbeat"
     failures = tuple(answer for answer in answers.values() if isinstance(answer, Failed))
     return cloud._replace(failures=failures, views=len(answers) - len(failures), unseen=unseen, vanished={})
 
 
-def _wanted(run: Run, service: Service) -> bool:
-    """Ask the filters; --exclude may also name a type alone."""
+def _wanted(run: Run, of: str) -> bool:
+    """Ask the filters for "TYPE NAME"; --exclude may also name a type alone."""
     from fnmatch import fnmatchcase
 
-    if any(fnmatchcase(service.type, glob) for glob in run.exclude):
-        run.left_out.add(service.of)
+    if any(fnmatchcase(of.partition(" ")[0], glob) for glob in run.exclude):
+        run.left_out.add(of)
         return False
-    return run.wants(service.of) if service.type != "node" else True
+    return run.wants(of)
 
 
 def _worst(events: Iterable[Element]) -> tuple[str, datetime | None]:
