@@ -268,8 +268,7 @@ def nasty(tmp_path, monkeypatch):
         ("cloud_capacity", CRITICAL, f"{TOLD} has no room for one instance of any type, even when empty: does no node serve?"),
         ("quota", CRITICAL, f"{TOLD}/instances used 400 % is above 95 % (4 of 1), WARNING: unlimited 1 is above 0 (research)"),
         ("ip_pool", CRITICAL, "public used 100 % is above 90 % (0 of 8 free)"),
-        ("unused_resources", OK, "1 of 6 instances unused, 0 for long; 1 of 4 volumes unused, 0 for long; 8 of 8 addresses unused,"
-         " 0 for long; 2 of 3 snapshots unused, 0 for long"),
+        ("unused_resources", OK, "0 unused for long; now 1 of 6 instances, 1 of 4 volumes, 8 of 8 addresses, 2 of 3 snapshots"),
     ],
 )  # fmt: skip
 def test_names_from_outside_break_no_line(nasty, name, state, said):
