@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -249,6 +250,25 @@ def test_instances_on_each_node(cloud):
     text = cloud.run("--instances").text
     assert f"one/{cloud.address('one-nc-1')} is NOTREADY, " in text
     assert f" instances on it: {SILENT}" in text
+
+
+def test_instances_on_a_node_that_vanished_are_told(cloud):
+    """Regression: they were in no count, and the sum was less than what the cloud says it runs."""
+    address = cloud.address("one-nc-1")
+    (count,) = re.findall(rf"one/{address} is ENABLED, (\d+) instances on it", cloud.run("--instances", "-v").text)
+    cloud.tell("silent", "one-nc-1")
+    cloud.tell("clock", 601)
+    outcome = cloud.run("--instances", topology=False, clock=Clock(90000))  # long forgotten
+    said = f"{count} instances are on hosts that are not listed as nodes: {address} (DescribeInstances)"
+    assert (outcome.state, outcome.reason) == (UNKNOWN, said)
+
+
+@pytest.mark.parametrize("cloud", [{"zones": 2, "nodes": 2}], indirect=True)
+def test_a_zone_of_which_the_topology_says_nothing(cloud):
+    cloud.topology = str(cloud.folder / "less.toml")
+    for text in ("[zones.one]\nnodes = 2\n[zones.two]\n", "[zones.one]\nnodes = 2\n"):
+        (cloud.folder / "less.toml").write_text(text)
+        assert cloud.line() == "EUCA_NODES OK - 4 of 4 nodes enabled in one, two; the topology has no nodes for two"
 
 
 @pytest.mark.parametrize("cloud", [{"version": "4.1.2", "zones": 2, "nodes": 12}], indirect=True)

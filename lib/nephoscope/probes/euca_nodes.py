@@ -74,18 +74,24 @@ class Zone(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """What was seen; `told`: whether a topology says what should exist."""
+    """What was seen.
+
+    told       whether a topology says what should exist
+    unplanned  zones of which it says nothing
+    """
 
     zones: tuple[Zone, ...] = ()
     failures: tuple[Failed, ...] = ()
     told: bool = False
     kept: Any = None
+    unplanned: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """What was looked at, in one clause; and what this could not notice."""
         enabled, total = sum(zone.enabled for zone in self.zones), sum(len(zone.nodes) for zone in self.zones)
         text = f"{enabled} of {total} nodes enabled in {', '.join(zone.name for zone in self.zones)}"
+        text += f"; the topology has no nodes for {', '.join(self.unplanned)}" if self.unplanned else ""
         return text if self.told else f"{text}; what never was there is not missed without --topology"
 
 
@@ -99,19 +105,22 @@ def look(run: Run, options: Any) -> Nodes:
 
     topology = euca_topology.read(run, options.topology)
     access = euca_api.access(options, run)
-    zones, listed = _listed(run, access, topology)
-    listed = [node for node in listed if run.wants(node.of)]
+    zones, everyone = _listed(run, access, topology)
+    listed = [node for node in everyone if run.wants(node.of)]
     failures = []
     if options.instances:
         try:
-            listed = list(_placed(listed, instances(run, access)))
+            counts = instances(run, access)
+            listed = [node._replace(instances=counts.get(node.name, 0)) for node in listed]
+            failures += _elsewhere(counts, everyone)
         except Failed as failed:
             failures.append(failed)
     now = run.clock.time()
     last = euca_services.remembered(run.before, (node.of for node in listed), now, options.remember)
     gone = {of: now - at for of, at in last.items() if at < now and run.wants(of)}
     made = tuple(by_zone(listed, zones, topology or Topology(), gone, run))
-    return Nodes(made, tuple(failures), topology is not None, last)
+    unplanned = tuple(zone.name for zone in made if topology and not topology.zones.get(zone.name))
+    return Nodes(made, tuple(failures), topology is not None, last, unplanned)
 
 
 def by_zone(
@@ -164,9 +173,15 @@ def instances(run: Run, access: Access) -> dict[str, int]:
     return found
 
 
-def _placed(listed: Iterable[Node], counts: Mapping[str, int]) -> Iterator[Node]:
-    for node in listed:
-        yield node._replace(instances=counts.get(node.name, 0))
+def _elsewhere(counts: Mapping[str, int], listed: Iterable[Node]) -> Iterator[Failed]:
+    """Yield a Failed when instances are on hosts that are not listed: they are in no node's count."""
+    known = {node.name for node in listed}
+    lost = sorted(host for host in counts if host not in known)
+    if lost:
+        names = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        total = sum(counts[host] for host in lost)
+        error = f"{total} instance{'s are' if total > 1 else ' is'} on hosts that are not listed as nodes: {names}"
+        yield Failed(UNREADABLE, "", "DescribeInstances", error)
 
 
 def _listed(run: Run, access: Access, topology: Topology | None) -> tuple[tuple[str, ...], list[Node]]:
