@@ -107,7 +107,7 @@ def look(run: Run, options: Any) -> Nodes:
     access = euca_api.access(options, run)
     zones, everyone = _listed(run, access, topology)
     listed = [node for node in everyone if run.wants(node.of)]
-    failures = []
+    failures: list[Failed] = []
     if options.instances:
         try:
             counts = instances(run, access)
