@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from nephoscope.base import UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run, files
 from nephoscope.probes.euca_properties import HIDDEN, Properties, Property, baseline, normal, parse, shown
 
 # `NAME = VALUE`, and {} for what is not set: euca2ools 3.4, commands/properties/euctl.py.
@@ -31,8 +31,8 @@ def test_what_euctl_prints():
 
 
 def test_json():
-    text = '{"a.b": "x ", "c.d": 5, "e.f": true, "g.h": null, "i.j": "{}"}'
-    assert parse(text) == {"a.b": "x", "c.d": "5", "e.f": "true", "g.h": "", "i.j": ""}
+    text = '{"a.b": "x ", "c.d": 5, "e.f": true, "g.h": null, "i.j": "{}", "k.l": 1.50}'
+    assert parse(text) == {"a.b": "x", "c.d": "5", "e.f": "true", "g.h": "", "i.j": "", "k.l": "1.50"}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,19 @@ def test_a_baseline_that_is_refused(content, said):
     with pytest.raises(ValueError) as caught:
         parse(content)
     assert str(caught.value).startswith(said)
+
+
+def test_a_baseline_that_may_not_be_read(monkeypatch):
+    """Its cure is no right in the cloud, which is what the check declares to need."""
+
+    def refuse(*_, **__):
+        raise Failed.of_os_error("baseline", "read b", PermissionError(13, "Permission denied"))
+
+    monkeypatch.setattr(files, "text", refuse)
+    with pytest.raises(Failed) as caught:
+        baseline(Run(), "b")
+    cure = "the file to be readable by the user that runs the check"
+    assert caught.value.args == (NOT_ALLOWED, "baseline", "read b", "Permission denied", cure)
 
 
 def test_a_baseline_that_is_not_there_is_a_hole_and_no_absence(tmp_path):

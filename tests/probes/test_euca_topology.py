@@ -78,6 +78,8 @@ def test_what_a_version_means(version, java, old):
         ("hosts.clc = 1", "host 'clc' must be a table, [hosts.clc]"),
         ("[hosts.clc]\nservices = []", "host 'clc' has no address"),
         ("[hosts.clc]\naddress = 1", "host 'clc' has no address"),
+        ('[hosts.clc]\naddress = "http://h:8773/"', "host 'clc': 'http://h:8773/' is no name or address of a host"),
+        ('[hosts.clc]\naddress = "[::1]"', "host 'clc': '[::1]' is no name or address of a host"),
         (HOST + "service = []", "host 'clc' has 'service', which is none of: address, zone, services, standby"),
         (HOST + HOST, "not TOML: "),
         (
@@ -127,7 +129,8 @@ def test_a_file_that_cannot_be_had_is_no_absence(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "text", refuse)
     with pytest.raises(Failed) as caught:
         read(Run(), path)
-    assert caught.value.kind == NOT_ALLOWED
+    cure = "the file to be readable by the user that runs the check"
+    assert caught.value.args == (NOT_ALLOWED, "topology", f"read {path}", "Permission denied", cure)
 
 
 def test_no_file_is_none():

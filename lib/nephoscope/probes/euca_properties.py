@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, files
+from nephoscope.probes import euca_topology
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,10 +140,13 @@ def baseline(run: Run, path: str) -> dict[str, str]:
     except ValueError as error:
         raise Failed(UNREADABLE, "baseline", f"read {path}", str(error)) from None
     except Failed as failed:
-        cure = f"record one: euctl > {path}"
-        if failed.kind == ABSENT:  # a baseline that is gone is a hole, not "nothing of the kind here"
-            raise Failed(UNREADABLE, "baseline", f"read {path}", failed.error, cure) from None
-        raise
+        # A baseline that is gone is a hole, not "nothing of the kind here".
+        kind, cure = (
+            (UNREADABLE, f"record one: euctl > {path}")
+            if failed.kind == ABSENT
+            else (failed.kind, euca_topology.READABLE)
+        )
+        raise Failed(kind, failed.of, failed.tried, failed.error, cure) from None
 
 
 def parse(content: str) -> dict[str, str]:
@@ -181,7 +185,7 @@ def _json(content: str) -> dict[str, str]:
         return table
 
     try:
-        table = json.loads(content, object_pairs_hook=once)
+        table = json.loads(content, object_pairs_hook=once, parse_float=str)  # 1.50 is not 1.5
     except RecursionError:
         raise ValueError("nested too deeply") from None
     found = {}

@@ -8,6 +8,7 @@ Component types: the classes that extend ComponentId in the trees of Eucalyptus 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ TYPES = frozenset(
 """Every component type of 3.1 to 5.1, as it is spelt on the wire."""
 OUTSIDE_JVM = ("node", "proxyclustercontroller", "proxy-cluster")
 """Types that are C code in httpd in every version; `cluster` is, too, before 5.0."""
+READABLE = "the file to be readable by the user that runs the check"
 SIZE = 4 << 20  # bytes of a file: 2,000 nodes take some 40 KiB
 
 
@@ -84,9 +86,9 @@ def read(run: Run, path: str | None) -> Topology | None:
     try:
         content = files.text(run, path, of="topology", limit=SIZE)
     except Failed as failed:
-        if failed.kind == ABSENT:
-            raise Failed(UNREADABLE, *failed.args[1:]) from None
-        raise
+        # What the check declares to need is a right in the cloud, and no cure for a file.
+        kind, cure = (UNREADABLE, "") if failed.kind == ABSENT else (failed.kind, READABLE)
+        raise Failed(kind, failed.of, failed.tried, failed.error, cure) from None
     try:
         return parse(content)
     except ValueError as error:
@@ -147,6 +149,8 @@ def _hosts(table: Mapping[str, Any], zones: Mapping[str, Any]) -> tuple[dict[str
         address, zone = content.get("address"), content.get("zone", "")
         if not isinstance(address, str) or not address.strip():
             raise ValueError(f"{where} has no address")
+        if not re.fullmatch(r"[\w.:-]+", address):
+            raise ValueError(f"{where}: '{address}' is no name or address of a host")
         if address in addresses.values():
             other = next(name for name, known in addresses.items() if known == address)
             raise ValueError(f"{where} has the same address as host '{other}', {address}")
