@@ -41,8 +41,9 @@ def judge(found, options):
             yield Finding(OK, each.name, "is hidden, not compared" if each.hidden else "is as recorded")
     for name in ("changed", "absent", "hidden", "unknown"):
         yield Metric(name, getattr(found, name))
-    text = f"{found.same} of {found.total} properties are as recorded"
+    text = f"{found.same} {'property is' if found.same == 1 else 'properties are'} as recorded"
     text += f", {found.hidden} hidden and not compared" if found.hidden else ""
+    text += f", {found.others} not in the baseline" if found.others else ""
     yield Finding(OK if found.same or found.changed or found.absent else UNKNOWN, "", text)
 
 

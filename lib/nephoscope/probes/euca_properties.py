@@ -63,10 +63,10 @@ class Property(NamedTuple):
 
 
 class Properties(NamedTuple):
-    """The properties that were compared, by name, and how many the cloud has in all."""
+    """The properties that were compared, by name, and how many others the cloud has."""
 
     compared: tuple[Property, ...] = ()
-    total: int = 0
+    others: int = 0
 
     @property
     def absent(self) -> int:
@@ -106,8 +106,9 @@ def look(run: Run, options: Any) -> Properties:
     access = euca_api.access(options, run)
     current = {name: normal(value) for name, value in described(run, access).items()}
     names = {*recorded, *current} if options.all else set(recorded)
-    compared = (Property(name, recorded.get(name), current.get(name)) for name in sorted(names) if run.wants(name))
-    return Properties(tuple(compared), len(current))
+    wanted = [name for name in sorted(names) if run.wants(name)]
+    compared = tuple(Property(name, recorded.get(name), current.get(name)) for name in wanted)
+    return Properties(compared, len(current.keys() - wanted))
 
 
 def described(run: Run, access: euca_api.Access, prefix: str = "") -> dict[str, str]:
