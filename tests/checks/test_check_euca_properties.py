@@ -126,6 +126,8 @@ def test_what_was_not_recorded_counts_with_all_only(cloud):
     few.write_text("dns.enabled = true\n")
     others = cloud.total  # one more by now
     assert cloud.line(baseline=few) == f"EUCA_PROPERTIES OK - 1 property is as recorded, {others} not in the baseline"
+    said = f"EUCA_PROPERTIES OK - {cloud.total - 2} properties are as recorded, 1 hidden and not compared, 1 not in the baseline"
+    assert cloud.line("--exclude", "dns.enabled") == said
     few.write_text("dns.enabled = true\nwas.there = 1\n")
     outcome = cloud.run(baseline=few)
     assert outcome.line == (

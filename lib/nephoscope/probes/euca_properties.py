@@ -63,7 +63,7 @@ class Property(NamedTuple):
 
 
 class Properties(NamedTuple):
-    """The properties that were compared, by name, and how many others the cloud has."""
+    """The properties that were compared, by name, and how many the cloud has that are not recorded and were not asked for."""
 
     compared: tuple[Property, ...] = ()
     others: int = 0
@@ -108,7 +108,7 @@ def look(run: Run, options: Any) -> Properties:
     names = {*recorded, *current} if options.all else set(recorded)
     wanted = [name for name in sorted(names) if run.wants(name)]
     compared = tuple(Property(name, recorded.get(name), current.get(name)) for name in wanted)
-    return Properties(compared, len(current.keys() - wanted))
+    return Properties(compared, len(current.keys() - names))
 
 
 def described(run: Run, access: euca_api.Access, prefix: str = "") -> dict[str, str]:
