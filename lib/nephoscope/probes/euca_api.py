@@ -10,6 +10,7 @@ Handlers.sendRedirect, Binding.createRestFault).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
@@ -261,19 +262,11 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     Its requests are signed, sent and refused as those of `ask`; what goes wrong is a Failed. `version` of the dialect:
     EC2 is asked in that of 2014, which all versions since 4.0 have.
     """
-    import botocore.session
-    from botocore import UNSIGNED, configprovider
+    from botocore import UNSIGNED
     from botocore.config import Config
 
     service = CLIENTS[name]
     url = there.url(service)
-    session = botocore.session.Session()
-    # What an operator set for AWS, in files or the environment (profile, end points, modes, metrics), is not for this cloud.
-    known = configprovider.BOTOCORE_DEFAUT_SESSION_VARIABLES
-    plain = {variable: configprovider.ConstantProvider(words[2]) for variable, words in known.items()}
-    session.register_component("config_store", configprovider.ConfigValueStore(plain))
-    session.set_config_variable("config_file", "/dev/null")
-    session.set_config_variable("credentials_file", "/dev/null")
     words: dict[str, Any] = {
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "s3": {"addressing_style": "path"},
@@ -283,17 +276,30 @@ def client(run: Run, there: Access, name: str, version: str | None = None) -> An
     config = Config(signature_version=UNSIGNED, **words)
     if version is None and name == "ec2":
         version = SERVICES[service].version
-    _speak_query(session)
     try:
-        made = session.create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
+        made = _session().create_client(name, REGION, api_version=version, endpoint_url=url, config=config)
     except ValueError:
         raise Failed(UNREADABLE, "", "", f"{place(url)}: no name that a host can have") from None
     made.meta.events.register("before-send", _transport(run, there, service))
     return made
 
 
-def _speak_query(session: Any) -> None:
-    """Keep botocore to the query protocol where a service has several: CloudWatch's newer ones are unknown to Eucalyptus."""
+@cache
+def _session() -> Any:
+    """Return the one session of botocore: what it loads for a client is there for the next one.
+
+    It is kept to the query protocol where a service has several: CloudWatch's newer ones are unknown to Eucalyptus.
+    """
+    import botocore.session
+    from botocore import configprovider
+
+    session = botocore.session.Session()
+    # What an operator set for AWS, in files or the environment (profile, end points, modes, metrics), is not for this cloud.
+    known = configprovider.BOTOCORE_DEFAUT_SESSION_VARIABLES
+    plain = {variable: configprovider.ConstantProvider(words[2]) for variable, words in known.items()}
+    session.register_component("config_store", configprovider.ConfigValueStore(plain))
+    session.set_config_variable("config_file", "/dev/null")
+    session.set_config_variable("credentials_file", "/dev/null")
     loader = session.get_component("data_loader")
     load = loader.load_service_model
 
@@ -304,6 +310,7 @@ def _speak_query(session: Any) -> None:
         return model
 
     loader.load_service_model = only_query
+    return session
 
 
 def call(run: Run, client: Any, operation: str, **words: Any) -> dict[str, Any]:
