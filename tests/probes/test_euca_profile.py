@@ -217,6 +217,8 @@ def test_a_role_with_the_keys_of_another_profile(home):
         "arn:aws:iam::1:role/monitor",
     )
     assert profile.urls["bootstrap"] == "http://c.example/"
+    one = config.replace("c.example/", "c.example:8773/services/compute")
+    assert find("watch", None, home(credentials=AWS, config=one)).urls["bootstrap"] == "http://c.example:8773"
     assert find("lab2", None, home(credentials=AWS, config=config)).role == ""
     with pytest.raises(Failed, match="no key for gone, the source_profile of watch"):
         find("watch", None, home(credentials=AWS, config=config.replace("= lab2", "= gone")))

@@ -220,7 +220,7 @@ def _of_ini(parts: list[tuple[str, Any]], cloud: str | None, file: str | None) -
             lacks = f"no key for {more['source_profile']}, the source_profile of {profile}"
         lacks += f"; there are {', '.join(known)}" if known else ""
         raise Failed(NOT_ALLOWED, looked, "find the credentials", lacks, "one of these names" if known else KEYS)
-    url = more.get("endpoint_url", "")
+    url = more.get("endpoint_url", "").partition("/services/")[0]  # of one service: the others have it beside
     urls = dict.fromkeys(NAMES, url) if url else {}
     secret, token = keys.get("aws_secret_access_key", ""), keys.get("aws_session_token", "")
     source = f"{places.get(profile) or places[f'profile {profile}']} [{profile}]"
