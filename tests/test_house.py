@@ -29,7 +29,7 @@ MAY_IMPORT = {
 }
 # Whom a sentence or an example may name: what is written about, standards, and names reserved for examples.
 HOSTS = re.compile(
-    r"(localhost|127\.0\.0\.1|\[::1\]|.*\.?example(\.(com|net|org))?|.*\.(test|invalid)|192\.0\.2\.\d*|"
+    r"(localhost|127\.\d+\.\d+\.\d+|\[::1\]|.*\.?example(\.(com|net|org))?|.*\.(test|invalid)|192\.0\.2\.\d*|"
     r"(www\.)?apache\.org|keepachangelog\.com|semver\.org|icinga\.com|libvirt\.org|(www\.)?w3\.org|docs\.[a-z0-9.-]+|"
     r"[a-z0-9.-]+\.amazonaws\.com|(msgs|www|doc)\.eucalyptus\.com|eucalyptus\.ucsb\.edu|schemas\.xmlsoap\.org|"
     r"(www\.)?dmtf\.org|redfish\.dmtf\.org)",
