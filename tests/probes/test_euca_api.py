@@ -278,6 +278,7 @@ def test_tls_of_a_profile_stays(tmp_path):
     ],
 )
 def test_what_was_set_for_aws_is_not_for_this_cloud(demo, access, monkeypatch, name, value):
+    euca_api._session.cache_clear()  # one that was made before would not have read what is set now
     opened = []
     network = ("socket.connect", "socket.sendto")
     sys.addaudithook(lambda event, words: opened.append(words[1][0]) if event in network else None)
