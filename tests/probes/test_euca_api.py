@@ -211,7 +211,7 @@ def at_address(tmp_path, url, *argv):
     "url",
     [
         "http://[::1/x", "http://h:99999/x", "http://h:0/x", "http://h:p/x", "not-an-address", "http:///x", "ftp://h/x",
-        "http://a b/x", "http://h..x/x", f"http://{'a' * 64}/x",
+        "http://a b/x", "http://h..test/x", f"http://{'a' * 64}/x",
     ],
 )  # fmt: skip
 def test_an_address_that_is_none_is_named(tmp_path, url):
