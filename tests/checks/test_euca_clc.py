@@ -258,7 +258,7 @@ def test_plain_http_and_tls_on_the_same_port(demo, tmp_path):
         assert ask(demo, "clc", *words).state == OK
     assert first(ask(demo, "clc", "--tls")) == (
         f"EUCA_CLC UNKNOWN - {demo.address('clc')}:8773: certificate: self-signed certificate (GET /services/Heartbeat):"
-        " needs trust its authority by --ca-file, or the certificate itself by --fingerprint"
+        " needs its authority as --ca-file, or the certificate's --fingerprint"
     )
 
 

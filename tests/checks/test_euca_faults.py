@@ -444,7 +444,7 @@ def test_an_event_of_a_severity_that_is_not_known(afar, monkeypatch):
 def test_what_is_no_answer(afar):
     place = f"{afar.demo.address('clc')}:8773"
     assert afar(user="nobody").line == (
-        f"EUCA_FAULTS UNKNOWN - {place}: HTTP 403: 403 Forbidden: Forbidden (DescribeServices): "
+        f"EUCA_FAULTS UNKNOWN - {place}: HTTP 403: Forbidden (DescribeServices): "
         'needs a user of account eucalyptus, or a role of it (4.0+) with {"Effect":"Allow","Action":"euserv:Describe*","Resource":"*"}'
     )
     afar.demo.tell("html", "clc")

@@ -115,11 +115,11 @@ def refused(run, there, service="bootstrap", action="DescribeServices"):
 def test_a_wrong_key_a_wrong_secret_and_no_right(demo, access):
     host = ("-H", demo.address("clc"))
     of = f"{demo.address('clc')}:8773: "
-    said = "HTTP 403: 403 Forbidden: Signature validation failed"
+    said = "HTTP 403: Signature validation failed"
     cure = "the secret key that belongs to it"
     wrong = access(*host, edit=lambda text: text.replace("secret-key = ", "secret-key = x"))
     assert refused(*wrong) == Failed(NOT_ALLOWED, "", "DescribeServices", of + said, cure)
-    said = "HTTP 403: 403 Forbidden: Invalid access key or token"
+    said = "HTTP 403: Invalid access key or token"
     failed = refused(*access(*host, edit=lambda text: text.replace("key-id = AKI", "key-id = AKX")))
     assert (failed.kind, failed.error) == (NOT_ALLOWED, of + said)
     failed = refused(*access(*host, user="nobody"), "properties", "DescribeProperties")

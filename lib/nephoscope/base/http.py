@@ -261,7 +261,7 @@ class Session:
             data = self._read(response, tried)
         except ssl.SSLCertVerificationError as error:
             self.close()
-            cure = "trust its authority by --ca-file, or the certificate itself by --fingerprint"
+            cure = "its authority as --ca-file, or the certificate's --fingerprint"
             raise Failed(NOT_ALLOWED, self.of, tried, f"certificate: {error.verify_message}", cure) from None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self.close()

@@ -463,7 +463,8 @@ def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
     unreadable: everything else: redirects, an unknown path, a request that the server does not understand.
     """
     code, message = _said(response.body)
-    said = ": ".join(part for part in (f"HTTP {response.status}", code if code != message else "", message) if part)
+    again = code == message or code.startswith(str(response.status))  # "403 Forbidden" says the status once more
+    said = ": ".join(part for part in (f"HTTP {response.status}", "" if again else code, message) if part)
     status = response.status
     if status in (401, 403) or code in ("AuthFailure", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"):
         return _not_allowed(response, of, tried, said, message, run)
