@@ -80,8 +80,8 @@ def _options(title: str, options: list[Any]) -> list[str]:
         if option.secret:
             about += f"; from --extra-opts or ${option.environment} only"
         elif not option.common and option.default not in (None, (), False, ""):
-            default = option.default
-            shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+            defaults = option.default if isinstance(option.default, tuple) else (option.default,)
+            shown = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in defaults)
             about += f" (default: {shown})"
         out += _item(flag, about)
     return [*out, ""]
