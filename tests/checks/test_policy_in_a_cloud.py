@@ -104,7 +104,7 @@ def test_keys_that_others_can_read(asked, check):
 
 
 WHO = "a user of account eucalyptus, or a role of it (4.0+) with "
-DENIED = "HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation."
+DENIED = "HTTP 403: UnauthorizedOperation"
 RIGHTS = {
     check_cloud_capacity.CHECK: f"PLACE: {DENIED} (DescribeInstanceTypes): needs {WHO}"
     '{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}',

@@ -351,7 +351,7 @@ def test_no_right(tmp_path):
     kind, text = volumes_of(refused, tmp_path)
     assert (kind, text) == (
         NOT_ALLOWED,
-        "HERE: HTTP 403: UnauthorizedOperation: You are not authorized to perform this operation.",
+        "HERE: HTTP 403: UnauthorizedOperation",
     )
 
 

@@ -464,7 +464,9 @@ def refusal(response: Response, of: str, tried: str, run: Run) -> Failed:
     """
     code, message = _said(response.body)
     again = code == message or code.startswith(str(response.status))  # "403 Forbidden" says the status once more
-    said = ": ".join(part for part in (f"HTTP {response.status}", "" if again else code, message) if part)
+    # These words say what the code says, and take the room of the cure on line 1.
+    told = "" if code and message.startswith("You are not authorized") else message
+    said = ": ".join(part for part in (f"HTTP {response.status}", "" if again else code, told) if part)
     status = response.status
     if status in (401, 403) or code in ("AuthFailure", "AccessDenied", "UnauthorizedOperation", "NotAuthorized"):
         return _not_allowed(response, of, tried, said, message, run)
