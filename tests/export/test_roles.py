@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from nephoscope import catalogue, export
+from nephoscope.checks.eucalyptus import check_euca_nc
 from nephoscope.export.roles import BadRoles, Role, Roles, Service, load, parse
 
 from tests.export import sample
@@ -143,3 +144,12 @@ def test_the_suites_own_roles_fit_its_checks() -> None:
     assert "node" in roles.names()
     assert all(role.about for role in roles.roles)
     assert Roles(roles.roles) == roles
+
+
+def test_what_a_node_controller_tells_is_asked_once_and_a_sensor_that_is_off_is_not_demanded() -> None:
+    """A mode that is named is UNKNOWN where its sensor is off, as all are by default: such a service would never be OK."""
+    services = {service.name: service for service in load().services("hypervisor", "eucalyptus", "eucalyptus_nc")}
+    assert {"euca_nc", "euca_sensors", "libvirt"} <= set(services)
+    elsewhere = {"service", "state", "libvirt", "kvm"}
+    named = set(dict(services["euca_nc_local"].options)["mode"])
+    assert named == set(check_euca_nc.CHECK.modes) - elsewhere
