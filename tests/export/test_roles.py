@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from nephoscope import catalogue, export
-from nephoscope.checks.eucalyptus import check_euca_nc
+from nephoscope.checks.eucalyptus import check_euca_clc, check_euca_nc, check_euca_objectstorage, check_euca_sc
 from nephoscope.export.roles import BadRoles, Role, Roles, Service, load, parse
 
 from tests.export import sample
@@ -153,3 +154,18 @@ def test_what_a_node_controller_tells_is_asked_once_and_a_sensor_that_is_off_is_
     elsewhere = {"service", "state", "libvirt", "kvm"}
     named = set(dict(services["euca_nc_local"].options)["mode"])
     assert named == set(check_euca_nc.CHECK.modes) - elsewhere
+
+
+@pytest.mark.parametrize(
+    "role, service, check, asked_elsewhere",
+    [
+        ("eucalyptus_clc", "euca_clc_local", check_euca_clc, {"heartbeat", "components"}),
+        ("eucalyptus_walrus", "euca_walrus_local", check_euca_objectstorage, {"service", "front", "provider", "heap"}),
+        ("eucalyptus_sc", "euca_sc_local", check_euca_sc, {"service"}),
+    ],
+)
+def test_a_local_service_does_not_ask_again_what_is_asked_from_afar(
+    role: str, service: str, check: ModuleType, asked_elsewhere: set[str]
+) -> None:
+    local = next(each for each in load().role(role).services if each.name == service)
+    assert set(dict(local.options)["mode"]) == set(check.CHECK.modes) - asked_elsewhere
