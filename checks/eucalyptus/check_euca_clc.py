@@ -44,7 +44,7 @@ def judge(found, options):
     if isinstance(found.jvm, euca_daemon.Running):
         yield Finding(OK if found.jvm.alive else CRITICAL, found.jvm.name, found.jvm.words)
     if isinstance(found.database, bool):
-        text = f"{'listens' if found.database else 'nothing listens'} on port {euca_clc.DATABASE}"
+        text = f"{'listens' if found.database else 'does not listen'} on port {euca_clc.DATABASE}"
         bad = WARNING if options.standby else CRITICAL
         yield Finding(OK if found.database else bad, "database", text)
 

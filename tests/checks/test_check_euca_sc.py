@@ -377,7 +377,7 @@ def test_a_host_that_is_well(host):
     outcome = host()
     assert (outcome.state, outcome.reason.partition(", ")[2]) == (
         OK,
-        "targets 1, volumes used 40 %, snapshots running 0, snapshot age 0 ms, euca-ebs-storage-vg-vol-1A2B3C4D is whole",
+        "targets 1, volumes used 40 %, snapshots running 0, snapshot age 0 s, euca-ebs-storage-vg-vol-1A2B3C4D is whole",
     )
     labels = [item.partition("=")[0] for item in outcome.perfdata]
     assert labels == ["target_time", "targets", "volumes_used", "snapshots_running", "snapshot_age"]

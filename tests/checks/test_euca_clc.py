@@ -109,8 +109,8 @@ def test_a_long_name_is_expected_by_its_whole_length():
             Running("eucalyptus-cloud", 0, ", 1 stopped by a signal"), True, [],
             [Finding(CRITICAL, "eucalyptus-cloud", "does not run, 1 stopped by a signal")],
         ),
-        (Running("eucalyptus-cloud", 1), False, [], [Finding(CRITICAL, "database", "nothing listens on port 8777")]),
-        (Running("eucalyptus-cloud", 1), False, ["--standby"], [Finding(WARNING, "database", "nothing listens on port 8777")]),
+        (Running("eucalyptus-cloud", 1), False, [], [Finding(CRITICAL, "database", "does not listen on port 8777")]),
+        (Running("eucalyptus-cloud", 1), False, ["--standby"], [Finding(WARNING, "database", "does not listen on port 8777")]),
     ],
 )  # fmt: skip
 def test_this_host(jvm, database, argv, findings):
@@ -281,7 +281,7 @@ def test_on_the_node_nothing_runs(demo, tmp_path):
     root = euca_root.make(tmp_path, processes=[], ports=[22])
     assert first(local(demo, root)) == (
         f"EUCA_CLC CRITICAL - {demo.address('clc')}:8773: Connection refused (GET /services/Heartbeat),"
-        " database nothing listens on port 8777, eucalyptus-cloud does not run"
+        " database does not listen on port 8777, eucalyptus-cloud does not run"
     )
 
 
@@ -350,7 +350,7 @@ def test_a_simulated_host_of_each_version(tmp_path, version):
         assert outcome.state == OK, outcome.text
         demo.tell("kill", "clc", "postgres")
         demo.write("clc", root)
-        assert first(local(demo, root, *argv)) == "EUCA_CLC CRITICAL - database nothing listens on port 8777"
+        assert first(local(demo, root, *argv)) == "EUCA_CLC CRITICAL - database does not listen on port 8777"
         demo.tell("kill", "clc", "java")
         demo.write("clc", root)
         assert "eucalyptus-cloud does not run" in local(demo, root, *argv).reason

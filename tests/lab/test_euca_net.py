@@ -89,7 +89,7 @@ def node(folder):
 
 def test_a_node_that_is_well(node):
     state, reason, text = node()
-    said = "apply wait 0 ms, rules 2, dhcpd has nothing to give yet, eucanetd runs"
+    said = "apply wait 0 s, rules 2, dhcpd has nothing to give yet, eucanetd runs"
     assert (state, reason.partition(" s, ")[2]) == (OK, said), text
 
 

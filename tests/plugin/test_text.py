@@ -104,6 +104,7 @@ def test_values_are_said_as_a_person_says_them(value, unit, said):
 
 
 def test_rates_are_said_per_second():
+    assert human(0.0, "s") == "0 s"
     assert human(2048, "B", "in_rate") == "2 KiB/s"
     assert human(3.25, "", "errors_rate") == "3.25/s"
 

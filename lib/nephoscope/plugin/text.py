@@ -92,7 +92,7 @@ def human(value: float, unit: str, name: str = "") -> str:
             value /= 1024
         return f"{_short(value)} {prefix}{rate}"
     if unit == "s":
-        if size < 0.9995:
+        if 0 < size < 0.9995:
             return f"{_short(value * 1000)} ms"
         for length, word in ((86400, "d"), (3600, "h"), (60, "min")):
             if size >= 2 * length:
