@@ -60,9 +60,9 @@ def shape(output: str) -> tuple[str, set[str], str]:
     """Return the parts of ./run's output that are the same on every machine: header, checks named, last line's form."""
     lines = output.rstrip("\n").split("\n")
     named = set(re.findall(r"^ +(?:OK|WARNING|CRITICAL|UNKNOWN) +(?:\w+ \()?(check_\w+)", output, re.M))
-    gone = re.search(r"^not here: (.*)$", output.replace("\n  ", " "), re.M)
+    gone = re.search(r"^not here: (.*?)\n(?=\d+ checks )", output, re.M | re.S)  # it may be longer than a line
     if gone:
-        named |= {"check_" + name.replace(" ", "_") for name in gone[1].split(", ")}
+        named |= {"check_" + name.replace(" ", "_") for name in " ".join(gone[1].split()).split(", ")}
     return " ".join(lines[0].split()), named, re.sub(r"\d+(\.\d+)?", "N", lines[-1]).partition(":")[0]
 
 
