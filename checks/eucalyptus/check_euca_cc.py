@@ -32,8 +32,7 @@ def options(add):
 
 
 def probe(options, run):
-    wrong = heartbeat.unseen(options, LOCAL)
-    if wrong:
+    if wrong := heartbeat.unseen(options, LOCAL):
         raise BadOption(wrong)
     return euca_cc.look(run, options)
 

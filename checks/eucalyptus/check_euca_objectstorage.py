@@ -34,8 +34,8 @@ def options(add):
 
 
 def probe(options, run):
-    if heartbeat.unseen(options, euca_objects.LOCAL):
-        raise BadOption(heartbeat.unseen(options, euca_objects.LOCAL))
+    if wrong := heartbeat.unseen(options, euca_objects.LOCAL):
+        raise BadOption(wrong)
     return euca_objects.look(run, options, heartbeat.here(options))
 
 

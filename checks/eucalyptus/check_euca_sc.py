@@ -32,8 +32,8 @@ def options(add):
 
 
 def probe(options, run):
-    if heartbeat.unseen(options, euca_storage.LOCAL):
-        raise BadOption(heartbeat.unseen(options, euca_storage.LOCAL))
+    if wrong := heartbeat.unseen(options, euca_storage.LOCAL):
+        raise BadOption(wrong)
     return euca_storage.look(run, options, heartbeat.here(options))
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, files
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, attempt, files
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,15 @@ def test_files_are_bounded(tree):
 def test_a_pipe_without_a_writer_does_not_hold_a_read_up(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     assert files.text(Run(root=str(tmp_path)), "/fifo") == ""
+
+
+def test_an_attempt_is_the_facts_or_the_failure_in_their_place():
+    def ask(number, of="x"):
+        if number:
+            raise Failed(ABSENT, of, "look", "nothing there")
+        return "facts"
+
+    assert attempt(ask, 0) == "facts"
+    assert attempt(ask, 1, "y") == Failed(ABSENT, "y", "look", "nothing there")
+    with pytest.raises(ZeroDivisionError):  # a bug is no failure to look
+        attempt(lambda: 1 / 0)

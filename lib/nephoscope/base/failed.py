@@ -5,6 +5,11 @@ from __future__ import annotations
 
 import errno
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 UNREACHABLE = "unreachable"  # refused, no route, no name, cut, silent until its share of the deadline
 NOT_ALLOWED = "not-allowed"  # log-in refused, right missing
 UNREADABLE = "unreadable"  # an answer that was not understood
@@ -90,3 +95,11 @@ class Failed(Exception):
 
     def __hash__(self) -> int:
         return hash(self.args)
+
+
+def attempt(ask: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a probe gives for these arguments, or the Failed that it raises: that stands where the facts would."""
+    try:
+        return ask(*arguments)
+    except Failed as failed:
+        return failed

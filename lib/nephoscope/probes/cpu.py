@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.base import ABSENT, COLLECTING, UNREADABLE, Collecting, Failed, Run, attempt, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,24 +64,17 @@ def look(run: Run, *, load: bool = True, shares: bool = True, pressure: bool = T
             stat = failed
     parts: dict[str, Any] = {}
     if load:
-        parts["load"] = _or_failed(_load, run)
-        parts["cores"] = stat if isinstance(stat, Failed) else _or_failed(_cores, stat)
+        parts["load"] = attempt(_load, run)
+        parts["cores"] = stat if isinstance(stat, Failed) else attempt(_cores, stat)
     if shares and isinstance(stat, Failed):
         parts["shares"] = stat
     elif shares:
-        history = _or_failed(_count, run, stat)
-        parts["shares"] = history if isinstance(history, Failed) else _or_failed(_shares, history)
+        history = attempt(_count, run, stat)
+        parts["shares"] = history if isinstance(history, Failed) else attempt(_shares, history)
         parts["kept"] = run.before if isinstance(history, Failed) else history.keep()
     if pressure:
-        parts["pressure"] = _or_failed(_pressure, run)
+        parts["pressure"] = attempt(_pressure, run)
     return Cpu(**parts)
-
-
-def _or_failed(function: Any, *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Failed as failed:
-        return failed
 
 
 def _load(run: Run) -> tuple[float, ...]:

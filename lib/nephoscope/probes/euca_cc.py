@@ -12,9 +12,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, UNREACHABLE, Failed, Run
+from nephoscope.base import ABSENT, UNREACHABLE, Failed, Run, attempt
 from nephoscope.probes import axis2, euca_daemon, heartbeat
-from nephoscope.probes.euca_daemon import attempt
 
 PORT = 8774
 SERVICE = "EucalyptusCC"
@@ -110,7 +109,7 @@ def serving(
     except Failed as failed:
         if failed.kind != UNREACHABLE or options.port or conf is not None or run.left() <= 0:
             raise
-        beat = attempt(lambda: heartbeat.ask(run, options))
+        beat: heartbeat.Heartbeat | Failed = attempt(heartbeat.ask, run, options)
         if isinstance(beat, Failed):
             raise
         listed = [one for one in map(beat.find, NATIVE) if one]

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, Failed, Run
+from nephoscope.base import ABSENT, Failed, Run, attempt
 from nephoscope.probes import euca_daemon, heartbeat
-from nephoscope.probes.euca_daemon import attempt
 
 DATABASE = 8777
 JVM = "eucalyptus-cloud"

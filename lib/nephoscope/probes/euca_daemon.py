@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nephoscope.base import Failed, Run
-
-T = TypeVar("T")
 
 
 class Running(NamedTuple):
@@ -26,14 +24,6 @@ class Running(NamedTuple):
     def words(self) -> str:
         """What to say of it."""
         return "runs" if self.alive else f"does not run{self.idle}"
-
-
-def attempt(ask: Callable[[], T]) -> T | Failed:
-    """Return what a probe gives, or the Failed that it raises."""
-    try:
-        return ask()
-    except Failed as failed:
-        return failed
 
 
 def uptime(run: Run) -> float:

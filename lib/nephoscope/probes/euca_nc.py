@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, files
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt, files
 from nephoscope.probes import axis2, euca_daemon, heartbeat
-from nephoscope.probes.euca_daemon import attempt
 
 PORT = 8775
 SERVICE = "EucalyptusNC"

@@ -12,11 +12,11 @@ status, 405 unless the property s3endpointheadresponse says otherwise (200 for C
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, attempt
 from nephoscope.probes import euca_conf, euca_settings, heartbeat, mounts
 
 KINDS = ("objectstorage", "walrusbackend", "walrus")
@@ -106,18 +106,12 @@ def look(run: Run, options: Any, local: bool) -> Objects:
     Raises Failed, absent, when the components of this host are asked for and it has no Eucalyptus.
     """
 
-    def part(wanted: bool, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask() if wanted else None
-        except Failed as failed:
-            return failed
-
     if local and not options.hostname and "service" in options.mode:
         euca_conf.require(run)
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
-    room = part("space" in modes, lambda: _bukkits(run, options))
-    heap = part("heap" in modes, lambda: _heap(run, options))
-    heart = part(bool(modes & {"service", "front"}), lambda: heartbeat.ask(run, options))
+    room = attempt(_bukkits, run, options) if "space" in modes else None
+    heap = attempt(_heap, run, options) if "heap" in modes else None
+    heart = attempt(heartbeat.ask, run, options) if modes & {"service", "front"} else None
     kinds = tuple(options.expect)
     front: Any = None
     if isinstance(heart, heartbeat.Heartbeat):
@@ -125,12 +119,13 @@ def look(run: Run, options: Any, local: bool) -> Objects:
         kind = next((kind for kind in kinds if kind in FRONTS), "")
         # What the front of a component says that is not enabled here is known: it refuses or sends elsewhere.
         known = "service" in modes and heart.lacks(kind)
-        front = part("front" in modes and kind != "" and not known, lambda: ask_front(run, options, FRONTS[kind]))
+        if "front" in modes and kind and not known:
+            front = attempt(ask_front, run, options, FRONTS[kind])
     if isinstance(room, Failed) and room.kind == ABSENT and not (options.bukkits or options.mode_given):
         cure = "Walrus is here: say by --bukkits where they are"
         walrus = {"walrus", "walrusbackend"}.intersection(kinds)
         room = Failed(ABSENT, room.of, room.tried, room.error, cure) if walrus else None
-    provider = part("provider" in modes, lambda: ask_provider(run, options))
+    provider = attempt(ask_provider, run, options) if "provider" in modes else None
     return Objects(kinds, heart, front, provider, room, heap)
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, child
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt, child
 from nephoscope.probes import as_root, euca_conf, euca_settings, heartbeat, lvm, mounts, tgt
 
 BACKENDS = ("overlay", "das", "ceph", "san")
@@ -163,12 +163,6 @@ def look(run: Run, options: Any, local: bool) -> Storage:
     Raises Failed, absent, when the components of this host are asked for and it has no Eucalyptus.
     """
 
-    def part(wanted: bool, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask() if wanted else None
-        except Failed as failed:
-            return failed
-
     if local and not options.hostname and "service" in options.mode:
         euca_conf.require(run)
     modes = set(options.mode) if local else set(options.mode) - set(LOCAL)
@@ -178,24 +172,24 @@ def look(run: Run, options: Any, local: bool) -> Storage:
         """Return seconds: a part of the whole, and what is left when a part of it is kept for what comes later."""
         return max(0.05 * whole, min(most * whole, run.left() - later * whole))
 
-    backend = part(bool(modes & set(LOCAL)), lambda: find_backend(run, options))
+    backend = attempt(find_backend, run, options) if modes & set(LOCAL) else None
     known = backend if isinstance(backend, Backend) else Backend("none")
     iscsi = known.kind in ("", "overlay", "das")
-    targets = part("target" in modes and iscsi, lambda: tgt.show(run, share(0.7, 0.2)))
+    targets = attempt(tgt.show, run, share(0.7, 0.2)) if "target" in modes and iscsi else None
     if isinstance(targets, Failed) and not known.kind and targets.kind != NOT_ALLOWED:
         cure = "on Ceph or an array there need be none: say so by --backend"
         targets = Failed(targets.kind, targets.of, targets.tried, targets.error, cure)
     vgs = "group" in modes or (known.kind == "das" and "snapshots" in modes)
-    groups = part(vgs and iscsi, lambda: _groups(run, known, share(0.4, 0.2)))
+    groups = attempt(_groups, run, known, share(0.4, 0.2)) if vgs and iscsi else None
     san = opened(run, known.san, share(0.15, 0.1)) if "san" in modes and known.san else None
     there = options.volumes or known.volumes
 
     def path() -> str:
         return there or euca_conf.directory(euca_conf.read(run), "volumes")
 
-    room = part("space" in modes, lambda: mounts.room_of(run, path(), share(0.15, 0.1)))
-    volumes = part("snapshots" in modes, lambda: look_into(run, path(), share(0.15, 0.1)))
-    heart = part("service" in modes, lambda: heartbeat.ask(run, options))
+    room = attempt(lambda: mounts.room_of(run, path(), share(0.15, 0.1))) if "space" in modes else None
+    volumes = attempt(lambda: look_into(run, path(), share(0.15, 0.1))) if "snapshots" in modes else None
+    heart = attempt(heartbeat.ask, run, options) if "service" in modes else None
     return Storage(heart, backend, targets, groups, san, room, volumes)
 
 

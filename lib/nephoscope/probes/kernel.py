@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt, files
 
 SPAN = 300.0  # seconds over which overflows are a rate
 SYS = "/proc/sys"
@@ -125,17 +125,10 @@ def look(run: Run, modes: Collection[str], *, sudo: bool = False) -> Kernel:
         overflows = tuple(
             Overflow(name.partition("/")[0], rate, name.partition("/")[2]) for name, rate in rates.items()
         )
-    loops = _or_failed(_loops, run) if "loop" in modes else None
-    taint = _or_failed(_taint, run) if "taint" in modes else None
+    loops = attempt(_loops, run) if "loop" in modes else None
+    taint = attempt(_taint, run) if "taint" in modes else None
     alone = any(isinstance(limit, Limit) and limit.name == "conntrack" for limit in limits) and _namespaces(run)
     return Kernel(tuple(limits), overflows, loops, taint, kept, alone)
-
-
-def _or_failed(function: Any, *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Failed as failed:
-        return failed
 
 
 def _numbers(run: Run, path: str, of: str, least: int) -> list[int]:

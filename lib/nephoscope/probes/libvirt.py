@@ -9,10 +9,9 @@ virDomainState and the reasons beside it in libvirt-domain.h (9.0).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, attempt
 from nephoscope.base.child import command
 from nephoscope.probes import dbus
 
@@ -132,17 +131,14 @@ def chain(run: Run, links: tuple[str, ...], uri: str, bus: str) -> Chain:
     Raises Failed (absent) when libvirt was asked for and is not installed.
     """
 
-    def look(wanted: bool, ask: Callable[[], Any]) -> Any:
-        try:
-            return ask() if wanted else None
-        except Failed as failed:
-            return failed
-
     spare = min(2.0, run.left() / 4) if "bus" in links else 0.0  # the bus is asked after a hung libvirt as well
-    asked = look("libvirt" in links or "guests" in links, lambda: guests(run, uri, max(0.1, run.left() - spare)))
+    asked = None
+    if "libvirt" in links or "guests" in links:
+        asked = attempt(guests, run, uri, max(0.1, run.left() - spare))
     if isinstance(asked, Failed) and asked.kind == ABSENT:
         raise asked  # no hypervisor: that it has no KVM either is no finding
-    greeted, offered = look("bus" in links, lambda: dbus.greet(run, bus)), look("kvm" in links, lambda: kvm(run))
+    greeted = attempt(dbus.greet, run, bus) if "bus" in links else None
+    offered = attempt(kvm, run) if "kvm" in links else None
     if not isinstance(asked, Guests):
         return Chain(greeted, offered, asked, run.before)  # a libvirt that was silent once makes no guest younger
     from nephoscope.base import samples

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt, files
 
 SWAP_SPAN = 300.0  # seconds over which swapping is a rate
 OOM_SPAN = 3600.0  # seconds over which kills are counted
@@ -75,21 +75,14 @@ def look(run: Run, *, room: bool = True, swap: bool = True, kills: bool = True, 
     kept = dict(run.before) if isinstance(run.before, dict) else {}
     parts: dict[str, Any] = {}
     if room:
-        parts["room"] = _or_failed(_room, run)
+        parts["room"] = attempt(_room, run)
     if swap:
-        parts["swap"] = _or_failed(_swap, run, kept)
+        parts["swap"] = attempt(_swap, run, kept)
     if kills:
-        parts["kills"] = _or_failed(_kills, run, kept)
+        parts["kills"] = attempt(_kills, run, kept)
     if pools:
-        parts["pools"] = _or_failed(_pools, run)
+        parts["pools"] = attempt(_pools, run)
     return Memory(**parts, kept=kept)
-
-
-def _or_failed(function: Any, *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except Failed as failed:
-        return failed
 
 
 def _table(run: Run, path: str, scale: int = 1) -> dict[str, int]:
@@ -173,7 +166,7 @@ def _kills(run: Run, kept: dict[str, Any]) -> Kills:
             return Kills(float(min(len(victims), total)), victims)
     if not number:
         return Kills(number)
-    return Kills(number, _or_failed(_victims, run, int(number)))
+    return Kills(number, attempt(_victims, run, int(number)))
 
 
 class Record(NamedTuple):
