@@ -496,6 +496,20 @@ def test_a_clock_that_is_set_back_loses_nothing(host, run):
     assert [(fault.id, bool(fault.acknowledged)) for fault in run(60).faults] == [(1008, False), (1013, False)]
 
 
+def test_texts_that_cannot_be_looked_at_are_told_once(host, run):
+    """What silences a fault may be among them: that none is silenced is not known then."""
+    host.log("nc")
+    host.silence(1014)
+    folder = host.root / "etc/eucalyptus/faults/en_US"
+    for number in (1003, 1008):
+        (folder / f"{number}.xml").symlink_to(f"{number}.xml")  # a loop: what even root can't stat
+    (folder / "1009.xml").symlink_to("nothing")
+    failures = run().failures
+    assert [(failed.kind, failed.of.rpartition("/")[0]) for failed in failures] == [
+        (UNREADABLE, "/etc/eucalyptus/faults/en_US")
+    ]
+
+
 def test_a_file_with_a_strange_number_is_no_text_of_a_fault(host, run):
     host.log("nc")
     folder = host.root / "etc/eucalyptus/faults/en_US"

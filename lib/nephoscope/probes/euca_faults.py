@@ -725,8 +725,12 @@ def _silenced(run: Run, conf: Mapping[str, str]) -> tuple[list[Silenced], list[F
                 path = f"{folder}/{locale}/{name}"
                 try:
                     size = os.stat(run.path(path)).st_size
-                except OSError:
-                    continue
+                except OSError as error:
+                    lost = Failed.of_os_error(path, f"look at {path}", error)
+                    if lost.kind == ABSENT:
+                        continue  # a link to nothing is no text
+                    failures.append(lost)
+                    break  # a folder that lists its names and opens none: one word for all of them
                 spoken.add((locale, int(stem)))
                 if size == 0:
                     found.setdefault(int(stem), path)
