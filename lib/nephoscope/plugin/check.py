@@ -79,7 +79,7 @@ class Check:
     presets               name -> Preset; gives --preset
     where                 "node" (by NRPE or an agent), "remote" (from the monitoring server), or both
     needs                 the rights that it needs: Sudo, Group, Grant
-    uses                  groups of common options: "target", "http", "https", "cloud"
+    uses                  groups of common options: "target", "tls", "http", "https", "cloud"
     answers               the items of the upstream wiki's list of what to monitor that it answers: "W12"
     keep(facts)           pure; plain JSON that the next run gets as run.before
     deadline              seconds, unless -t says otherwise

@@ -194,15 +194,16 @@ def common(
     add("--help", short="-h", flag_=True, help="show this page")
     add("--version", short="-V", flag_=True, help="show the version")
     add("--verbose", short="-v", help="more detail; -vv what was asked; -vvv tracebacks", flag_=True)
-    if {"target", "http", "https"} & set(uses):
+    if {"target", "tls", "http", "https"} & set(uses):
         add("--hostname", short="-H", metavar="HOST", help="the target's name or address", looks=True)
         add("--port", short="-p", type=port, help="the target's port", looks=True)
-    if "http" in uses:
+    if {"tls", "http"} & set(uses):
         add("--tls", flag_=True, help="speak TLS; so does every option about certificates")
-    if {"http", "https"} & set(uses):
+    if {"tls", "http", "https"} & set(uses):
         add("--ca-file", metavar="FILE", help="certificates of the authorities to trust, PEM")
         add("--insecure", flag_=True, help="do not verify the certificate")
-        add("--fingerprint", metavar="SHA256", help="the certificate's SHA-256 digest, instead of an authority")
+        if "tls" not in uses:  # the libraries that make these connections themselves know no such thing
+            add("--fingerprint", metavar="SHA256", help="the certificate's SHA-256 digest, instead of an authority")
         add("--cert", metavar="FILE", help="client certificate, PEM")
         add("--key", metavar="FILE", help="key of the client certificate, PEM")
     if "cloud" in uses:
