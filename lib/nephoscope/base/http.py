@@ -6,7 +6,6 @@ requests costs thirteen bare interpreter starts; it serves where cookies and log
 
 from __future__ import annotations
 
-import _thread
 import http.client
 import io
 import json
@@ -17,8 +16,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 from urllib.parse import urljoin, urlsplit
 
+from nephoscope.base.dial import dial, resolve
 from nephoscope.base.failed import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.base.run import Run
+
+__all__ = ["LIMIT", "Response", "Session", "base_of", "dial", "resolve", "trust"]
 
 LIMIT = 64 << 20  # bytes of one answer
 
@@ -54,50 +56,6 @@ class _Socket:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self._sock, self._run), 65536)
-
-
-def dial(run: Run, host: str, port: int) -> socket.socket:
-    """Return a TCP connection; every address of the host is tried, all together within the time that is left.
-
-    Raises OSError: socket.gaierror for a name that is not known, TimeoutError for silence, of a resolver too.
-    """
-    addresses = resolve(run, host, port)
-    last: OSError = TimeoutError("timed out")
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        left = run.left()
-        if left <= 0:
-            break
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(left / (len(addresses) - number))
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-        except OSError as error:
-            sock.close()
-            last = error
-    raise last
-
-
-def resolve(run: Run, host: str, port: int) -> list[Any]:
-    """Return socket.getaddrinfo's answer, or raise TimeoutError: the resolver itself knows no deadline of ours."""
-    answer: list[Any] = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def ask() -> None:
-        try:
-            answer.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except Exception as error:
-            answer.append(error)
-        done.release()
-
-    _thread.start_new_thread(ask, ())
-    if not done.acquire(timeout=max(0.01, run.left())):
-        raise TimeoutError("timed out")
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return list(answer[0])
 
 
 def trust(options: Any) -> dict[str, Any]:
