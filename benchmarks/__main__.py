@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import statistics
@@ -15,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nephoscope import catalogue
 from nephoscope.demo import Demo, sample
 
-from benchmarks import log
+from benchmarks import log, servers
 from tests.lab.support import need, plugins_installed
 
 PAGE = Path(__file__).with_name("README.md")
@@ -34,6 +35,7 @@ REMOTE = {
     "check_euca_nc": "one-nc-1",
 }  # asked at which simulated host
 LIMITS.update({f"{name} -H": 10.0 for name in REMOTE})
+LIMITS.update(servers.LIMITS)
 DEFAULT = "default patterns"
 LOG_LIMIT = 20.0  # instructions per byte, default patterns
 NOUNS = "import argparse, nagiosplugin"
@@ -60,7 +62,8 @@ def instructions(*argv: str) -> int:
 
 def environment() -> dict[str, str]:
     """Return an environment in which two runs take the same way."""
-    return {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+    kept = {name: os.environ[name] for name in ("PATH", "NEPHOSCOPE_PASSWORD") if name in os.environ}
+    return {**kept, "HOME": tempfile.gettempdir(), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
 
 def seconds(*argv: str) -> float:
@@ -79,21 +82,28 @@ def ratios(place: Path) -> dict[str, float]:
     subprocess.run([python, "-c", NOUNS], check=True, capture_output=True)  # byte code is written once, not counted
     pass_ = instructions(python, "-c", "pass")
     found = {"argparse and nagiosplugin imported": instructions(python, "-c", NOUNS) / pass_}
-    with tempfile.TemporaryDirectory() as state, Demo(sample()) as demo:
-        for name in LIMITS:
-            argv = [*plugin(place, name, demo), "--state-dir", state]
-            subprocess.run(argv, capture_output=True, env=environment(), check=False)
+    with commands(place) as each:
+        for name, argv in each.items():
+            begun = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=False)
+            if begun.returncode == 3:  # what was refused costs little
+                raise SystemExit(f"{name}: {begun.stdout}")
             found[name] = instructions(*argv) / pass_
     for name in catalogue.names():
         found[f"{name} --help"] = instructions(python, str(place / name), "--help") / pass_
     return found
 
 
-def plugin(place: Path, name: str, demo: Demo) -> list[str]:
-    """Return the command line of a run that has a limit: on this machine, or ("NAME -H") against a simulated host."""
-    script = name.partition(" ")[0]
-    target = ["-H", demo.address(REMOTE[script])] if script in REMOTE else []
-    return [str(place / "python"), str(place / script), *target]
+@contextlib.contextmanager
+def commands(place: Path) -> Iterator[dict[str, list[str]]]:
+    """Give name -> command line of the runs that have a limit: on this machine, a simulated cloud, real servers."""
+    with tempfile.TemporaryDirectory() as state, Demo(sample()) as demo, servers.running() as asked:
+        for name in LIMITS:
+            script = name.partition(" ")[0]
+            if script in REMOTE:
+                asked[name] = [script, "-H", demo.address(REMOTE[script])]
+            words = asked.get(name, [script])
+            asked[name] = [str(place / "python"), str(place / words[0]), *words[1:], "--state-dir", state]
+        yield {name: asked[name] for name in LIMITS}
 
 
 LARGE = (
@@ -181,7 +191,7 @@ def main() -> int:
     parser.add_argument("--compare", action="store_true", help="leave the page alone; exit 1 when it no longer holds")
     options = parser.parse_args()
     need("valgrind")
-    with plugins_installed() as place:
+    with plugins_installed("cli,mysql,postgres,amqp") as place:
         found = ratios(place)
         reader = str(place / "check_log")
         per_byte = {
@@ -193,9 +203,8 @@ def main() -> int:
             print("\n".join(wrong) or "the table holds")
             return bool(wrong)
         times = {"python -c pass": seconds(str(place / "python"), "-c", "pass")}
-        with tempfile.TemporaryDirectory() as state, Demo(sample()) as demo:
-            for name in LIMITS:
-                times[name] = seconds(*plugin(place, name, demo), "--state-dir", state)
+        with commands(place) as each:
+            times.update({name: seconds(*argv) for name, argv in each.items()})
         PAGE.write_text(page(found, per_byte, log.speed(reader), times, large()))
     print(PAGE.read_text())
     return 0

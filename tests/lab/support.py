@@ -250,8 +250,8 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def plugins_installed() -> Iterator[Path]:
-    """Install the project into a fresh virtual environment of Debian's Python; give its bin directory.
+def plugins_installed(extras: str = "cli") -> Iterator[Path]:
+    """Install the project with these extras into a fresh virtual environment of Debian's Python; give its bin directory.
 
     The folder may be entered by anybody, so a scheduler's user can run the console scripts as an operator's would.
     """
@@ -273,7 +273,7 @@ def plugins_installed() -> Iterator[Path]:
             with log.open("wb") as out:
                 for argv in (
                     ["/usr/bin/python3", "-m", "venv", str(home / "venv")],
-                    [str(home / "venv/bin/python"), "-m", "pip", "install", "--quiet", f"{tree}[cli]"],
+                    [str(home / "venv/bin/python"), "-m", "pip", "install", "--quiet", f"{tree}[{extras}]"],
                 ):
                     status = subprocess.run(
                         argv, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, timeout=300

@@ -198,7 +198,8 @@ class Execution:
             return self.trouble(str(error))
         except ImportError as error:
             name = (error.name or str(error)).partition(".")[0]
-            return self.trouble(f"Python module {name} is missing: {sys.executable} -m pip install {name}")
+            package = "psycopg2-binary" if name == "psycopg2" else name  # the one of its name wants a compiler
+            return self.trouble(f"Python module {name} is missing: {sys.executable} -m pip install {package}")
         except (Signalled, KeyboardInterrupt):
             raise
         except BaseException as error:
