@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Option files of MySQL and MariaDB (my.cnf), as their own clients read them, as far as a log-in needs it.
+
+Sources: MySQL 8.0 manual 4.2.2.2 "Using Option Files", MariaDB "Configuring MariaDB with Option Files": groups, `name`,
+`name=value`, spaces around both dropped, quotes around a value taken off, the escapes \\b \\t \\n \\r \\\\ \\s (other
+backslashes stay), `#` also in mid-line begins a comment, `;` only at the start of one; `-` and `_` in names are one;
+!include FILE and !includedir DIRECTORY (files that end in .cnf). PyMySQL's read_default_file is not used: it is configparser,
+which knows neither the escapes nor !include nor comments behind a value, raises its own errors with the file's lines in them
+(a password among them), and passes over a file that may not be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, files
+from nephoscope.base.run import Run
+
+DEFAULTS = ("/etc/my.cnf", "/etc/mysql/my.cnf", "~/.my.cnf")
+GROUPS = ("client", "client-server", "client-mariadb")  # what the clients of both read always
+FILES_MAX, DEPTH = 100, 10
+CURE = "a copy of its [client] group that this user may read, mode 0600"
+
+_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "\\": "\\", "s": " "}
+
+
+def defaults(run: Run, group: str = "client") -> dict[str, str]:
+    """Return what the standard files say to a client of this user; files that are absent or closed say nothing."""
+    found: dict[str, str] = {}
+    for path in DEFAULTS:
+        home = os.path.expanduser(path)
+        try:
+            found.update(read(run, home, group))
+        except Failed as failed:
+            if failed.kind not in (ABSENT, NOT_ALLOWED):
+                raise
+    return found
+
+
+def read(run: Run, path: str, group: str = "client") -> dict[str, str]:
+    """Return name -> value of the clients' groups and of `group`, in the order of the file: later lines win.
+
+    Names have `-` for `_`; an option without a value is "". Raises Failed: absent, not-allowed (also for a file with a
+    password that others may read), unreadable (a line that is none, too many includes; the line is not shown), absent when a
+    group other than "client" was asked for and no file has it.
+    """
+    reader = _Reader(run, group)
+    reader.file(path, 0)
+    if group not in GROUPS and not reader.seen:
+        raise Failed(ABSENT, path, f"read {path}", f"it has no group [{group}]")
+    return reader.values
+
+
+class _Reader:
+    def __init__(self, run: Run, group: str) -> None:
+        self.run, self.groups, self.group = run, {*GROUPS, group}, group
+        self.values: dict[str, str] = {}
+        self.count, self.seen = 0, False
+
+    def file(self, path: str, depth: int) -> None:
+        self.count += 1
+        if self.count > FILES_MAX or depth > DEPTH:
+            raise Failed(UNREADABLE, path, f"read {path}", "too many files include each other")
+        self.run.stage(f"read {path}")
+        try:
+            text = files.text(self.run, path)
+            mode = os.stat(self.run.path(path)).st_mode
+        except OSError as error:
+            raise Failed.of_os_error(path, f"read {path}", error) from None
+        except Failed as failed:
+            if failed.kind == NOT_ALLOWED:
+                raise Failed(NOT_ALLOWED, path, failed.tried, failed.error, CURE) from None
+            raise
+        # As the clients have it: what everybody may write is nobody's configuration.
+        if mode & stat.S_IWOTH:
+            raise Failed(NOT_ALLOWED, path, f"read {path}", "everybody may write to it", f"chmod o-w {path}")
+        ours = False
+        for number, raw in enumerate(text.splitlines(), 1):
+            line = raw.strip()
+            if not line or line[0] in "#;":
+                continue
+            if line[0] == "!":
+                self._include(path, number, line, depth)
+            elif line[0] == "[":
+                name, bracket, _ = line[1:].partition("]")
+                if not bracket:
+                    raise _wrong(path, number)
+                ours = name.strip() in self.groups
+                self.seen = self.seen or name.strip() == self.group
+            elif ours:
+                name, value = split(line)
+                if not name:
+                    raise _wrong(path, number)
+                if name == "password" and value and mode & 0o007:
+                    others = f"others can read the password in it (mode {mode & 0o777:04o})"
+                    raise Failed(
+                        NOT_ALLOWED, path, f"read {path}", others, f"chmod 600 {path}, and change the password"
+                    )
+                self.values[name] = value
+
+    def _include(self, path: str, number: int, line: str, depth: int) -> None:
+        word, _, target = line.partition(" ")
+        target = target.strip()
+        if not target or word not in ("!include", "!includedir"):
+            raise _wrong(path, number)
+        target = os.path.join(os.path.dirname(path), target)
+        if word == "!include":
+            self.file(target, depth + 1)
+            return
+        try:
+            found = files.names(self.run, target)
+        except Failed as failed:
+            if failed.kind == ABSENT:
+                return
+            raise
+        for name in found:
+            if name.endswith(".cnf"):
+                self.file(f"{target.rstrip('/')}/{name}", depth + 1)
+
+
+def split(line: str) -> tuple[str, str]:
+    """Return name and value of a line: comment, spaces, quotes and escapes taken off; ("", "") for a line that is none."""
+    name, equals, rest = line.partition("=")
+    name = re.sub(r"\s*#.*", "", name).strip().lower().replace("_", "-")
+    if not equals or "#" in line[: line.find("=")]:
+        return name, ""
+    rest = rest.strip()
+    if rest[:1] in ("'", '"') and rest:
+        # A comment may follow the closing quote; an escaped quote does not close.
+        match = re.match(r"""(['"])((?:\\.|(?!\1).)*)\1\s*(?:#.*)?$""", rest)
+        value = match[2] if match else rest.partition("#")[0].rstrip()
+    else:
+        value = rest.partition("#")[0].rstrip()
+    return name, re.sub(r"\\([btnr\\s])", lambda match: _ESCAPES[match[1]], value)
+
+
+def _wrong(path: str, number: int) -> Failed:
+    return Failed(UNREADABLE, path, f"read {path}", f"line {number} is neither a group nor an option")
