@@ -187,6 +187,11 @@ def connect(run: Run, access: Access) -> Connection:
     return sql_postgres.connect(run, access)
 
 
+def prepare(access: Access) -> None:
+    """Import the driver of this server: its import is no time of the server's. Raises ImportError."""
+    __import__("pymysql.cursors" if access.kind == "mysql" else "psycopg2.extensions")
+
+
 # ---- where and as whom ------------------------------------------------------------------------------------------------------
 
 

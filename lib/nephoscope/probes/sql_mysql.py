@@ -308,7 +308,7 @@ class MySQL(Connection):
             words = [f"max_execution_time={int(left * 1000)}"]
         if not self._limit:
             modern = self.flavour == "mysql" and self.version >= (5, 7, 20)
-            words += ["lock_wait_timeout=1", f"{'transaction' if modern else 'tx'}_read_only=1"]
+            words += ["autocommit=1", "lock_wait_timeout=1", f"{'transaction' if modern else 'tx'}_read_only=1"]
             if self._galera:
                 words.append("wsrep_sync_wait=0")
         self._limit = left

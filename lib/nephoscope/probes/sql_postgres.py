@@ -21,6 +21,9 @@ from nephoscope.probes.sql import BYTES, ROWS, Access, Connection, looks, plain,
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LOGIN = "the account's password, and a line for it in pg_hba.conf"
 
+# The second: set for the server, the database or the account, it makes an application's writes fail as a standby does.
+HELLO = "SELECT 1 AS one, pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS fixed"
+
 # What a failed log-in says -> (kind, cure); the first that any line of it holds.
 WORDS = (
     ("password authentication failed", NOT_ALLOWED, LOGIN),
@@ -147,10 +150,10 @@ def connect(run: Run, access: Access) -> PostgreSQL:
             driver = psycopg2.connect(async_=1, host=host, port=port, hostaddr=address, **words)
             _wait(run, driver, left)
             session = PostgreSQL(run, access, driver)
-            row = session._rows("SELECT 1 AS one, pg_is_in_recovery() AS standby", (), "SELECT 1")
+            row = session._rows(HELLO, (), "SELECT 1")
             if not row or row[0].get("one") != 1:
                 raise Failed(UNREADABLE, access.of, "SELECT 1", "its answer is not 1")
-            session.writable = not row[0]["standby"]
+            session.writable = not row[0]["standby"] and row[0]["fixed"] != "on"
             session.login = time.monotonic() - began
             info = driver.info
             session.tls = (info.ssl_attribute("protocol") or "TLS") if info.ssl_in_use else ""
