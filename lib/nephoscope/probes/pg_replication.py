@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PostgreSQL's streaming replication, seen from the primary (its standbys and slots) and from a standby.
+
+For PostgreSQL 10 to 18. Sources: its manual, "The Cumulative Statistics System" (pg_stat_replication, pg_stat_wal_receiver),
+"Recovery Information Functions", "pg_replication_slots"; and a PostgreSQL 15 with a replica. What tells wrong tales:
+
+* Without pg_read_all_stats (or pg_monitor) the rows of pg_stat_replication and pg_stat_wal_receiver are there with everything
+  NULL but the process's number.
+* replay_lag is NULL as soon as the standby is idle and in step, and until it has replayed a first commit.
+* now() - pg_last_xact_replay_timestamp() grows on an idle primary: it is a lag only while something received is not replayed.
+* A standby whose receiver is gone has replayed all that it received, so that difference is 0.
+* safe_wal_size, wal_status, conflicting and invalidation_reason came with versions; to_jsonb gives what there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed
+
+OLDEST = (10,)
+STREAMING = "streaming"
+STATES = {
+    "startup": "catching_up",
+    "catchup": "catching_up",
+    STREAMING: "serves",
+    "backup": "serves",
+    "stopping": "stopped",
+}
+RECEIVER = {"starting": "catching_up", STREAMING: "serves", "waiting": "stopped", "restarting": "stopped",
+            "stopping": "stopped", "stopped": "stopped", "connecting": "reconnecting"}  # fmt: skip
+WAL = {"reserved": "serves", "extended": "serves", "unreserved": "unreserved", "lost": "lost"}
+RIGHT = "GRANT pg_monitor TO the account"
+QUERY = """
+SELECT pg_is_in_recovery() AS recovering,
+  pg_has_role(current_user, 'pg_read_all_stats', 'usage') AS sees,
+  pg_has_role(current_user, 'pg_read_all_settings', 'usage') AS sees_settings,
+  (SELECT system_identifier::text FROM pg_control_system()) AS system,
+  extract(epoch FROM now())::float8 AS at,
+  (SELECT coalesce(json_agg(s), '[]') FROM (
+    SELECT r.pid, coalesce(application_name, '') AS name, coalesce(host(client_addr), '') AS address, state, sync_state,
+      (SELECT slot_name FROM pg_replication_slots WHERE active_pid = r.pid LIMIT 1) AS slot,
+      pg_wal_lsn_diff(here.lsn, coalesce(replay_lsn, flush_lsn, write_lsn))::float8 AS behind,
+      extract(epoch FROM replay_lag)::float8 AS lag
+    FROM pg_stat_replication r, here ORDER BY 2, 3, 1 LIMIT 1000) s)::text AS standbys,
+  (SELECT coalesce(json_agg(s), '[]') FROM (
+    SELECT slot_name AS name, slot_type AS type, active, temporary,
+      pg_wal_lsn_diff(here.lsn, restart_lsn)::float8 AS retained,
+      to_jsonb(p) ->> 'wal_status' AS wal_status,
+      to_jsonb(p) ->> 'invalidation_reason' AS invalid
+    FROM pg_replication_slots p, here ORDER BY 1 LIMIT 1000) s)::text AS slots,
+  (SELECT to_json(s) FROM (
+    SELECT status, sender_host AS host, sender_port AS port,
+      extract(epoch FROM now() - last_msg_receipt_time)::float8 AS silent
+    FROM (SELECT to_jsonb(w) ->> 'sender_host' AS sender_host, to_jsonb(w) ->> 'sender_port' AS sender_port,
+          status, last_msg_receipt_time FROM pg_stat_wal_receiver w) w LIMIT 1) s)::text AS receiver,
+  CASE WHEN pg_is_in_recovery() THEN
+    (SELECT to_json(s) FROM (
+      SELECT pg_is_wal_replay_paused() AS paused,
+        pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind,
+        extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8 AS age,
+        (SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay,
+        (SELECT setting FROM pg_settings WHERE name = 'primary_conninfo') <> '' AS follows) s)::text
+  END AS standby
+FROM here
+"""
+HERE = """WITH here AS (SELECT CASE WHEN pg_is_in_recovery()
+  THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END AS lsn)"""
+
+
+class Follower(NamedTuple):
+    """A process of the primary that sends WAL: to a standby, a subscriber, an archive (pg_receivewal) or a backup.
+
+    name     application_name; with the address behind it where several have that name
+    names    what it may be expected by: application_name, slot, address
+    state    startup, catchup, streaming, backup, stopping
+    behind   bytes that it has not replayed (written, where it replays nothing); None: not told yet
+    lag      seconds; None while it is idle, or has not told
+    """
+
+    name: str
+    names: tuple[str, ...]
+    state: str
+    sync: str = "async"
+    behind: float | None = None
+    lag: float | None = None
+
+
+class Slot(NamedTuple):
+    """A replication slot.
+
+    retained   bytes of WAL kept for it; None: it keeps none (yet, or no more)
+    wal        wal_status, "" before PostgreSQL 13
+    invalid    why it can't be used any more (since 17), ""
+    """
+
+    name: str
+    type: str
+    active: bool
+    retained: float | None
+    wal: str = ""
+    invalid: str = ""
+
+
+class Standby(NamedTuple):
+    """A server in recovery.
+
+    receiver   status of its WAL receiver, "" when there is none
+    source     host:port that it receives from, "" when not told
+    silent     seconds since the primary last said anything, None without a receiver
+    follows    whether a primary is configured (else WAL comes from an archive); None: not told
+    paused     whether replay is paused
+    behind     bytes received and not replayed; None when it never received any by streaming
+    age        seconds since the last commit that was replayed happened; None: none was since the start
+    delay      seconds that it stays behind on purpose
+    """
+
+    receiver: str = ""
+    source: str = ""
+    silent: float | None = None
+    follows: bool | None = True
+    paused: bool = False
+    behind: float | None = 0.0
+    age: float | None = None
+    delay: float = 0.0
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds behind, 0 while all that came is replayed; None: not known."""
+        if self.behind is None:
+            return None if self.age is None else max(0.0, self.age - self.delay)
+        if self.behind <= 0:
+            return 0.0
+        return None if self.age is None else max(0.0, self.age - self.delay)
+
+    def standings(self) -> Iterator[tuple[str, str]]:
+        """Yield how it stands, a word of the suite's and it in words."""
+        whence = f" from {self.source}" if self.source else ""
+        if self.receiver:
+            word = RECEIVER.get(self.receiver, "unknown")
+            how = "is not understood: " if word == "unknown" else ""
+            yield word, f"WAL receiver{whence} {how or 'is '}{self.receiver}"
+        elif self.follows is False:
+            yield "serves", "WAL comes from an archive, no primary is configured"
+        else:
+            yield "stopped", "no WAL receiver runs: it follows nobody"
+        if self.paused:
+            yield "paused", "replay is paused"
+
+
+class Server(NamedTuple):
+    """One PostgreSQL server. `system` is what a primary and its standbys have in common, "" when not looked."""
+
+    system: str = ""
+    recovering: bool = False
+    standby: Standby | None = None
+    standbys: tuple[Follower, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    looks: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing replicates here."""
+        return not (self.recovering or self.standbys or self.slots)
+
+    @property
+    def said(self) -> str:
+        """What it is, for an OK."""
+        followers = [each for each in self.standbys if each.state != "backup"]
+        parts = ["a standby" if self.recovering else "a primary"]
+        if self.standby and self.standby.source:
+            parts[0] += f" of {self.standby.source}"
+        if "primary" in self.looks and (followers or not self.recovering):
+            parts.append(f"{len(followers)} standby{'s' * (len(followers) != 1)}")
+        if self.slots:
+            parts.append(f"{len(self.slots)} slot{'s' * (len(self.slots) != 1)}")
+        return ", ".join(parts)
+
+    def unlike(self, wanted: Iterable[str]) -> Iterator[tuple[str, str] | Failed]:
+        """Yield where it is not what the modes asked for by name say: a word and text, or a Failed: no such thing here."""
+        if "standby" in wanted and not self.recovering:
+            yield "wrong_role", "is a primary and no standby: it was promoted, or never followed"
+        if "primary" in wanted and "standby" not in wanted and self.recovering:
+            yield "wrong_role", "is a standby and no primary"
+        if "primary" in wanted and not self.recovering and not self.standbys:
+            yield Failed(ABSENT, "", "", "no standby is connected")
+        if "slots" in wanted and not self.slots:
+            yield Failed(ABSENT, "", "", "there is no replication slot")
+
+    def standings(self) -> Iterator[tuple[str, str, str]]:
+        """Yield how each thing stands: object, a word of the suite's, and it in words."""
+        if self.standby:
+            yield from (("", word, text) for word, text in self.standby.standings())
+        for each in self.standbys:
+            word = STATES.get(each.state, "unknown")
+            told = "is in a state that is not understood:" if word == "unknown" else "is"
+            yield each.name, word, f"{told} {each.state}"
+        for slot in self.slots:
+            word = "lost" if slot.invalid else WAL.get(slot.wal, "unknown") if slot.wal else "serves"
+            text = {
+                "serves": "is used" if slot.active else "is used by nobody",
+                "unreserved": "is about to lose its WAL: wal_status unreserved",
+                "lost": f"is lost, what follows it must be made anew: {slot.invalid or 'its WAL is gone'}",
+                "unknown": f"has a wal_status that is not understood: {slot.wal}",
+            }[word]
+            yield f"slot {slot.name}", word, text
+
+    def values(self) -> Iterator[tuple[str, Any, str, str]]:
+        """Yield what is measured: name, value, object, detail."""
+        if self.standby and self.standby.receiver:
+            yield "lag", self.standby.lag, "", "replay is paused" * self.standby.paused
+            yield "behind", self.standby.behind, "", ""
+            yield "silent", self.standby.silent, "", ""
+        elif self.standby and self.standby.follows is False:
+            yield "lag", self.standby.lag, "", "an idle primary looks the same"
+        if "primary" in self.looks and (self.standbys or not self.recovering):
+            yield "standbys", sum(each.state == STREAMING for each in self.standbys), "", ""
+        for each in self.standbys:
+            if each.state != "backup":
+                yield "behind", each.behind, each.name, ""
+                if each.lag is not None or each.behind == 0:
+                    yield "lag", each.lag or 0.0, each.name, ""
+        for slot in self.slots:
+            if slot.retained is not None:
+                yield "retained", max(0.0, slot.retained), f"slot {slot.name}", "" if slot.active else "inactive"
+
+
+def look(db: Any, of: str, modes: Iterable[str]) -> Server:
+    """Return what replicates on a PostgreSQL server (sql.Connection), in one statement.
+
+    of     its name for failures; modes  "standby", "primary", "slots": what is wanted of it
+    Raises Failed: not-allowed when there is something to see that the account may not; unreadable: too old.
+    """
+    if db.version < OLDEST:
+        raise Failed(UNREADABLE, of, "", f"{db.text} is older than what is known here: PostgreSQL 10")
+    return parse(of, db.row(HERE + QUERY), tuple(modes))
+
+
+def parse(of: str, row: Mapping[str, Any], modes: tuple[str, ...]) -> Server:
+    """Return the server from the one row of the query. Raises Failed as `look` does."""
+    try:
+        parts = {name: json.loads(row[name] or "null") for name in ("standbys", "slots", "receiver", "standby")}
+        recovering = bool(row["recovering"])
+        followers = parts["standbys"] if "primary" in modes else []
+        receiver = parts["receiver"] if "standby" in modes else None
+        if not row["sees"] and (followers or receiver):
+            raise Failed(NOT_ALLOWED, of, "ask pg_stat_replication", "the account may not see other sessions", RIGHT)
+        names = [each["name"] for each in followers]
+        standbys = tuple(
+            Follower(
+                each["name"] if names.count(each["name"]) == 1 else f"{each['name']} {each['address'] or each['pid']}",
+                tuple(filter(None, (each["name"], each["slot"], each["address"]))),
+                each["state"] or "",
+                each["sync_state"] or "",
+                each["behind"],
+                each["lag"],
+            )
+            for each in followers
+        )
+        slots = tuple(
+            Slot(s["name"], s["type"], bool(s["active"]), s["retained"], s["wal_status"] or "", s["invalid"] or "")
+            for s in (parts["slots"] if "slots" in modes else ())
+            if not s["temporary"]
+        )
+        standby = None
+        if recovering and "standby" in modes:
+            told, link = parts["standby"], receiver or {}
+            source = f"{link['host']}:{link['port']}" if link.get("host") else ""
+            follows = told["follows"] if row["sees_settings"] else None
+            standby = Standby(
+                *(link.get("status") or "", source, link.get("silent"), follows),
+                *(bool(told["paused"]), told["behind"], told["age"], told["delay"] or 0.0),
+            )
+        return Server(str(row["system"] or ""), recovering, standby, standbys, slots, modes)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Failed(UNREADABLE, of, "ask for replication", f"the answer is not understood: {error!r}") from None
+
+
+def twins(servers: Mapping[str, Server]) -> Iterator[tuple[str, str]]:
+    """Yield where two servers that have one origin both take writes: a standby was promoted, its primary lives on."""
+    writing: dict[str, list[str]] = {}
+    for of, server in servers.items():
+        if server.system and not server.recovering:
+            writing.setdefault(server.system, []).append(of)
+    for ofs in writing.values():
+        if len(ofs) > 1:
+            yield "split", f"{len(ofs)} primaries of one origin take writes, their data part: {', '.join(ofs)}"
