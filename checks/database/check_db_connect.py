@@ -7,6 +7,9 @@ by side, each an object of its own, `nova [api_database]`. Connections that diff
 Without such a file it is one connection, by options, my.cnf, pg_service.conf and libpq's environment. `-H` beside a service's
 file asks another server with the same accounts: a single node behind the virtual address.
 
+A log-in that is refused with the service's own account is CRITICAL, the answer to the question; with an account that options
+name it is UNKNOWN, as everywhere, and says what is missing.
+
 The time is that of connect, TLS, log-in and one statement. A second one is answered by no Galera node that is cut off from its
 quorum, joins, or rejects queries; such a node still answers `SELECT 1`. Serves MySQL 5.6 to 8.4, MariaDB 10.1 to 11 and
 PostgreSQL 9.3 to 18.
@@ -38,9 +41,13 @@ def probe(options, run):
 
 
 def judge(connections, options):
-    reached = [one for one in connections if not isinstance(one, Failed)]
+    reached = [one for one in connections if isinstance(one, db_connect.Reached)]
     yield from (one for one in connections if isinstance(one, Failed))
+    for one in connections:
+        if isinstance(one, db_connect.Refused):
+            yield Finding(CRITICAL, one.of, f"the service can't log in: {one.error}")
     if reached:
+        yield Finding(OK, "", f"{len(reached)} of {len(connections)} connections work")
         yield Metric("unencrypted", sum(not one.tls and not one.local for one in reached))
     for one in reached:
         how = "through a socket" if one.local else one.tls or "without TLS"
@@ -48,7 +55,6 @@ def judge(connections, options):
         wrong = options.writable and not one.writable and "slave" not in one.of
         yield Finding(CRITICAL if wrong else OK, one.of, "the server is read-only" if wrong else where)
         yield Metric("login", one.seconds, of=one.of)
-        yield from (Finding(OK, name, f"is the same connection as {one.of}") for name in one.also)
 
 
 CHECK = Check(

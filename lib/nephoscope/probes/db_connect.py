@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import _thread
+import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from nephoscope.base import UNREACHABLE, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, Failed, Run
 from nephoscope.probes import sql
 
 SIDE_BY_SIDE = 32  # connections at a time
@@ -25,7 +25,6 @@ class Reached(NamedTuple):
     tls       the protocol, "" without
     local     True through a socket of this machine
     writable  False where the server is read-only, a replica mostly
-    also      names of further connections that are this one
     """
 
     of: str
@@ -36,58 +35,72 @@ class Reached(NamedTuple):
     writable: bool
     database: str
     user: str
-    also: tuple[str, ...] = ()
 
 
-def reach(run: Run, accesses: Sequence[sql.Access | Failed]) -> list[Reached | Failed]:
-    """Return how each connection answers, in their order, all asked side by side; what --exclude leaves out is not asked."""
-    jobs = [one for one in accesses if isinstance(one, Failed) or run.wants(one.of)]
-    answers: dict[int, Reached | Failed | BaseException] = {}
+class Refused(NamedTuple):
+    """A server that answers, and does not take the account, password, database or certificate in a service's own file."""
+
+    of: str
+    error: str
+
+
+def reach(run: Run, accesses: Sequence[sql.Access | Failed]) -> list[Reached | Refused | Failed]:
+    """Return how each connection answers, in their order, all asked side by side."""
+    jobs = list(accesses)
+    answers: dict[int, Reached | Refused | BaseException] = {}
     todo = [number for number, one in enumerate(jobs) if isinstance(one, sql.Access)]
     for number in todo:  # not in the threads: the time of an import is no time of a server
-        sql.prepare(jobs[number])  # type: ignore[arg-type]
+        sql.prepare(cast("sql.Access", jobs[number]))
     queue = iter(list(todo))
-    done = _thread.allocate_lock()
-    done.acquire()
 
     def work() -> None:
         for number in queue:  # a list's iterator gives each number to one thread only
-            access = jobs[number]
             try:
-                answers[number] = one(run, access)  # type: ignore[arg-type]
+                answers[number] = one(run, cast("sql.Access", jobs[number]))
             except BaseException as error:
                 answers[number] = error
-            if len(answers) == len(todo):
-                done.release()
 
-    for _ in todo[:SIDE_BY_SIDE]:
-        _thread.start_new_thread(work, ())
-    if todo:
-        done.acquire(timeout=run.left() + 0.4)  # each of them ends with the deadline by itself
-    found: list[Reached | Failed] = []
+    threads = [threading.Thread(target=work, daemon=True) for _ in todo[:SIDE_BY_SIDE]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(run.left() + 0.4)  # each of them ends with the deadline by itself
+    found: list[Reached | Refused | Failed] = []
     for number, job in enumerate(jobs):
         answer = job if isinstance(job, Failed) else answers.get(number)
         if answer is None:
             answer = Failed(UNREACHABLE, job.of, "log in", "no answer within the deadline")
-        if not isinstance(answer, (Reached, Failed)):
+        if not isinstance(answer, (Reached, Refused, Failed)):
             raise answer
         found.append(answer)
+        # One connection of several names: each has its own number, under the name that it has when they part one day.
+        for name in job.also if isinstance(job, sql.Access) else ():
+            found.append(_as(name, answer))
     return found
 
 
-def one(run: Run, access: sql.Access) -> Reached:
+def _as(name: str, answer: Reached | Refused | Failed) -> Reached | Refused | Failed:
+    return Failed(answer.kind, name, *answer.args[2:]) if isinstance(answer, Failed) else answer._replace(of=name)
+
+
+def one(run: Run, access: sql.Access) -> Reached | Refused:
     """Return how one connection answers. Raises Failed as sql.connect does."""
-    with sql.connect(run, access) as database:
-        if access.kind == "mysql":
-            database.writable = database.value(SERVES) in (0, "0", "OFF")
-        return Reached(
-            access.of,
-            database.login,
-            database.text,
-            database.tls,
-            bool(access.socket),
-            database.writable is not False,
-            access.database,
-            access.user,
-            access.also,
-        )
+    try:
+        with sql.connect(run, access) as database:
+            if access.kind == "mysql":
+                database.writable = database.value(SERVES) in (0, "0", "OFF")
+            return Reached(
+                access.of,
+                database.login,
+                database.text,
+                database.tls,
+                bool(access.socket),
+                database.writable is not False,
+                access.database,
+                access.user,
+            )
+    except Failed as failed:
+        # With an account of the monitoring's own this would be our lack of a right; here it is the answer to the question.
+        if access.service and failed.tried == sql.LOG_IN and failed.kind in (NOT_ALLOWED, ABSENT):
+            return Refused(access.of, failed.error)
+        raise

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 
 ROWS, BYTES = 100_000, 64 << 20  # of one answer, at most
+LOG_IN = "log in"  # what is tried, as every Failed of a server that answered a log-in says it
 PORTS = {"mysql": 3306, "postgres": 5432}
 SOCKETS = {
     "mysql": ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"),  # noqa: S108 - where it is
@@ -35,6 +36,7 @@ class Access(NamedTuple):
               "verify-full"
     passfile  PostgreSQL: libpq's password file, "" for its default
     also      names of further connections to the same server, as the same user, to the same database
+    service   True where a service's file says it all, and no option overrules it: what is refused is refused to the service
     """
 
     of: str
@@ -51,6 +53,7 @@ class Access(NamedTuple):
     key: str = ""
     passfile: str = ""
     also: tuple[str, ...] = ()
+    service: bool = False
 
     def __repr__(self) -> str:
         return f"Access({self.of!r}, {self.kind}, {self.user!r}, ***, {self.place!r}, {self.database!r})"
@@ -141,8 +144,9 @@ def options(add: Any, kinds: Sequence[str] = BOTH) -> None:
 def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH) -> list[Access | Failed]:
     """Return every connection that the options name: those of each service file, or the one that they lead to otherwise.
 
-    Connections to the same server, database and account are one. What could not be read, or has no connection, is a Failed in
-    its place; an access of a kind that is not among `kinds` too. Raises Failed where all depends on one file.
+    Connections to the same server, database and account are one; those that --exclude leaves out are none. What could not be
+    read, or has no connection, or is of a kind not among `kinds`, is a Failed in its place. Raises Failed where all depends on
+    one file.
     """
     if not options.from_service_file:
         return [_direct(options, run, _kind(options, kinds))]
@@ -150,7 +154,7 @@ def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH) -> list[Access
     short = _short(options.from_service_file)
     for path in dict.fromkeys(options.from_service_file):
         found += _of_service(options, run, path, short[path], kinds)
-    return _merged(found)
+    return _merged([one for one in found if isinstance(one, Failed) or run.wants(one.of)])
 
 
 def access(options: Any, run: Run, kind: str = "") -> Access:
@@ -228,7 +232,7 @@ class _Source(NamedTuple):
 
 def _direct(options: Any, run: Run, kind: str) -> Access:
     """Return the access that options, client files and environment lead to."""
-    sources = [_given(options, run), *(_mysql_files(options, run) if kind == "mysql" else _libpq(options, run))]
+    sources = [_given(options), *(_mysql_files(options, run) if kind == "mysql" else _libpq(options, run))]
     made = _joined(kind, "", sources, run, local=not options.from_service_file)
     passfile = ""
     if kind == "postgres":
@@ -238,7 +242,7 @@ def _direct(options: Any, run: Run, kind: str) -> Access:
     return made._replace(of=made.place, passfile=passfile)
 
 
-def _given(options: Any, run: Run) -> _Source:
+def _given(options: Any) -> _Source:
     """Return what the command line and --extra-opts say."""
     tls = ""
     if options.tls or options.ca_file or options.insecure or options.cert or options.key:
@@ -419,7 +423,8 @@ def _of_service(options: Any, run: Run, path: str, name: str, kinds: Sequence[st
                 raise Failed(
                     ABSENT, of, f"read {path}", f"it is a {said.kind} connection, and this check asks {kinds[0]}"
                 )
-            found.append(_of_dsn(options, run, said, of))
+            made = _of_dsn(options, run, said, of)
+            found.append(made._replace(service=not any(_given(options))))
         except Failed as failed:
             found.append(failed)
     return found
@@ -431,7 +436,7 @@ def _of_dsn(options: Any, run: Run, said: Any, of: str) -> Access:
     if said.kind == "postgres":
         words = {**query, "user": said.user, "password": said.password, "host": said.host, "dbname": said.database}
         source = _of_libpq({**words, "port": str(said.port or "")}, of)
-        return _joined("postgres", of, [_given(options, run), source], run, local=False)
+        return _joined("postgres", of, [_given(options), source], run, local=False)
     tls = ""
     off = ("false", "0", "no", "off", "none")
     if query.get("ssl_disabled", "").lower() in ("true", "1", "yes"):
@@ -457,7 +462,7 @@ def _of_dsn(options: Any, run: Run, said: Any, of: str) -> Access:
         query.get("ssl_cert", ""),
         query.get("ssl_key", ""),
     )
-    sources = [_given(options, run), source]
+    sources = [_given(options), source]
     if query.get("read_default_file"):
         from nephoscope.probes import my_cnf
 

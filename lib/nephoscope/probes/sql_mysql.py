@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.probes.sql import BYTES, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks, plain, said
 
 MARK = "/* nephoscope */ "  # shows in the process list and in logs of slow statements
 
@@ -182,19 +182,17 @@ class _Tls:
                 name = "localhost"  # over a socket there is no other name to compare
             wire.sock = self._context.wrap_socket(wire.sock, server_hostname=name)
         except ssl.SSLCertVerificationError as error:
-            wire.fault = Failed(
-                NOT_ALLOWED,
-                self._access.of,
-                "log in",
-                f"certificate: {error.verify_message}",
-                "its authority as --ca-file",
-            )
+            # 62 and 64 of X509_V_ERR: the certificate is good, and another host's.
+            other = error.verify_code in (62, 64)
+            cure = "the host by a name of its certificate" if other else "its authority as --ca-file"
+            text = f"certificate: {error.verify_message.rstrip('.')}"
+            wire.fault = Failed(NOT_ALLOWED, self._access.of, LOG_IN, text, cure)
             raise
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            wire.fault = Failed(UNREACHABLE, self._access.of, "log in", "the connection was cut in the TLS handshake")
+            wire.fault = Failed(UNREACHABLE, self._access.of, LOG_IN, "the connection was cut in the TLS handshake")
             raise
         except ssl.SSLError as error:
-            wire.fault = Failed(UNREADABLE, self._access.of, "log in", f"TLS: {error.reason or 'not understood'}")
+            wire.fault = Failed(UNREADABLE, self._access.of, LOG_IN, f"TLS: {error.reason or 'not understood'}")
             raise
         except OSError as error:
             wire._note(error)
@@ -331,7 +329,7 @@ def connect(run: Run, access: Access) -> MySQL:
     from pymysql.connections import Connection as Driver
 
     context = _context(access) if access.tls not in ("", "disable") else None
-    tried = "log in"
+    tried = LOG_IN
     run.stage(f"log in to {access.of}")
     if run.left() <= 0:
         raise Failed(LATE, access.of, tried, "not begun: the time was up")

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.probes.sql import BYTES, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks, plain, said
 
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LOGIN = "the account's password, and a line for it in pg_hba.conf"
@@ -133,7 +133,7 @@ def connect(run: Run, access: Access) -> PostgreSQL:
     """Return a session. Raises Failed as sql.connect says."""
     import psycopg2
 
-    tried = "log in"
+    tried = LOG_IN
     run.stage(f"log in to {access.of}")
     if "\0" in access.user + access.password + access.database + access.host + access.socket:
         raise Failed(UNREADABLE, access.of, tried, "a NUL in a name or password")
@@ -276,11 +276,11 @@ def _refused(error: Exception, access: Access, run: Run, address: str, port: int
                 elif words == "no password supplied":
                     text, passed = "no password for this account", pg_service.ignored()
                     cure = passed or cure
-                return Failed(kind, access.of, "log in", said(text, access), cure)
+                return Failed(kind, access.of, LOG_IN, said(text, access), cure)
     for line in lines:
         if line.endswith("does not exist"):
             text = said(line.rpartition("FATAL:")[2], access)
-            return Failed(NOT_ALLOWED if "role " in line else ABSENT, access.of, "log in", text)
+            return Failed(NOT_ALLOWED if "role " in line else ABSENT, access.of, LOG_IN, text)
     protocol = (
         "expected authentication request",
         "invalid response to SSL",
@@ -290,9 +290,9 @@ def _refused(error: Exception, access: Access, run: Run, address: str, port: int
     )
     if any(word in line for line in lines for word in protocol):
         seen = _sniff(run, address, port) if address else ""
-        return Failed(UNREADABLE, access.of, "log in", f"no PostgreSQL server{seen}")
+        return Failed(UNREADABLE, access.of, LOG_IN, f"no PostgreSQL server{seen}")
     text = said(lines[-1].rpartition("FATAL:")[2] if lines else type(error).__name__, access)
-    return Failed(UNREADABLE, access.of, "log in", f"not understood: {text}")
+    return Failed(UNREADABLE, access.of, LOG_IN, f"not understood: {text}")
 
 
 def _sniff(run: Run, address: str, port: int) -> str:
