@@ -167,26 +167,32 @@ def _part(run: Run, seconds: float) -> Run:
 def reach(run: Run, options: Any) -> Api:
     """Return the API of the first host that answers: that of -H, else those of the service files, else this machine.
 
-    Raises Failed: of the last host, when none answers; of a service file; as Api.get does.
+    Raises Failed: of the last host, when none answers; of a service file that can't be used; as Api.get does.
     """
-    from nephoscope.probes import transport_url
+    brokers: list[Any] = []
+    if options.from_service_file:
+        from nephoscope.probes import transport_url
 
-    found = [transport_url.read(run, path) for path in options.from_service_file or ()]
-    user = options.user or next((one.user for one in found if one.user), "guest")
-    password = options.password or next((one.password for one in found if one.user == user), "")
+        brokers = transport_url.brokers(run, options.from_service_file)
+    for broker in brokers:
+        if isinstance(broker, Failed):
+            raise broker
+    user = options.user or next((broker.user for broker in brokers), "guest")
+    password = options.password or next((broker.password for broker in brokers if broker.user == user), "")
     if not password and user == "guest":
         password = user
     if not password:
         cure = "an --extra-opts file or NEPHOSCOPE_PASSWORD"
         raise Failed(NOT_ALLOWED, "", "log in", f"no password of user {user} was given", cure)
-    hosts = [host for one in found for host, _ in one.hosts]
-    hosts = [options.hostname] if options.hostname else list(dict.fromkeys(hosts)) or ["127.0.0.1"]
+    hosts = list(dict.fromkeys(broker.host for broker in brokers)) or ["127.0.0.1"]
+    if options.hostname:
+        hosts = [options.hostname]
     default = 15671 if options.tls or any(http.trust(options).values()) else PORT
     last = Failed(UNREACHABLE, "", "log in", "no host to ask")
     for at, host in enumerate(hosts):
         rest = len(hosts) - at
-        part = run if rest == 1 else _part(run, run.left() / rest)
-        session = http.Session(part, http.base_of(options, host, options.port or default), **http.trust(options))
+        share = run if rest == 1 else _part(run, run.left() / rest)
+        session = http.Session(share, http.base_of(options, host, options.port or default), **http.trust(options))
         api = Api(run, session, user, password)
         try:
             api.greet()
@@ -672,6 +678,6 @@ def thinned(pairs: list[list[float]], most: int = 16) -> list[list[float]]:
     return pairs
 
 
-def vhost_path(vhost: str) -> str:
-    """Return a virtual host as a part of a path: "/" is %2F."""
-    return quote(vhost, safe="")
+def part(text: str) -> str:
+    """Return a name as a part of a path or a query: the virtual host "/" is %2F."""
+    return quote(text, safe="")
