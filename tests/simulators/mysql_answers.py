@@ -12,8 +12,9 @@ from typing import Any
 
 from tests.simulators.mysql_server import Account, Error, MySQL, Rows, Table
 
-RIGHTS = frozenset({"PROCESS", "REPLICATION CLIENT", "SELECT performance_schema.*"})
-"""The grants that the page of a check names for MySQL 8."""
+READ_WAITS = "SELECT ON performance_schema.data_lock_waits"
+RIGHTS = frozenset({"PROCESS", "REPLICATION CLIENT", "REFERENCES", READ_WAITS})
+"""The grants that the page of check_mysql names for MySQL 8, and no more."""
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -94,6 +95,13 @@ TABLES = words(
     "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME TABLE_TYPE ENGINE VERSION ROW_FORMAT TABLE_ROWS AVG_ROW_LENGTH DATA_LENGTH MAX_DATA_LENGTH"
     " INDEX_LENGTH DATA_FREE AUTO_INCREMENT CREATE_TIME UPDATE_TIME CHECK_TIME TABLE_COLLATION CHECKSUM CREATE_OPTIONS TABLE_COMMENT"
 )
+# "The INFORMATION_SCHEMA COLUMNS Table", "… USER_PRIVILEGES Table"
+COLUMNS = words(
+    "TABLE_CATALOG TABLE_SCHEMA TABLE_NAME COLUMN_NAME ORDINAL_POSITION COLUMN_DEFAULT IS_NULLABLE DATA_TYPE CHARACTER_MAXIMUM_LENGTH"
+    " CHARACTER_OCTET_LENGTH NUMERIC_PRECISION NUMERIC_SCALE DATETIME_PRECISION CHARACTER_SET_NAME COLLATION_NAME COLUMN_TYPE COLUMN_KEY"
+    " EXTRA PRIVILEGES COLUMN_COMMENT GENERATION_EXPRESSION SRS_ID"
+)
+USER_PRIVILEGES = words("GRANTEE TABLE_CATALOG PRIVILEGE_TYPE IS_GRANTABLE")
 SCHEMATA = words(
     "CATALOG_NAME SCHEMA_NAME DEFAULT_CHARACTER_SET_NAME DEFAULT_COLLATION_NAME SQL_PATH DEFAULT_ENCRYPTION"
 )
@@ -166,10 +174,32 @@ def session(
     return {"id": number, "user": user, "command": command, "time": seconds, "info": info}
 
 
+def key(schema: str, table: str, kind: str, following: int | None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the rows of TABLES and COLUMNS of a table whose column id counts by itself."""
+    where = {"TABLE_CATALOG": "def", "TABLE_SCHEMA": schema, "TABLE_NAME": table}
+    return (
+        row(
+            TABLES,
+            TABLE_TYPE="BASE TABLE",
+            ENGINE="InnoDB",
+            AUTO_INCREMENT=following,
+            TABLE_ROWS=10,
+            DATA_LENGTH=16384,
+            **where,
+        ),
+        row(COLUMNS, COLUMN_NAME="id", COLUMN_TYPE=kind, EXTRA="auto_increment", **where),
+    )
+
+
 def tables(
-    sessions: Iterable[Mapping[str, Any]] = (), history: int = 20, deadlocks: int = 0, off: bool = False
+    sessions: Iterable[Mapping[str, Any]] = (),
+    history: int = 20,
+    deadlocks: int = 0,
+    off: bool = False,
+    keys: Iterable[tuple[str, str, str, int | None]] = (("nova", "instances", "int", 1001),),
 ) -> dict[str, Table]:
     """Return the tables of a server with these sessions; `off`: its InnoDB metrics are not counted."""
+    counted_keys = [key(*each) for each in keys]
     people = [session(8, "monitor", "Query", 0, "SELECT"), session(9, "nova", "Sleep", 3), *sessions]
     listed = [row(PROCESSLIST, ID=one["id"], USER=one["user"], HOST="192.0.2.7:40000", DB="nova", COMMAND=one["command"], TIME=one["time"],
                   STATE="", INFO=one["info"]) for one in people]  # fmt: skip
@@ -181,22 +211,34 @@ def tables(
     metrics = [row(METRICS, NAME=name, SUBSYSTEM=part, TYPE=kind, **{**counted, **({} if off else {"COUNT": count})})
                for name, part, kind, count in (("trx_rseg_history_len", "transaction", "value", history), ("lock_deadlocks", "lock", "counter", deadlocks),
                                                ("lock_timeouts", "lock", "counter", 0))]  # fmt: skip
-    process, reader = "PROCESS", "SELECT performance_schema.*"
+    process = "PROCESS"
     return {
         "information_schema.innodb_trx": Table(TRX, [], process, denied("PROCESS")),
         "information_schema.innodb_metrics": Table(METRICS, metrics, process, denied("PROCESS")),
         "information_schema.processlist": Table(PROCESSLIST, listed, process),
-        "information_schema.tables": Table(TABLES, [], "SHOW VIEW"),
+        # Shown is what one has a right on; REFERENCES is one on every column.
+        "information_schema.tables": Table(TABLES, [kept[0] for kept in counted_keys], "REFERENCES"),
+        "information_schema.columns": Table(COLUMNS, [kept[1] for kept in counted_keys], "REFERENCES"),
+        "information_schema.user_privileges": Table(USER_PRIVILEGES, []),
         "information_schema.schemata": Table(SCHEMATA, []),
-        "performance_schema.data_lock_waits": Table(DATA_LOCK_WAITS, [], reader, hidden("data_lock_waits")),
-        "performance_schema.threads": Table(THREADS, threads, reader, hidden("threads")),
+        "performance_schema.data_lock_waits": Table(DATA_LOCK_WAITS, [], READ_WAITS, hidden("data_lock_waits")),
+        "performance_schema.threads": Table(
+            THREADS, threads, "SELECT ON performance_schema.threads", hidden("threads")
+        ),
         "performance_schema.processlist": Table(PROCESSLIST, listed, process),
     }
 
 
-def replica_words(version: str) -> tuple[str, str]:
-    """Return the statements of this version: the one it knows best, and the old one ("" in 8.4, which has it no more)."""
-    return "show replica status", "" if version.startswith(("8.4", "9")) else "show slave status"
+def replica_words(version: str) -> dict[str, bool]:
+    """Return the statements that this version has, and whether the names in the answer are the old ones.
+
+    The new one came in 8.0.22 ("SHOW SLAVE | REPLICA STATUS Statement"), the old one went in 8.4.
+    """
+    number = tuple(int(part) for part in version.split("."))
+    return {
+        **({"show replica status": False} if number >= (8, 0, 22) else {}),
+        **({"show slave status": True} if number < (8, 4) else {}),
+    }
 
 
 def old_name(column: str) -> str:
@@ -205,15 +247,15 @@ def old_name(column: str) -> str:
 
 
 def replication(version: str, channels: Iterable[Mapping[str, Any]], rights: frozenset[str]) -> dict[str, Any]:
-    """Return the answers to SHOW REPLICA STATUS; `channels` are changes to REPLICA, one a channel."""
-    new, old = replica_words(version)
-    rows = [{**REPLICA, **channel} for channel in channels]
+    """Return the answers to SHOW REPLICA STATUS and SHOW BINARY LOGS; `channels` are changes to REPLICA, one a channel."""
+    # "SHOW BINARY LOGS Statement"
+    sizes = [("binlog.000001", 1_073_741_824, "No"), ("binlog.000002", 4096, "No")]
+    told: dict[str, Any] = {"show binary logs": Rows(("Log_name", "File_size", "Encrypted"), sizes)}
+    rows = [tuple({**REPLICA, **channel}.values()) for channel in channels]
+    for statement, old in replica_words(version).items():
+        told[statement] = Rows([old_name(name) if old else name for name in REPLICA], rows)
     if "REPLICATION CLIENT" not in rights:
-        refused = denied("SUPER, REPLICATION CLIENT")
-        return {new: refused, **({old: refused} if old else {})}
-    told = {new: Rows(tuple(REPLICA), [tuple(one.values()) for one in rows])}
-    if old:
-        told[old] = Rows([old_name(name) for name in REPLICA], [tuple(one.values()) for one in rows])
+        return dict.fromkeys(told, denied("SUPER, REPLICATION CLIENT"))
     return told
 
 
@@ -224,6 +266,11 @@ def healthy(
     """Return a server that is well; user monitor, password secret."""
     old = {} if version.startswith(("8.4", "9")) else OLD_VARIABLES
     server.setdefault("tables", tables())
+    server["tables"]["information_schema.user_privileges"].rows.extend(
+        row(USER_PRIVILEGES, GRANTEE="'monitor'@'%'", PRIVILEGE_TYPE=right)
+        for right in sorted(rights)
+        if " ON " not in right
+    )
     answers = {**replication(version, channels, rights), **server.pop("answers", {})}
     return MySQL(
         version, {"monitor": Account("secret", plugin, rights, ("nova",))}, status={**STATUS, **(status or {})},

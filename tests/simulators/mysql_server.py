@@ -59,7 +59,7 @@ class Table(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Who may log in: password, plugin, rights (as GRANT words them, or "SELECT performance_schema.*"), databases."""
+    """Who may log in: password, plugin, rights as GRANT words them, databases."""
 
     password: str
     plugin: str = "caching_sha2_password"
@@ -110,6 +110,15 @@ class Key(NamedTuple):
         algorithm = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))
         text = base64.encodebytes(der(0x30, algorithm + der(3, b"\0" + key)))
         return b"-----BEGIN PUBLIC KEY-----\n" + text + b"-----END PUBLIC KEY-----\n"
+
+    def seal(self, message: bytes) -> bytes:
+        """Do RSAES-OAEP with SHA-1, as a client without a library for it."""
+        size = (self.n.bit_length() + 7) // 8
+        seed = secrets.token_bytes(20)
+        data = hashlib.sha1().digest() + bytes(size - len(message) - 42) + b"\1" + message
+        veiled = bytes(a ^ b for a, b in zip(data, mask(seed, len(data))))
+        block = bytes(a ^ b for a, b in zip(seed, mask(veiled, 20))) + veiled
+        return pow(int.from_bytes(block, "big"), 65537, self.n).to_bytes(size, "big")
 
     def open(self, sealed: bytes) -> bytes:
         """Undo RSAES-OAEP with SHA-1 (RFC 8017, 7.1.2); b"" when it is not for this key."""
@@ -194,7 +203,7 @@ class Engine:
         for schema in schemas:
             self.db.execute(f"ATTACH ':memory:' AS {schema}")
         for name, table in tables.items():
-            columns = ", ".join(f'"{column}"' for column in table.columns)
+            columns = ", ".join(f'"{column}" COLLATE NOCASE' for column in table.columns)
             self.db.execute(f"CREATE TABLE {name} ({columns})")
             marks = ", ".join("?" * len(table.columns))
             self.db.executemany(f"INSERT INTO {name} VALUES ({marks})", table.rows)
@@ -212,6 +221,8 @@ class Engine:
             "current_timestamp": lambda *_: stamp, "sysdate": lambda *_: stamp, "version": lambda: variables["version"],
             "database": lambda: None, "connection_id": lambda: 8, "current_user": lambda: f"{user}@%", "user": lambda: f"{user}@localhost",
             "if": lambda test, yes, no: yes if test else no, "concat": lambda *parts: None if None in parts else "".join(map(str, parts)),
+            "convert_tz": lambda at, old, new: at, "left_": lambda text, size: None if text is None else str(text)[:size],
+            "regexp": lambda pattern, value: value is not None and bool(re.search(pattern, str(value), re.IGNORECASE)),
             "greatest": lambda *given: None if None in given else max(given), "least": lambda *given: None if None in given else min(given),
         }  # fmt: skip
         for name, function in functions.items():
@@ -235,6 +246,7 @@ class Engine:
             text = re.sub(r"@@(?:(?:global|session)\.)?(\w+)", variable, parts[at])
             text = re.sub(r"timestampdiff ?\( ?(\w+) ?,", r"timestampdiff('\1',", text)
             text = re.sub(r"\bcurrent_(user|timestamp)\b(?! ?\()", r"current_\1()", text)
+            text = re.sub(r"\bleft ?\(", "left_(", text)
             parts[at] = re.sub(r"\bfrom dual\b", "", re.sub(r"\bdiv\b", "/", text))
         if missing:
             return Error(1193, "HY000", f"Unknown system variable '{missing[0]}'")
@@ -631,6 +643,8 @@ class MySQL:
             except OSError:
                 return
             self.links.append(link)
+            if listener.family != socket.AF_UNIX:
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.client, args=(link, listener.family == socket.AF_UNIX), daemon=True).start()
 
     def client(self, link: socket.socket, secure: bool) -> None:
