@@ -34,18 +34,19 @@ KNOWN = (
 
 
 class Tls(NamedTuple):
-    """What to trust: files in PEM; with `insecure` nothing is verified."""
+    """What to trust: files in PEM; with `insecure` nothing is verified, and with `named=False` not the host's name."""
 
     ca_file: str | None = None
     insecure: bool = False
     cert: str | None = None
     key: str | None = None
+    named: bool = True
 
 
 def tls_of(options: Any) -> Tls | None:
     """Return what the group of options "tls" says, or None: TLS is spoken with --tls and with any option about certificates."""
     tls = Tls(options.ca_file, options.insecure, options.cert, options.key)
-    return tls if options.tls or any(tls) else None
+    return tls if options.tls or any(tls[:4]) else None
 
 
 def name_of(host: str, port: int) -> str:
@@ -199,8 +200,9 @@ def _context(tls: Tls, of: str) -> Any:
     try:
         verify = not tls.insecure
         context = ssl.create_default_context(cafile=tls.ca_file) if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if not verify:
+        if not (verify and tls.named):
             context.check_hostname = False
+        if not verify:
             context.verify_mode = ssl.CERT_NONE
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key)
