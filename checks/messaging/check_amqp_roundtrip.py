@@ -19,7 +19,7 @@ and `--vhost nephoscope --user nephoscope`. In the services' own virtual host th
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, OK, Check, Finding, Grant, Metric, Threshold
+from nephoscope.plugin import CRITICAL, OK, BadOption, Check, Finding, Grant, Metric, Threshold
 from nephoscope.probes import amqp
 
 
@@ -28,6 +28,8 @@ def options(add):
 
 
 def probe(options, run):
+    if options.from_service_file and (options.hostname or options.user):
+        raise BadOption("--from-service-file says where and as whom: give no -H and no --user beside it")
     return amqp.trips(options, run)
 
 

@@ -65,12 +65,8 @@ def options(add: Any) -> None:
 
 
 def brokers(options: Any, run: Run) -> list[Broker | Failed]:
-    """Return the brokers that the options name. Raises BadOption when they name them twice."""
+    """Return the brokers that the options name."""
     if options.from_service_file:
-        if options.hostname or options.user:
-            from nephoscope.plugin.options import BadOption
-
-            raise BadOption("--from-service-file says where and as whom: give no -H and no --user beside it")
         found = transport_url.brokers(run, options.from_service_file)
         return [one for one in found if isinstance(one, Failed) or run.wants(one.of)]
     tls = stream.tls_of(options)
