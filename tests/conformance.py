@@ -66,7 +66,7 @@ def rule_its_limits_are_well_formed(check: Check, folder: Path) -> None:
     for threshold in check.thresholds:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", threshold.name)
         assert threshold.unit in UNITS
-        assert threshold.print in ("each", "worst", "apart")
+        assert threshold.print in ("each", "worst", "apart", "top")
         assert threshold.mode is None or threshold.mode in check.modes
         assert not (threshold.unit == "c" and (threshold.warning or threshold.critical)), "a raw counter has no limit"
     for preset in check.presets.values():

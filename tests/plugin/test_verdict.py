@@ -210,6 +210,13 @@ def test_over_a_hundred_objects_that_do_not_add_up_are_left_out():
     assert "fits: 150 objects are too many for perfdata, which has none of them" in outcome.text
 
 
+def test_the_worst_of_what_does_not_add_up_has_no_sum():
+    """The mean size of a queue's messages, or the hundred fullest of many queues: their sum would be nobody's."""
+    found = [Metric("size", number, f"q{number}") for number in range(3)]
+    outcome = make(*found, thresholds=[Threshold("size", "B", "1", print="top")]).run()
+    assert (outcome.reason, outcome.perfdata) == ("q2 size 2 B is above 1 B", ["size=2B;1"])
+
+
 def test_ten_thousand_bad_things_fit_and_are_counted():
     found = [
         Finding(CRITICAL, f"thing-{number:05}", "is broken in a way that takes some words") for number in range(10_000)

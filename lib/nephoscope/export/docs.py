@@ -73,7 +73,7 @@ def _limits(check: Check) -> list[str]:
     for threshold in check.thresholds:
         name = code(threshold.name) + (" (bare `-w`, `-c`)" if threshold.main else "")
         ranges = [code(threshold.warning or ""), code(threshold.critical or "")]
-        meaning = cell(threshold.help) + (" (the worst is printed)" if threshold.print == "worst" else "")
+        meaning = cell(threshold.help) + (" (the worst is printed)" if threshold.print in ("worst", "top") else "")
         rows.append((name, threshold.unit or "", *ranges, threshold.mode or "", meaning))
     table = _table(("name", "unit", "warning outside", "critical outside", "mode", "what is measured"), rows)
     return ["## Limits", "", *table] if table else []

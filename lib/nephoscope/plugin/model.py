@@ -52,7 +52,8 @@ class Threshold:
     critical
     mode     the mode that measures it, None: every mode
     main     bare -w and -c set this one
-    print    "each" object a number, or the "worst" only; "apart" as each, but none when they are too many: they don't add up
+    print    "each" object a number, or the "worst" only, with the sum of all where they add up; "apart" as each, but none when
+             they are too many, and "top" as worst, but no sum: they don't add up, or not all of them are yielded
     late     there is no value on a first run (rates, rises, shares): printed last, so that no other item changes place
     help     what is measured, as a clause
     """

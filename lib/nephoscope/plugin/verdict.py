@@ -200,11 +200,12 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
     for item in verdict.items:
         if item.result is not None:
             by_name[item.result.metric.name].append(item.result)
-    each = {threshold.name for threshold in thresholds if threshold.print != "worst"}
+    each = {threshold.name for threshold in thresholds if threshold.print in ("each", "apart")}
     apart = {threshold.name for threshold in thresholds if threshold.print == "apart"}
     late = {threshold.name for threshold in thresholds if threshold.late}
+    top = {threshold.name for threshold in thresholds if threshold.print == "top"}
     budget = LINE_MAX - REASON_MAX - 100
-    chosen = _chosen(by_name, each, late)
+    chosen = _chosen(by_name, each, late, top)
     while len(chosen) > PERFDATA_MAX or _width(chosen) > budget:
         # Too much for one line: the threshold with the most objects is told as its worst and its sum.
         sizes = {
@@ -221,7 +222,7 @@ def _perfdata(verdict: Verdict, contexts: Mapping[str, Context], thresholds: Seq
         verdict.notes.append(f"{most}: {sizes[most]} objects are too many for perfdata, which {instead}")
         if most in apart:
             by_name[most] = []
-        chosen = _chosen(by_name, each, late)
+        chosen = _chosen(by_name, each, late, top)
     verdict.perfdata = [performance for _, _, performance in chosen]
     verdict.objects = {performance.label: (name, of) for name, of, performance in chosen}
 
@@ -238,7 +239,9 @@ def _width(chosen: Sequence[tuple[str, str, Performance]]) -> int:
     )
 
 
-def _chosen(by_name: Mapping[str, list[Any]], each: set[str], late: set[str]) -> list[tuple[str, str, Performance]]:
+def _chosen(
+    by_name: Mapping[str, list[Any]], each: set[str], late: set[str], top: set[str]
+) -> list[tuple[str, str, Performance]]:
     fixed: list[tuple[str, str, Performance]] = []
     objects: list[tuple[str, str, Performance]] = []
     for name, results in by_name.items():
@@ -249,11 +252,11 @@ def _chosen(by_name: Mapping[str, list[Any]], each: set[str], late: set[str]) ->
                 entry = (name, result.metric.resource, result.metric.performance())
                 (objects if result.metric.resource else fixed).append(entry)
             continue
-        top = _worst(results)
-        context = top.metric.contextobj
-        warning, critical = context.ranges(top.metric.resource)
-        fixed.append((name, "", Performance(name, top.metric.value, context.unit, warning, critical)))
-        if context.unit in ("", "B", "c") and len(results) > 1 and not name.endswith("_rate"):
+        worst = _worst(results)
+        context = worst.metric.contextobj
+        warning, critical = context.ranges(worst.metric.resource)
+        fixed.append((name, "", Performance(name, worst.metric.value, context.unit, warning, critical)))
+        if context.unit in ("", "B", "c") and len(results) > 1 and not name.endswith("_rate") and name not in top:
             total = sum(result.metric.value for result in results)
             fixed.append((name + "_sum", "", Performance(name + "_sum", total, context.unit)))
     objects.sort(key=lambda entry: entry[2].label)
