@@ -75,20 +75,20 @@ CHECK = Check(
         Threshold(
             "total", "", "5000", mode="backlog", help="messages in all of them, but for notifications and streams"
         ),
-        Threshold("messages", "", None, "100000", mode="backlog", main=True, print="worst", help="messages of a queue"),
+        Threshold("messages", "", None, "100000", mode="backlog", main=True, print="top", help="messages of a queue"),
         Threshold(
             "notifications",
             "",
             "10000",
             "100000",
             mode="backlog",
-            print="worst",
+            print="top",
             help="messages of a queue of notifications",
         ),
-        Threshold("backlog", "", "100", "1000", mode="backlog", print="worst", help="messages that wait for a service"),
-        Threshold("age", "s", mode="backlog", print="worst", help="age of the first message, where publishers tell it"),
+        Threshold("backlog", "", "100", "1000", mode="backlog", print="top", help="messages that wait for a service"),
+        Threshold("age", "s", mode="backlog", print="top", help="age of the first message, where publishers tell it"),
         Threshold(
-            "growth_rate", "", "0", mode="backlog", print="worst", help="messages that stay, of a queue that grows"
+            "growth_rate", "", "0", mode="backlog", print="top", help="messages that stay, of a queue that grows"
         ),
         Threshold(
             "forecast",
@@ -96,7 +96,7 @@ CHECK = Check(
             None,
             "100000",
             mode="backlog",
-            print="worst",
+            print="top",
             late=True,
             help="messages of a growing queue in six hours",
         ),
@@ -106,7 +106,7 @@ CHECK = Check(
             "100",
             "1000",
             mode="consumers",
-            print="worst",
+            print="top",
             help="messages that a consumer took and did not acknowledge",
         ),
         Threshold(
@@ -114,17 +114,17 @@ CHECK = Check(
             "s",
             "600",
             mode="consumers",
-            print="worst",
+            print="top",
             late=True,
             help="how long nothing was acknowledged while messages were out",
         ),
-        Threshold("consumers", "", None, "1:", mode="consumers", print="worst", help="consumers of a service's topic"),
+        Threshold("consumers", "", None, "1:", mode="consumers", print="top", help="consumers of a service's topic"),
         Threshold("unconsumed", mode="consumers", help="queues that hold messages and have no consumer"),
         Threshold(
-            "unconsumed_age", "s", "300", mode="consumers", print="worst", late=True, help="how long a queue is so"
+            "unconsumed_age", "s", "300", mode="consumers", print="top", late=True, help="how long a queue is so"
         ),
         Threshold(
-            "unconsumed_messages", "", None, "20000", mode="consumers", print="worst", help="messages of such a queue"
+            "unconsumed_messages", "", None, "20000", mode="consumers", print="top", help="messages of such a queue"
         ),
         Threshold(
             "unconsumed_memory",
@@ -132,21 +132,21 @@ CHECK = Check(
             None,
             "10",
             mode="consumers",
-            print="worst",
+            print="top",
             help="memory of such a queue, of the mark that blocks publishers",
         ),
         Threshold(
             "orphans", "", "500", "5000", mode="consumers", help="queues of processes that are gone (replies, fan-outs)"
         ),
         Threshold(
-            "bytes", "B", "1048576", "10485760", mode="sizes", main=True, print="worst", help="mean size of a message"
+            "bytes", "B", "1048576", "10485760", mode="sizes", main=True, print="top", help="mean size of a message"
         ),
         Threshold(
             "flow_age",
             "s",
             "180",
             mode="replicas",
-            print="worst",
+            print="top",
             late=True,
             help="how long publishers to a queue are held back",
         ),

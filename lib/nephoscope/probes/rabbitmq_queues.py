@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from heapq import heappush, heapreplace
 from typing import Any, NamedTuple
 
@@ -117,7 +117,12 @@ def _idle(text: Any, now: float) -> float:
     return max(0.0, now - at.timestamp())
 
 
-def queue(entry: dict[str, Any], services: Iterable[str], now: float) -> Queue:
+def topics(globs: Iterable[str]) -> re.Pattern[str]:
+    """Return the patterns of services' topics as one."""
+    return re.compile("|".join(translate(glob) for glob in globs))
+
+
+def queue(entry: dict[str, Any], services: re.Pattern[str], now: float) -> Queue:
     """Return a queue from an item of /api/queues. Raises KeyError, TypeError, AttributeError for what is none."""
     short, vhost = str(entry["name"]), str(entry["vhost"])
     if TRANSIENT.fullmatch(short):
@@ -125,7 +130,7 @@ def queue(entry: dict[str, Any], services: Iterable[str], now: float) -> Queue:
     elif NOTIFICATIONS.fullmatch(short):
         kind = "notifications"
     else:
-        kind = "service" if any(fnmatchcase(short, glob) for glob in services) else "other"
+        kind = "service" if services.match(short) else "other"
     messages, consumers = number(entry.get("messages")), number(entry.get("consumers"))
     size, stamp, stats = (
         number(entry.get("message_bytes")),
@@ -452,7 +457,7 @@ def _survey(run: Run, api: Api, options: Any) -> Queues:
     _mark(api, found)
     globs = globs_of((*(options.warning or ()), *(options.critical or ())))
     expected = [glob for glob, _ in options.expect or ()]
-    services = options.service or SERVICES
+    services = topics(options.service or SERVICES)
     for vhost in options.vhost or ("",):
         try:
             for one in _list(run, api, found, vhost, options.matching, services):
@@ -482,7 +487,7 @@ def _mark(api: Api, found: Queues) -> None:
     found.mark = min((limit for limit in limits if limit), default=None)
 
 
-def _list(run: Run, api: Api, found: Queues, vhost: str, matching: str, services: Iterable[str]) -> Iterator[Queue]:
+def _list(run: Run, api: Api, found: Queues, vhost: str, matching: str, services: re.Pattern[str]) -> Iterator[Queue]:
     """Yield the queues of a virtual host ("": of all), a page at a time, as far as the time goes."""
     path = f"queues/{rabbitmq.part(vhost)}" if vhost else "queues"
     query = f"page_size={PAGE}&columns={COLUMNS}" + (
