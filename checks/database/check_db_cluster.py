@@ -9,7 +9,7 @@ CRITICAL: wsrep off with `--mode galera`, a promoted standby with `--mode standb
 Galera: `SELECT 1` and SHOW answer on a node that is cut off; so a real table is asked, too. Ask every member (`--node`, one for
 each): then two clusters, a split view and a missing member are seen. How many members there should be says `--size`; without
 it fewer than in the last day only warn. Lags are zero while nothing arrives, so they count only where both threads run, or the
-WAL receiver is there. What streamed in the last day and streams no more is missed; `--expect` makes that CRITICAL.
+WAL receiver is there. What was connected in the last day and is no more is missed; `--expect` makes that CRITICAL.
 
 For MariaDB 10.2 to 11, MySQL 5.7 to 9 (group replication is not looked at) and PostgreSQL 10 to 18. Least grants:
 Galera: `CREATE USER 'nagios'@'%' IDENTIFIED BY '...'` and no grant at all, with `--mode galera`. Replicas:

@@ -292,7 +292,7 @@ def clusters(nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
         yield "split", f"the nodes belong to {len(histories)} clusters: {told}"
         return
     if len(views) > 1:
-        told = "; ".join(f"{', '.join(ofs)}: {size} members" for (_, _, size), ofs in views.items())
+        told = "; ".join(f"{', '.join(ofs)} (of {size})" for (_, _, size), ofs in views.items())
         yield "split", f"the nodes that may write do not see the same members: {told}"
         return
     for (_, _, size), ofs in views.items():

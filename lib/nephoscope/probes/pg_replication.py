@@ -6,7 +6,8 @@ For PostgreSQL 10 to 18. Sources: its manual, "The Cumulative Statistics System"
 
 * Without pg_read_all_stats (or pg_monitor) the rows of pg_stat_replication and pg_stat_wal_receiver are there with everything
   NULL but the process's number.
-* replay_lag is NULL as soon as the standby is idle and in step, and until it has replayed a first commit.
+* replay_lag is NULL as soon as the standby is idle and in step, and until it has replayed a first commit; while replay stands
+  still it may go on to show what was measured last. So how long a position does not move counts, too.
 * now() - pg_last_xact_replay_timestamp() grows on an idle primary: it is a lag only while something received is not replayed.
 * A standby whose receiver is gone has replayed all that it received, so that difference is 0.
 * safe_wal_size, wal_status, conflicting and invalidation_reason came with versions; to_jsonb gives what there is.
@@ -42,6 +43,7 @@ SELECT pg_is_in_recovery() AS recovering,
   (SELECT coalesce(json_agg(s), '[]') FROM (
     SELECT r.pid, coalesce(application_name, '') AS name, coalesce(host(client_addr), '') AS address, state, sync_state,
       (SELECT slot_name FROM pg_replication_slots WHERE active_pid = r.pid LIMIT 1) AS slot,
+      coalesce(replay_lsn, flush_lsn, write_lsn)::text AS reached,
       pg_wal_lsn_diff(here.lsn, coalesce(replay_lsn, flush_lsn, write_lsn))::float8 AS behind,
       extract(epoch FROM replay_lag)::float8 AS lag
     FROM pg_stat_replication r, here ORDER BY 2, 3, 1 LIMIT 1000) s)::text AS standbys,
@@ -58,7 +60,7 @@ SELECT pg_is_in_recovery() AS recovering,
           status, last_msg_receipt_time FROM pg_stat_wal_receiver w) w LIMIT 1) s)::text AS receiver,
   CASE WHEN pg_is_in_recovery() THEN
     (SELECT to_json(s) FROM (
-      SELECT pg_is_wal_replay_paused() AS paused,
+      SELECT pg_is_wal_replay_paused() AS paused, pg_last_wal_replay_lsn()::text AS reached,
         pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind,
         extract(epoch FROM now() - pg_last_xact_replay_timestamp())::float8 AS age,
         (SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay,
@@ -77,7 +79,8 @@ class Follower(NamedTuple):
     names    what it may be expected by: application_name, slot, address
     state    startup, catchup, streaming, backup, stopping
     behind   bytes that it has not replayed (written, where it replays nothing); None: not told yet
-    lag      seconds; None while it is idle, or has not told
+    seconds  replay_lag; None while it is idle, or has not told
+    reached  how far it has replayed (an LSN); stuck: seconds for which that was seen not to move, though there is more
     """
 
     name: str
@@ -85,7 +88,16 @@ class Follower(NamedTuple):
     state: str
     sync: str = "async"
     behind: float | None = None
-    lag: float | None = None
+    seconds: float | None = None
+    reached: str = ""
+    stuck: float = 0.0
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds behind, 0 while it has replayed everything; None: not known."""
+        if not self.behind:
+            return self.behind
+        return max(self.seconds or 0.0, self.stuck) if self.seconds is not None or self.stuck else None
 
 
 class Slot(NamedTuple):
@@ -115,6 +127,7 @@ class Standby(NamedTuple):
     behind     bytes received and not replayed; None when it never received any by streaming
     age        seconds since the last commit that was replayed happened; None: none was since the start
     delay      seconds that it stays behind on purpose
+    reached, stuck  as of a Follower
     """
 
     receiver: str = ""
@@ -125,15 +138,16 @@ class Standby(NamedTuple):
     behind: float | None = 0.0
     age: float | None = None
     delay: float = 0.0
+    reached: str = ""
+    stuck: float = 0.0
 
     @property
     def lag(self) -> float | None:
         """Seconds behind, 0 while all that came is replayed; None: not known."""
-        if self.behind is None:
-            return None if self.age is None else max(0.0, self.age - self.delay)
-        if self.behind <= 0:
+        if self.behind == 0:
             return 0.0
-        return None if self.age is None else max(0.0, self.age - self.delay)
+        age = self.age if self.age is not None else self.stuck or None
+        return None if age is None else max(0.0, age - self.delay)
 
     def standings(self) -> Iterator[tuple[str, str]]:
         """Yield how it stands, a word of the suite's and it in words."""
@@ -178,6 +192,20 @@ class Server(NamedTuple):
             parts.append(f"{len(self.slots)} slot{'s' * (len(self.slots) != 1)}")
         return ", ".join(parts)
 
+    def positions(self) -> Iterator[str]:
+        """Yield who stands where, of those that have something before them: `since` tells for how long."""
+        if self.standby and self.standby.behind:
+            yield f"here {self.standby.reached}"
+        yield from (f"{each.name} {each.reached}" for each in self.standbys if each.behind and each.state != "backup")
+
+    def timed(self, ages: Mapping[str, float]) -> Server:
+        """Return the same with what `positions` yielded and how many seconds each has been so."""
+        standby = self.standby and self.standby._replace(stuck=ages.get(f"here {self.standby.reached}", 0.0))
+        return self._replace(
+            standby=standby,
+            standbys=tuple(e._replace(stuck=ages.get(f"{e.name} {e.reached}", 0.0)) for e in self.standbys),
+        )
+
     def unlike(self, wanted: Iterable[str]) -> Iterator[tuple[str, str] | Failed]:
         """Yield where it is not what the modes asked for by name say: a word and text, or a Failed: no such thing here."""
         if "standby" in wanted and not self.recovering:
@@ -220,8 +248,8 @@ class Server(NamedTuple):
         for each in self.standbys:
             if each.state != "backup":
                 yield "behind", each.behind, each.name, ""
-                if each.lag is not None or each.behind == 0:
-                    yield "lag", each.lag or 0.0, each.name, ""
+                if each.lag is not None:
+                    yield "lag", each.lag, each.name, ""
         for slot in self.slots:
             if slot.retained is not None:
                 yield "retained", max(0.0, slot.retained), f"slot {slot.name}", "" if slot.active else "inactive"
@@ -246,7 +274,8 @@ def parse(of: str, row: Mapping[str, Any], modes: tuple[str, ...]) -> Server:
         followers = parts["standbys"] if "primary" in modes else []
         receiver = parts["receiver"] if "standby" in modes else None
         if not row["sees"] and (followers or receiver):
-            raise Failed(NOT_ALLOWED, of, "ask pg_stat_replication", "the account may not see other sessions", RIGHT)
+            view = "pg_stat_replication" if followers else "pg_stat_wal_receiver"
+            raise Failed(NOT_ALLOWED, of, f"ask {view}", "the account may not see other sessions", RIGHT)
         names = [each["name"] for each in followers]
         standbys = tuple(
             Follower(
@@ -254,8 +283,9 @@ def parse(of: str, row: Mapping[str, Any], modes: tuple[str, ...]) -> Server:
                 tuple(filter(None, (each["name"], each["slot"], each["address"]))),
                 each["state"] or "",
                 each["sync_state"] or "",
-                each["behind"],
+                _least(each["behind"]),
                 each["lag"],
+                each["reached"] or "",
             )
             for each in followers
         )
@@ -268,14 +298,25 @@ def parse(of: str, row: Mapping[str, Any], modes: tuple[str, ...]) -> Server:
         if recovering and "standby" in modes:
             told, link = parts["standby"], receiver or {}
             source = f"{link['host']}:{link['port']}" if link.get("host") else ""
-            follows = told["follows"] if row["sees_settings"] else None
             standby = Standby(
-                *(link.get("status") or "", source, link.get("silent"), follows),
-                *(bool(told["paused"]), told["behind"], told["age"], told["delay"] or 0.0),
+                receiver=link.get("status") or "",
+                source=source,
+                silent=link.get("silent"),
+                follows=told["follows"] if row["sees_settings"] else None,
+                paused=bool(told["paused"]),
+                behind=_least(told["behind"]),
+                age=told["age"],
+                delay=told["delay"] or 0.0,
+                reached=told["reached"] or "",
             )
         return Server(str(row["system"] or ""), recovering, standby, standbys, slots, modes)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Failed(UNREADABLE, of, "ask for replication", f"the answer is not understood: {error!r}") from None
+
+
+def _least(difference: float | None) -> float | None:
+    """Return a difference of positions: a standby that starts has replayed more of its own WAL than it has received."""
+    return None if difference is None else max(0.0, difference)
 
 
 def twins(servers: Mapping[str, Server]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, samples
 from nephoscope.probes import galera, pg_replication, sql
 
 MONITOR = "GRANT SLAVE MONITOR ON *.* TO the account (MariaDB since 10.5.2), or --mode galera"
@@ -165,6 +165,7 @@ class Server(NamedTuple):
     replicas: int | None = None
     postgres: pg_replication.Server | None = None
     failures: tuple[Failed, ...] = ()
+    kept: Any = None
 
     @property
     def empty(self) -> bool:
@@ -176,14 +177,20 @@ class Server(NamedTuple):
         """Return the name of an object of this server's: bare when it is the only server."""
         return f"{self.of} {name}".strip()
 
-    def streams(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield what receives or sends just now: its name in findings, and all names by which it may be expected."""
+    def present(self) -> Iterator[str]:
+        """Yield what should not vanish, streaming or not: connections to primaries, standbys."""
+        yield from (self.named(each.name or each.source) for each in self.channels)
+        if self.postgres:
+            yield from (self.named(each.name) for each in self.postgres.standbys if each.state != "backup")
+
+    def streams(self) -> Iterator[tuple[str, ...]]:
+        """Yield what receives or sends just now: all names by which it may be expected."""
         for each in self.channels:
             if each.runs:
-                yield self.named(each.name), (each.name, each.source, each.source.rpartition(":")[0])
+                yield (each.name, each.source, each.source.rpartition(":")[0])
         for follower in self.postgres.standbys if self.postgres else ():
             if follower.state == pg_replication.STREAMING:
-                yield self.named(follower.name), follower.names
+                yield follower.names
 
     def standings(self) -> Iterator[tuple[str, str, str]]:
         """Yield how each thing on it stands: the object, a word of the suite's, and it in words."""
@@ -245,7 +252,7 @@ class Cluster(NamedTuple):
     expected  names that must stream, with how many of each
     size      members that the Galera cluster should have, 0: not said
     members   the most members that earlier runs saw lately
-    gone      what streamed lately and does no more -> seconds since
+    gone      what was connected lately and is no more -> seconds since
     unlike    where a server is not what it was asked as: object, word, text
     """
 
@@ -277,20 +284,20 @@ class Cluster(NamedTuple):
     def standings(self) -> Iterator[tuple[str, str, str]]:
         """Yield how each thing stands: the object, a word of the suite's, and it in words."""
         yield from self.unlike
-        for server in self.answered:
-            yield from server.standings()
+        for server in self.answered:  # that the only thing there is well is what the summary says
+            yield from (each for each in server.standings() if each[0] or each[1] != "serves")
         whole = list(galera.clusters(self.nodes))
         members = galera.size(self.nodes.values())
         if members is not None:
             whole += galera.sizes(members, self.size, len(self.servers), self.members)
         whole += pg_replication.twins({server.of: server.postgres for server in self.answered if server.postgres})
         yield from (("", word, text) for word, text in whole)
-        names = [names for server in self.answered for _, names in server.streams()]
+        names = [names for server in self.answered for names in server.streams()]
         for name, least in self.expected:
             count = sum(name in each for each in names)
             yield name, "missing" if count < least else "serves", f"has {count} streaming, {least} expected"
         for name, seconds in self.gone.items():
-            yield name, "vanished", f"no longer streams, it did {_ago(seconds)} ago"
+            yield name, "vanished", f"is gone, it was there {_ago(seconds)} ago"
 
     def values(self) -> Iterator[Value]:
         """Yield all that is measured."""
@@ -318,7 +325,7 @@ def look(run: Run, options: Any) -> Cluster:
     alone = len(places) == 1
     jobs = {
         access.of: functools.partial(
-            _server, run, access, "" if alone else access.of, options.mode, before["nodes"].get(access.of)
+            _server, run, access, "" if alone else access.of, options.mode, before["servers"].get(access.of)
         )
         for access in places
     }
@@ -335,7 +342,7 @@ def look(run: Run, options: Any) -> Cluster:
 def _before(kept: Any) -> dict[str, dict[str, Any]]:
     """Return what was kept, every part there and of the right shape."""
     kept = kept if isinstance(kept, dict) else {}
-    return {part: kept[part] if isinstance(kept.get(part), dict) else {} for part in ("nodes", "seen", "sizes")}
+    return {part: kept[part] if isinstance(kept.get(part), dict) else {} for part in ("servers", "seen", "sizes")}
 
 
 def _places(run: Run, options: Any) -> list[sql.Access]:
@@ -392,7 +399,10 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
         run.stage(f"ask {access.of} what it replicates")
         if db.kind == "postgres":
             found = pg_replication.look(db, of, modes)
-            return Server(of, db.text, found.recovering, postgres=found)
+            now, kept = run.clock.time(), before.get("since") if isinstance(before, dict) else None
+            since = samples.since(kept, found.positions(), now)
+            found = found.timed({name: now - at for name, at in since.items()})
+            return Server(of, db.text, found.recovering, postgres=found, kept={"since": since})
         status = galera.status(db, "Uptime", "Slaves_connected")
         variables = galera.variables(db, "read_only", "super_read_only")
         node = galera.node(run, db, status, variables, before) if "galera" in modes else None
@@ -409,6 +419,7 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
             *(of, db.text, read_only, node, found_channels),
             replicas=int(replicas) if replicas.isdigit() else None,
             failures=failures,
+            kept=node.kept if node else None,
         )
 
 
@@ -441,7 +452,7 @@ def whole(
     def lately(at: Any) -> bool:
         return isinstance(at, (int, float)) and 0 <= now - at <= options.remember
 
-    here = [of for server in answered for of, _ in server.streams()]
+    here = [of for server in answered for of in server.present()]
     seen = {name: at for name, at in before["seen"].items() if lately(at)}
     looked = len(answered) == len(servers) and not any(server.failures for server in answered)
     expected = [name for name, _ in options.expect]
@@ -453,8 +464,8 @@ def whole(
         unlike=tuple(unlike),
         absent=tuple(absent),
         kept={
-            "nodes": {
-                place: server.node.kept if isinstance(server, Server) and server.node else before["nodes"].get(place)
+            "servers": {
+                place: server.kept if isinstance(server, Server) else before["servers"].get(place)
                 for place, server in servers.items()
             },
             "seen": {**seen, **dict.fromkeys(here, now)},
@@ -464,4 +475,7 @@ def whole(
 
 
 def _ago(seconds: float) -> str:
-    return f"{seconds / 3600:.0f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min"
+    size, unit = next(
+        (size, unit) for size, unit in ((3600, "h"), (60, "min"), (1, "s")) if seconds >= 2 * size or size == 1
+    )
+    return f"{seconds / size:.0f} {unit}"
