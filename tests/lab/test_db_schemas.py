@@ -1,0 +1,579 @@
+# SPDX-License-Identifier: Apache-2.0
+"""check_db_invariants, check_db_soft_deleted and check_db_growth on real servers, with exactly the rights that they document."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+import pytest
+from nephoscope.base import Clock
+from nephoscope.checks.database.check_db_invariants import CHECK as INVARIANTS
+from nephoscope.checks.database.check_db_soft_deleted import CHECK as SOFT_DELETED
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
+from nephoscope.probes.invariant_rules import RULES, rights
+
+from tests.lab import mariadb, openstack_schemas
+from tests.lab.openstack_schemas import uuid
+from tests.lab.support import private_folder
+
+pytestmark = pytest.mark.lab
+PASSWORD = "of the lab alone"
+SCHEMAS = {"cell": ("nova", "nova_cell0"), "api": ("nova_api",)}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with private_folder() as folder, mariadb.server(folder / "db", "--innodb-stats-auto-recalc=OFF") as database:
+        openstack_schemas.make(database)
+        yield database
+
+
+@pytest.fixture
+def cloud(server):
+    """A small cloud without contradictions, made anew for each test."""
+    openstack_schemas.cloud(server)
+    return server
+
+
+def account(database, name, *grants, known={}):  # noqa: B006 - what it was granted, so that it is made once
+    """Make an account with these rights and no more, whatever it had before."""
+    if known.get(name) != (id(database), grants):
+        with contextlib.closing(database.connection()) as link, link.cursor() as cursor:
+            cursor.execute(f"DROP USER IF EXISTS {name}@'%'")
+            cursor.execute(f"CREATE USER {name}@'%' IDENTIFIED BY '{PASSWORD}'")
+            for grant in grants:
+                cursor.execute(f"GRANT {grant} TO {name}@'%'")
+        known[name] = (id(database), grants)
+    return name
+
+
+def of_rules(*left_out):
+    """The rights that the rules read, as the page of check_db_invariants says: columns, and the names of schemas."""
+    yield "SHOW DATABASES ON *.*"
+    for (role, table), columns in rights().items():
+        for schema in SCHEMAS.get(role, (role,)):
+            if f"{schema}.{table}" not in left_out and schema not in left_out:
+                yield f"SELECT ({', '.join(f'`{column}`' for column in columns)}) ON {schema}.{table}"
+
+
+@pytest.fixture
+def ask(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEPHOSCOPE_PASSWORD", PASSWORD)
+
+    def run(check, user, *argv, clock=None):
+        words = ["--type", "mysql", "--socket", server.socket, "--user", user, "--state-dir", str(tmp_path / "state")]
+        outcome = check.run([*words, *argv], clock=clock)
+        assert PASSWORD not in outcome.text
+        return outcome
+
+    return run
+
+
+# ---- check_db_invariants ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cloud_in_order_with_exactly_these_rights(cloud, ask):
+    user = account(cloud, "invariants", *of_rules())
+    outcome = ask(INVARIANTS, user, "--preset", "openstack")
+    assert outcome.state == OK, outcome.text
+    assert re.fullmatch(r"28 rules over \d+ rows, 0 broken", outcome.reason)
+    assert len(outcome.perfdata) == 29
+
+
+BROKEN = {
+    "floating-ip-on-deleted-instance": (
+        "UPDATE nova.instances SET deleted = 1 WHERE id = 1",
+        "a floating IP points at a port whose instance is gone: 192.0.2.7",
+    ),
+    "port-without-instance": (
+        f"UPDATE neutron.ports SET device_id = '{uuid(99)}' WHERE id = '{uuid(11)}'",
+        f"a port is held by an instance that is gone: {uuid(11)}",
+    ),
+    "port-binding-failed": (
+        "UPDATE neutron.ml2_port_bindings SET vif_type = 'binding_failed'",
+        f"a port could not be bound on its host: {uuid(11)}",
+    ),
+    "neutron-agent-vanished": (
+        "UPDATE neutron.agents SET heartbeat_timestamp = UTC_TIMESTAMP() - INTERVAL 8 DAY",
+        "an agent has not reported for a week: node1",
+    ),
+    "neutron-quota-negative": (
+        "UPDATE neutron.quotausages SET in_use = -1",
+        "neutron reckons with a use below zero: p1",
+    ),
+    "nova-network-floating-ip": (
+        "INSERT INTO nova.fixed_ips (id, address, instance_uuid, allocated, deleted, created_at)"
+        f" VALUES (1, '198.51.100.9', '{uuid(3)}', 0, 0, '2020-01-01');"
+        "INSERT INTO nova.floating_ips (id, address, fixed_ip_id, deleted) VALUES (1, '192.0.2.9', 1, 0)",
+        "a floating IP of nova-network belongs to a fixed IP whose instance is gone: 192.0.2.9",
+    ),
+    "fixed-ip-without-instance": (
+        "INSERT INTO nova.fixed_ips (id, address, instance_uuid, allocated, deleted, updated_at)"
+        f" VALUES (1, '198.51.100.9', '{uuid(3)}', 1, 0, '2020-01-01'), (2, '198.51.100.10', NULL, 1, 0, '2020-01-01')",
+        "a fixed IP of nova-network is allocated to an instance that is gone: 198.51.100.10, 198.51.100.9",
+    ),
+    "volume-on-deleted-instance": (
+        f"UPDATE cinder.volume_attachment SET instance_uuid = '{uuid(3)}'",
+        f"a volume is attached to an instance that is gone: {uuid(20)}",
+    ),
+    "volume-attached-twice": (
+        "INSERT INTO cinder.volume_attachment (id, volume_id, instance_uuid, attach_status, deleted, created_at)"
+        f" VALUES ('{uuid(24)}', '{uuid(20)}', '{uuid(2)}', 'attached', 0, '2026-01-01')",
+        f"a volume that is not multi-attach is attached to two instances: both may write: {uuid(20)}",
+    ),
+    "volume-in-use-unattached": (
+        "UPDATE cinder.volume_attachment SET deleted = 1",
+        f"a volume is in-use and attached to nothing: {uuid(20)}",
+    ),
+    "volume-stuck": (
+        f"UPDATE cinder.volumes SET status = 'deleting' WHERE id = '{uuid(21)}'",
+        f"a volume has been on its way to another state for a day: {uuid(21)}",
+    ),
+    "snapshot-of-deleted-volume": (
+        f"UPDATE cinder.snapshots SET volume_id = '{uuid(98)}'",
+        f"a snapshot's volume is gone: {uuid(23)}",
+    ),
+    "instance-on-deleted-volume": (
+        f"UPDATE nova.block_device_mapping SET volume_id = '{uuid(98)}' WHERE id = 1",
+        f"an instance has a block device whose volume is gone: {uuid(1)}",
+    ),
+    "cinder-service-vanished": (
+        "UPDATE cinder.services SET updated_at = UTC_TIMESTAMP() - INTERVAL 8 DAY",
+        "a service of cinder has not reported for a week: vol1",
+    ),
+    "cinder-quota-negative": (
+        "UPDATE cinder.quota_usages SET reserved = -3",
+        "cinder reckons with a use below zero: p1",
+    ),
+    "cinder-quota-drift": (
+        "UPDATE cinder.quota_usages SET in_use = 5",
+        "cinder's use of volumes is not the number of volumes: p1",
+    ),
+    "image-without-location": (
+        "UPDATE glance.image_locations SET deleted = 1",
+        f"an active image has no place where its data lie: {uuid(30)}",
+    ),
+    "instance-on-unknown-host": (
+        "UPDATE nova.instances SET host = 'gone9' WHERE id = 2",
+        f"an instance is on a host that no nova-compute serves: {uuid(2)}",
+    ),
+    "compute-node-without-service": (
+        "UPDATE nova.compute_nodes SET host = 'gone9'",
+        "a compute node's record has outlived its service: gone9",
+    ),
+    "nova-service-vanished": (
+        "UPDATE nova.services SET last_seen_up = UTC_TIMESTAMP() - INTERVAL 8 DAY WHERE id = 1",
+        "a service of nova has not reported for a week: node1",
+    ),
+    "nova-quota-negative": (
+        "INSERT INTO nova.quota_usages (id, project_id, in_use, reserved, deleted, updated_at)"
+        " VALUES (1, 'p1', -1, 0, 0, UTC_TIMESTAMP())",
+        "nova reckons with a use below zero (releases before Pike): p1",
+    ),
+    "mapping-without-cell": (
+        "UPDATE nova_api.instance_mappings SET cell_id = NULL WHERE id = 1",
+        f"an instance was never given a cell and is no longer being built: {uuid(1)}",
+    ),
+    "mapping-without-instance": (
+        f"UPDATE nova_api.instance_mappings SET instance_uuid = '{uuid(97)}' WHERE id = 1",
+        f"an instance is mapped to a cell that has no record of it: {uuid(97)}",
+    ),
+    "build-request-stuck": (
+        "UPDATE nova_api.build_requests SET created_at = UTC_TIMESTAMP() - INTERVAL 2 HOUR",
+        f"an instance has been waiting for a host for an hour: {uuid(5)}",
+    ),
+    "cell-versions-differ": (
+        "UPDATE nova_cell0.alembic_version SET version_num = '960aac0e09ea'",
+        "the cells' schemas are not of one release: nova has 2903cd72dc14, nova_cell0 has 960aac0e09ea",
+    ),
+    "allocation-without-instance": (
+        f"UPDATE placement.consumers SET uuid = '{uuid(96)}'",
+        f"placement holds resources for an instance that is gone: {uuid(96)}",
+    ),
+    "stack-stuck": (
+        "UPDATE heat.stack SET status = 'IN_PROGRESS'",
+        f"a stack has been in progress for a day: {uuid(42)}",
+    ),
+    "stack-locked-by-dead-engine": (
+        "UPDATE heat.service SET updated_at = UTC_TIMESTAMP() - INTERVAL 2 HOUR",
+        f"a stack is locked by an engine that is gone: {uuid(42)}",
+    ),
+}
+
+
+def test_every_rule_is_broken_below():
+    assert list(BROKEN) == [rule.name for rule in RULES]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_is_met(cloud, ask, name):
+    user = account(cloud, "invariants", *of_rules())
+    trouble, said = BROKEN[name]
+    for statement in trouble.split(";"):
+        cloud.sql(statement)
+    outcome = ask(INVARIANTS, user, "--rule", name)
+    rows = 2 if name in ("fixed-ip-without-instance", "volume-attached-twice") else 1
+    assert (outcome.state, outcome.reason) == (WARNING, f"{name} rows {rows} is above 0 ({said})"), outcome.text
+    assert f"{name}_rows={rows};0;9;0" in outcome.perfdata
+
+
+def test_ten_rows_are_critical(cloud, ask):
+    user = account(cloud, "invariants", *of_rules())
+    for number in range(100, 110):
+        cloud.sql(
+            f"INSERT INTO neutron.agents (id, host, heartbeat_timestamp) VALUES ('{uuid(number)}', 'h{number}', '2020-01-01')"
+        )
+    outcome = ask(INVARIANTS, user)
+    assert outcome.state == CRITICAL
+    assert outcome.reason == (
+        "neutron-agent-vanished rows 10 is above 9 (an agent has not reported for a week: h100, h101, h102, h103, h104 …)"
+    )
+
+
+def test_a_revoked_right_is_named_with_its_statement(cloud, ask):
+    user = account(cloud, "invariants", *of_rules("neutron.agents", "cinder.volumes"))
+    outcome = ask(INVARIANTS, user, "--rule", "neutron-agent-vanished")
+    assert outcome.state == UNKNOWN
+    assert outcome.line == (
+        "DB_INVARIANTS UNKNOWN - neutron-agent-vanished: a right is missing (read neutron.agents): needs "
+        "GRANT SELECT (id, host, heartbeat_timestamp) ON neutron.agents TO 'invariants'@'%'"
+    )
+    outcome = ask(INVARIANTS, user, "--rule", "snapshot-of-deleted-volume")
+    assert outcome.line == (
+        "DB_INVARIANTS UNKNOWN - snapshot-of-deleted-volume: a right is missing (read cinder.volumes): needs "
+        "GRANT SELECT (id, deleted) ON cinder.volumes TO 'invariants'@'%'"
+    )
+    # The others are asked all the same, and it is not OK.
+    outcome = ask(INVARIANTS, user)
+    assert outcome.state == UNKNOWN
+    assert "stack-stuck_rows=0;0;9;0" in outcome.perfdata
+
+
+def test_the_statement_that_is_named_is_enough(cloud, ask):
+    """From no right at all, granting what line 1 says leads to OK."""
+    user = account(cloud, "granted", "SHOW DATABASES ON *.*")
+    for _ in range(4):
+        outcome = ask(INVARIANTS, user, "--rule", "snapshot-of-deleted-volume")
+        if outcome.state == OK:
+            break
+        cloud.sql(re.search(r"needs (GRANT .*)", outcome.reason)[1])
+    assert outcome.state == OK, outcome.text
+
+
+def test_a_schema_that_is_not_seen(cloud, ask):
+    grants = list(of_rules("heat"))
+    user = account(cloud, "invariants", *grants[1:])  # without SHOW DATABASES
+    outcome = ask(INVARIANTS, user)
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "heat: the schema is not there, or the account has no right on it, so stack-stuck, stack-locked-by-dead-engine could "
+        "not be asked (look for the schema): needs GRANT REFERENCES ON heat.* TO 'invariants'@'%'"
+    )
+
+
+def test_a_schema_that_surely_does_not_exist(cloud, ask):
+    user = account(cloud, "invariants", *of_rules())
+    cloud.sql("ALTER DATABASE heat CHARACTER SET utf8mb4")  # there is one; another name is looked for
+    for argv, state, line in (
+        (["--schema", "heat=heat2"], UNKNOWN, "heat2: there is no such schema, so stack-stuck, stack-locked-by-dead-engine could "
+         "not be asked (look for the schema)"),
+        (["--schema", "heat=heat2", "--rule", "stack-stuck"], UNKNOWN, "heat2: there is no such schema, so stack-stuck could not "
+         "be asked (look for the schema)"),
+        (["--schema", "heat=heat2", "--rule", "stack-stuck", "--absent-state", "ok"], UNKNOWN, "heat2: there is no such schema, "
+         "so stack-stuck could not be asked (look for the schema)"),
+    ):  # fmt: skip
+        outcome = ask(INVARIANTS, user, *argv)
+        assert (outcome.state, outcome.reason) == (state, line)
+    tables = [statement for schema, statement in openstack_schemas.statements() if schema == "heat"]
+    cloud.sql("DROP DATABASE heat")
+    try:
+        outcome = ask(INVARIANTS, user)
+        assert outcome.state == OK
+        assert outcome.reason.endswith("(no schema of heat: 2 not asked)")
+        assert ask(INVARIANTS, user, "--preset", "openstack").state == UNKNOWN
+    finally:
+        cloud.sql("CREATE DATABASE heat CHARACTER SET utf8mb3")
+        for statement in tables:
+            cloud.sql(statement, database="heat")
+
+
+def test_a_cell_that_is_not_seen_makes_no_instance_gone(cloud, ask):
+    user = account(cloud, "invariants", *of_rules())
+    cloud.sql("INSERT INTO nova_api.cell_mappings (id) VALUES (3)")
+    outcome = ask(INVARIANTS, user, "--rule", "port-without-instance")
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "cells: nova_api knows 3 cells, and 2 of their schemas are seen (nova, nova_cell0), so port-without-instance could not be "
+        "asked (count the cells): --schema cell=NAME, or the file of a service in the cell"
+    )
+
+
+def test_a_schema_of_another_release(cloud, ask):
+    user = account(cloud, "invariants", *of_rules(), "SELECT ON glance.*")
+    cloud.sql("ALTER TABLE glance.images CHANGE status state varchar(30)")
+    try:
+        outcome = ask(INVARIANTS, user, "--rule", "image-without-location", "--absent-state", "ok")
+    finally:
+        cloud.sql("ALTER TABLE glance.images CHANGE state status varchar(30)")
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "image-without-location: Unknown column 't.status' in 'WHERE' (error 1054): the schema is not of a release that the rule "
+        "was written for (read glance.images)"
+    )
+
+
+def test_a_large_table_is_walked_in_turns(cloud, ask):
+    """UNKNOWN until the whole of it was seen once; what is wrong is told at once; mended, it goes with the next turn."""
+    user = account(cloud, "invariants", *of_rules())
+    for number in range(200, 225):
+        cloud.sql(
+            f"INSERT INTO neutron.agents (id, host, heartbeat_timestamp) VALUES ('{uuid(number)}', 'h{number}', UTC_TIMESTAMP())"
+        )
+    first = sorted(uuid(number) for number in range(200, 225))[0]
+    cloud.sql(f"UPDATE neutron.agents SET heartbeat_timestamp = '2020-01-01', host = 'lost1' WHERE id = '{first}'")
+    words = ("--rule", "neutron-agent-vanished", "--rows", "10")
+    outcome = ask(INVARIANTS, user, *words)
+    assert outcome.state == WARNING
+    assert outcome.reason == (
+        "neutron-agent-vanished rows 1 is above 0 (an agent has not reported for a week: lost1), "
+        "UNKNOWN: neutron-agent-vanished has seen 10 rows and not yet the whole table"
+    )
+    assert "has seen 20 rows" in ask(INVARIANTS, user, *words).reason
+    whole = "neutron-agent-vanished rows 1 is above 0 (an agent has not reported for a week: lost1)"
+    assert ask(INVARIANTS, user, *words).reason == whole
+    cloud.sql("UPDATE neutron.agents SET heartbeat_timestamp = UTC_TIMESTAMP()")
+    assert ask(INVARIANTS, user, *words).reason == whole  # the window that met it is read anew, the turn is not over
+    assert ask(INVARIANTS, user, *words).reason == whole
+    outcome = ask(INVARIANTS, user, *words)
+    assert (outcome.state, outcome.reason) == (OK, "1 rules over 26 rows, 0 broken")
+    assert ask(INVARIANTS, user, *words, "--exact").reason == "1 rules over 26 rows, 0 broken"
+
+
+def read_rows(database):
+    """Rows that the server has read for anybody so far."""
+    names = (
+        "Handler_read_first",
+        "Handler_read_key",
+        "Handler_read_next",
+        "Handler_read_rnd_next",
+        "Handler_read_last",
+    )
+    return sum(int(database.status(name)) for name in names)
+
+
+def many(database, table, columns, select, rows):
+    """Insert so many rows, made by the SEQUENCE engine."""
+    database.sql(f"INSERT INTO {table} ({columns}) SELECT {select} FROM seq_1_to_{rows} s", database="nova")
+
+
+def test_a_thousand_times_the_rows_cost_the_same(cloud, ask):
+    user = account(cloud, "invariants", *of_rules())
+    words = ("--rows", "20", "--rule", "instance-on-unknown-host")
+    read = []
+    for rows in (100, 100_000):
+        cloud.sql("TRUNCATE nova.instances")
+        many(
+            cloud,
+            "nova.instances",
+            "id, uuid, host, deleted, created_at",
+            "seq, UUID(), 'node1', 0, '2026-01-01'",
+            rows,
+        )
+        before = read_rows(cloud)
+        assert ask(INVARIANTS, user, *words, "--state-id", str(rows)).state == UNKNOWN  # not the whole table
+        read.append(read_rows(cloud) - before)
+    assert read[1] <= read[0] * 1.1
+    assert read[1] < 1000
+
+
+# ---- check_db_soft_deleted --------------------------------------------------------------------------------------------------
+
+MARKED = ("nova", "nova_cell0", "cinder", "glance", "heat", "keystone")
+
+
+def of_marks(*left_out):
+    """The rights as the page of check_db_soft_deleted says them."""
+    wanted = ("id", "deleted", "deleted_at")
+    for schema in MARKED:
+        yield f"REFERENCES ON {schema}.*"
+    yield "SELECT (id, expires) ON keystone.token"
+    yield "SELECT (id, expires_at) ON keystone.revocation_event"
+    for schema, statement in openstack_schemas.statements():
+        table = statement.split()[2]
+        columns = [name for name in wanted if re.search(rf"^  {name} ", statement, re.MULTILINE)]
+        if (
+            any(name.startswith("deleted") for name in columns)
+            and f"{schema}.{table}" not in left_out
+            and schema in MARKED
+        ):
+            yield f"SELECT ({', '.join(columns)}) ON {schema}.{table}"
+
+
+DEAD = "seq, UUID(), seq, UTC_TIMESTAMP() - INTERVAL 100 DAY + INTERVAL seq SECOND"
+
+
+@pytest.fixture
+def dead(cloud):
+    """60 000 dead instances before 20 000 living ones, with a gap in the ids between them."""
+    cloud.sql("TRUNCATE nova.instances")
+    many(cloud, "nova.instances", "id, uuid, deleted, deleted_at", DEAD, 60_000)
+    many(cloud, "nova.instances", "id, uuid, deleted", "seq + 500000, UUID(), 0", 20_000)
+    cloud.sql("ANALYZE TABLE nova.instances")
+    return cloud
+
+
+def test_dead_rows_are_reckoned_and_counted(dead, ask):
+    user = account(dead, "marks", *of_marks())
+    outcome = ask(SOFT_DELETED, user, "-w", "oldest=~:", "--preset", "openstack")
+    assert outcome.state == WARNING, outcome.text
+    assert re.fullmatch(r"nova\.instances share [78]\d(\.\d+)? % is above 50 %", outcome.reason), outcome.reason
+    exact = ask(SOFT_DELETED, user, "-w", "oldest=~:", "--exact")
+    assert exact.reason == "nova.instances share 75 % is above 50 %"
+    assert "60000 rows are marked deleted (counted), 60000 of them for more than 90 d, in " in exact.text
+    assert any(
+        item.startswith("nova_instances-") and "_deleted=60000;100000;1000000;0" in item for item in exact.perfdata
+    ), exact.line
+    assert any(item.startswith("oldest=8639") for item in exact.perfdata)
+    reckoned = int(re.search(r"(\d+) rows are marked deleted \(reckoned\)", outcome.text)[1])
+    assert 45_000 < reckoned < 80_000
+
+
+def test_how_many_and_since_when(dead, ask):
+    user = account(dead, "marks", *of_marks())
+    assert ask(SOFT_DELETED, user, "--exact", "-w", "deleted=50000", "-w", "share=~:", "-w", "oldest=~:").reason == (
+        "nova.instances deleted 60000 is above 50000"
+    )
+    assert ask(SOFT_DELETED, user, "--exact", "-w", "share=~:").reason == "nova.instances oldest 100 d is above 97 d"
+    outcome = ask(SOFT_DELETED, user, "--exact", "-c", "deleted=50000", "-w", "share=~:", "-w", "oldest=~:")
+    assert outcome.state == CRITICAL
+    outcome = ask(SOFT_DELETED, user, "--exclude", "nova.instances")
+    assert (outcome.state, outcome.reason.partition(",")[0]) == (OK, "0 rows are marked deleted (counted)")
+
+
+def test_a_table_without_the_right(dead, ask):
+    user = account(dead, "marks", *of_marks("nova.instances"))
+    outcome = ask(SOFT_DELETED, user)
+    assert outcome.state == UNKNOWN
+    assert outcome.line.partition(" | ")[0] == (
+        "DB_SOFT_DELETED UNKNOWN - nova.instances: a right is missing (read its marks): needs "
+        "GRANT SELECT (id, deleted, deleted_at) ON nova.instances TO 'marks'@'%'"
+    )
+
+
+def test_tables_that_hide(dead, ask):
+    """Without a right on the schema as a whole the tables of which nothing was granted are not even listed."""
+    grants = [grant for grant in of_marks("nova.instances") if "REFERENCES ON nova." not in grant]
+    user = account(dead, "marks", *grants)
+    outcome = ask(SOFT_DELETED, user)
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "nova: only tables with a grant of their own are seen, others may be there (list its tables): needs "
+        "GRANT REFERENCES ON nova.* TO 'marks'@'%'"
+    )
+
+
+def test_schemas_that_are_named_and_not_seen(cloud, ask):
+    user = account(cloud, "seeing", *of_marks())
+    outcome = ask(SOFT_DELETED, user, "--schema", "manila")
+    assert outcome.line == (
+        "DB_SOFT_DELETED UNKNOWN - manila: the schema is not there, or the account has no right on it (look for the schema): "
+        "needs GRANT REFERENCES ON manila.* TO 'seeing'@'%'"
+    )
+    cloud.sql("GRANT SHOW DATABASES ON *.* TO seeing@'%'")
+    outcome = ask(SOFT_DELETED, user, "--schema", "manila")
+    assert outcome.line == "DB_SOFT_DELETED UNKNOWN - manila: there is no such schema (look for the schema)"
+    assert ask(SOFT_DELETED, user, "--schema", "manila", "--absent-state", "ok").state == OK
+    nobody = account(cloud, "nobody")
+    assert ask(SOFT_DELETED, nobody).state == UNKNOWN
+    assert ask(SOFT_DELETED, nobody).line == (
+        "DB_SOFT_DELETED UNKNOWN - the account sees no schema (list the schemas): needs "
+        "GRANT SELECT (id, deleted, deleted_at) ON the table"
+    )
+
+
+def test_expired_tokens_and_stacks(cloud, ask):
+    user = account(cloud, "marks", *of_marks())
+    many(cloud, "keystone.token", "id, expires", "MD5(seq), IF(seq <= 30, '2020-01-01', '2099-01-01')", 40)
+    many(cloud, "heat.stack", "id, deleted_at", "UUID(), '2026-11-01'", 7)
+    try:
+        outcome = ask(
+            SOFT_DELETED, user, "--schema", "keystone", "--schema", "heat", "-w", "deleted=0", "-w", "oldest=~:"
+        )
+    finally:
+        cloud.sql("DELETE FROM keystone.token")
+    assert outcome.reason == "heat.stack deleted 7 is above 0, keystone.token deleted 30 is above 0"
+
+
+def test_shadow_tables(cloud, ask):
+    user = account(cloud, "marks", *of_marks())
+    cloud.sql("TRUNCATE nova.instances")
+    many(cloud, "nova.shadow_instances", "id, uuid, deleted, deleted_at", DEAD, 60_000)
+    cloud.sql("ANALYZE TABLE nova.shadow_instances")
+    try:
+        outcome = ask(SOFT_DELETED, user)
+    finally:
+        cloud.sql("TRUNCATE nova.shadow_instances")
+        cloud.sql("ANALYZE TABLE nova.shadow_instances")
+    assert outcome.state == WARNING
+    assert re.fullmatch(r"nova shadow \d+(\.\d+)? % is above 50 % \(nova-manage db purge\)", outcome.reason)
+
+
+def test_a_thousand_times_the_dead_cost_the_same(cloud, ask):
+    """2 000 and 200 000 rows, both more than a table that is counted; --exact reads them all."""
+    user = account(cloud, "marks", *of_marks())
+    read = []
+    for rows in (2000, 200_000):
+        cloud.sql("TRUNCATE nova.instances")
+        many(cloud, "nova.instances", "id, uuid, deleted, deleted_at", DEAD, rows)
+        cloud.sql("ANALYZE TABLE nova.instances")
+        before = read_rows(cloud)
+        assert ask(SOFT_DELETED, user, "--schema", "nova").state == WARNING
+        read.append(read_rows(cloud) - before)
+    assert read[1] <= read[0] * 1.1
+    before = read_rows(cloud)
+    assert ask(SOFT_DELETED, user, "--schema", "nova", "--exact").state == WARNING
+    assert read_rows(cloud) - before > 200_000
+
+
+def test_a_table_that_somebody_locks(cloud, ask):
+    """It is late and said so, the others are looked at; nothing waits behind us."""
+    user = account(cloud, "marks", *of_marks())
+    holder = cloud.connection()
+    with holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES nova.instances WRITE")
+    try:
+        outcome = ask(SOFT_DELETED, user, "--schema", "nova")
+    finally:
+        with holder.cursor() as cursor:
+            cursor.execute("UNLOCK TABLES")
+        holder.close()
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == "nova.instances: a lock was not granted within a second (error 1205) (read its marks)"
+    assert "tables of nova" in outcome.text
+    assert ask(SOFT_DELETED, user, "--schema", "nova").state == OK
+
+
+def test_a_frozen_server(cloud, ask):
+    user = account(cloud, "marks", *of_marks())
+    cloud.freeze()
+    try:
+        for check in (SOFT_DELETED, INVARIANTS):
+            outcome = ask(check, user, "-t", "2")
+            assert outcome.state == CRITICAL
+            assert re.search(r"no answer in \d", outcome.reason), outcome.line
+    finally:
+        cloud.thaw()
+
+
+def test_a_wrong_password(cloud, ask, monkeypatch):
+    user = account(cloud, "marks", *of_marks())
+    monkeypatch.setenv("NEPHOSCOPE_PASSWORD", "not this one")
+    for check in (SOFT_DELETED, INVARIANTS):
+        outcome = ask(check, user)
+        assert outcome.state == UNKNOWN
+        assert "not this one" not in outcome.text
+        assert f"{cloud.socket}: log-in refused for user 'marks' (error 1045)" in outcome.reason, outcome.line
+
+
+_ = Clock
