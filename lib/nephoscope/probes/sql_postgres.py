@@ -60,6 +60,8 @@ WORDS = (
     ("server closed the connection unexpectedly", UNREACHABLE, ""),
     ("unexpected eof while reading", UNREACHABLE, ""),
 )
+# What libpq says of a server that is none.
+FOREIGN = ("expected authentication request", "invalid response to SSL", "unsupported frontend protocol")
 # SQLSTATE of a statement, or its class -> (kind, what is said; "" the server's own words)
 STATES = {
     "28": (NOT_ALLOWED, ""),
@@ -264,6 +266,9 @@ def _refused(error: Exception, access: Access, run: Run, address: str, port: int
     from nephoscope.probes import pg_service
 
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Bytes that are no text at all leave psycopg2 without words.
+    if not lines or any(words in line for line in lines for words in FOREIGN):
+        return _stranger(access, run, address, port)
     # In a fixed order, for with sslmode=prefer two attempts are told, and the first may be the one that counts.
     for words, kind, cure in WORDS:
         for line in lines:
@@ -281,18 +286,15 @@ def _refused(error: Exception, access: Access, run: Run, address: str, port: int
         if line.endswith("does not exist"):
             text = said(line.rpartition("FATAL:")[2], access)
             return Failed(NOT_ALLOWED if "role " in line else ABSENT, access.of, LOG_IN, text)
-    protocol = (
-        "expected authentication request",
-        "invalid response to SSL",
-        "wrong version number",
-        "SSL error",
-        "protocol",
-    )
-    if any(word in line for line in lines for word in protocol):
-        seen = _sniff(run, address, port) if address else ""
-        return Failed(UNREADABLE, access.of, LOG_IN, f"no PostgreSQL server{seen}")
-    text = said(lines[-1].rpartition("FATAL:")[2] if lines else type(error).__name__, access)
+    if any("SSL error" in line for line in lines):
+        return _stranger(access, run, address, port)
+    text = said(lines[-1].rpartition("FATAL:")[2], access)
     return Failed(UNREADABLE, access.of, LOG_IN, f"not understood: {text}")
+
+
+def _stranger(access: Access, run: Run, address: str, port: int) -> Failed:
+    seen = _sniff(run, address, port) if address else ""
+    return Failed(UNREADABLE, access.of, LOG_IN, f"no PostgreSQL server{seen}")
 
 
 def _sniff(run: Run, address: str, port: int) -> str:
