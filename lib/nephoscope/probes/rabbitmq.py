@@ -11,14 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, http, samples
+from nephoscope.base import (
+    ABSENT,
+    COLLECTING,
+    LATE,
+    NOT_ALLOWED,
+    UNREACHABLE,
+    UNREADABLE,
+    Collecting,
+    Failed,
+    Run,
+    http,
+    samples,
+)
 from nephoscope.base.run import KEPT_BACK
 
 PORT = 15672
 """Of the management API; with TLS it is 15671, unless the broker's owner chose otherwise."""
 PLUGIN = "is the broker down, or its management plug-in off? `rabbitmq-plugins enable rabbitmq_management`"
+DOWN = ("Connection refused", "HTTP 502", "HTTP 503")
 FROZEN = "the log-in was answered: look for a node of the cluster that is frozen or cut off, the others wait for it"
 NODE_COLUMNS = (
     "name,running,partitions,mem_used,mem_limit,mem_alarm,disk_free,disk_free_limit,disk_free_alarm,fd_used,fd_total,"
@@ -98,7 +111,7 @@ class Api:
         try:
             who = self.get("whoami")
         except Failed as failed:
-            if failed.kind == UNREACHABLE and ("refused" in failed.error or "HTTP 50" in failed.error):
+            if failed.kind == UNREACHABLE and failed.error in DOWN:
                 raise Failed(UNREACHABLE, self.of, failed.tried, failed.error, PLUGIN) from None
             if failed.kind == UNREADABLE:
                 cure = f"is this the port of RabbitMQ's management API ({PORT}, with --tls 15671)?"
@@ -123,7 +136,7 @@ class Api:
         if status >= 500:
             raise Failed(UNREACHABLE, self.of, tried, f"HTTP {status}")
         if status == 404 and isinstance(body, dict):
-            raise Failed("absent", self.of, tried, "there is no such thing")
+            raise Failed(ABSENT, self.of, tried, "there is no such thing")
         raise Failed(UNREADABLE, self.of, tried, f"HTTP {status}{' ' if reason else ''}{reason[:100]}")
 
     def status(self, path: str) -> tuple[int, Any]:
@@ -531,6 +544,8 @@ def _health(api: Api, found: Cluster) -> None:
             body = _check(api, path)
         except Failed as failed:
             found.failures.append(failed)
+            if failed.kind in (UNREACHABLE, LATE):
+                return  # who does not answer one does not answer the next
             continue
         if body is None:
             found.lacking.append(name)
@@ -574,15 +589,22 @@ def _views(run: Run, api: Api, found: Cluster, overview: Mapping[str, Any], opti
     if options.views:
         found.wanted_views = True
         for word in options.views:
-            host, _, port = word.rpartition(":") if word.count(":") == 1 else (word, "", "")
-            if word != "none":
-                places[word] = http.base_of(options, host or word, int(port) if port.isdigit() else session._port)
+            if word == "none":
+                continue
+            try:
+                parts = urlsplit(f"//{word}")
+                host, port = parts.hostname, parts.port or urlsplit(session.base).port
+            except ValueError:
+                host = port = None
+            if host and port:
+                places[word] = http.base_of(options, host, port)
+            else:
+                found.failures.append(Failed(UNREADABLE, word, "", "is no HOST or HOST:PORT"))
     else:
         for listener in overview.get("listeners") or ():
-            name = str(listener.get("node"))
-            port = number(listener.get("port"))
-            if listener.get("protocol") == scheme and name != found.asked and port:
-                places[name] = f"{scheme}://{name.partition('@')[2]}:{port:.0f}"
+            name, listens = str(listener.get("node")), number(listener.get("port"))
+            if listener.get("protocol") == scheme and name != found.asked and listens:
+                places[name] = f"{scheme}://{name.partition('@')[2]}:{listens:.0f}"
     for name, base in places.items():
         found.views[name] = _view(run, api, base, options)
     if found.wanted_views:
@@ -616,7 +638,8 @@ def _history(run: Run, found: Cluster, overview: Mapping[str, Any]) -> None:
     unroutable = [number(stats.get(name)) for name in ("return_unroutable", "drop_unroutable")]
     # A broker that never had a message has no message_stats at all: nothing was unroutable.
     counters["unroutable"] = sum(value or 0.0 for value in unroutable)
-    opened = number(churn.get("connection_created"))
+    # So is a broker that never had a connection, whose churn is told and empty.
+    opened = number(churn.get("connection_created", None if churn or "churn_rates" not in overview else 0))
     if opened is not None:
         counters["opened"] = opened
     ups = _dict(before.get("uptime"))
