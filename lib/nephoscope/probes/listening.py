@@ -56,7 +56,7 @@ def _sockets(run: Run, kind: str, state: bytes, most: int) -> frozenset[tuple[st
             try:
                 if fields[3] == state:
                     address, _, port = fields[1].partition(b":")
-                    found.add((_address(address), int(port, 16)))
+                    found.add((address_of(address), int(port, 16)))
             except (IndexError, ValueError):
                 raise Failed(UNREADABLE, path, f"read {path}", f"not understood: {line[:60]!r}") from None
     return frozenset(found)
@@ -78,7 +78,7 @@ def _lines(run: Run, path: str, most: int) -> list[bytes]:
     return lines[:-1]  # the last one is empty, or cut by the bound
 
 
-def _address(text: bytes) -> str:
+def address_of(text: bytes) -> str:
     """Return an address that the kernel printed as 32-bit words in its own byte order. Raises ValueError."""
     if len(text) not in (8, 32):
         raise ValueError(text)
