@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/databases.md: every command line in it is one that its check takes, and every check of these groups is in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from nephoscope import catalogue
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "databases.md").read_text()
+LINES = [line for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, re.M | re.S) for line in block.splitlines()]
+COMMANDS = [shlex.split(line) for line in LINES if line.startswith("check_")]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_of_the_guide_is_taken(words):
+    assert catalogue.load(words[0]).parse(*words[1:])
+
+
+def test_the_guide_has_every_check_of_databases_and_messaging():
+    folders = [Path(__file__).parents[1] / "checks" / group for group in ("database", "messaging")]
+    names = {path.stem for folder in folders for path in folder.glob("check_*.py")}
+    assert {name for name in names if f"(checks/{name}.md)" not in GUIDE} == set()
