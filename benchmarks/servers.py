@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tests.lab import mariadb, postgresql, rabbitmq
 from tests.lab.support import Daemon, free_port, listening, need, private_folder
 
-PASSWORD = "monitor"
+PASSWORD = "sesame"
 LIMITS = {
     "check_mysql -H": 12.0,
     "check_postgres -H": 9.0,
@@ -28,13 +28,14 @@ def running() -> Iterator[dict[str, list[str]]]:
     with contextlib.ExitStack() as stack:
         maria = stack.enter_context(mariadb.server(stack.enter_context(private_folder())))
         maria.sql(f"CREATE USER monitor@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
-        maria.sql("GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR ON *.* TO monitor@'127.0.0.1'")
+        maria.sql("GRANT PROCESS, REFERENCES, SLAVE MONITOR, BINLOG MONITOR ON *.* TO monitor@'127.0.0.1'")
         postgres = stack.enter_context(postgresql.server(stack.enter_context(private_folder()) / "server"))
         postgres.sql(f"CREATE ROLE monitor LOGIN PASSWORD '{PASSWORD}'; GRANT pg_monitor TO monitor")
         rabbit = stack.enter_context(rabbitmq.node(stack.enter_context(private_folder())))
         rabbit.user(
             "monitor", PASSWORD, "monitoring", {"/": ("^nephoscope", "^nephoscope|^amq.default$", "^nephoscope")}
         )
+        rabbit.queue("reports")
         (memcached,) = need("memcached")
         cache = free_port()
         stack.enter_context(
