@@ -463,9 +463,7 @@ def cluster(run: Run, options: Any) -> Cluster:
             found.answer = run.clock.monotonic() - started
             entries = api.get(f"nodes?columns={NODE_COLUMNS}")
         except Failed as failed:
-            if failed.kind == UNREACHABLE and "no answer" in failed.error:
-                raise Failed(UNREACHABLE, failed.of, failed.tried, failed.error, FROZEN) from None
-            raise
+            raise frozen(failed) from None
         try:
             found.nodes = sorted(node(entry) for entry in entries)
             found.version, found.asked = str(overview["rabbitmq_version"]), str(overview["node"])
@@ -485,6 +483,13 @@ def cluster(run: Run, options: Any) -> Cluster:
             _views(run, api, found, overview, options)
         _history(run, found, overview)
         return found
+
+
+def frozen(failed: Failed) -> Failed:
+    """Return a failure behind the log-in with what it means when it is silence."""
+    if failed.kind == UNREACHABLE and failed.error.startswith("no answer"):
+        return Failed(UNREACHABLE, failed.of, failed.tried, failed.error, FROZEN)
+    return failed
 
 
 def release(text: str) -> tuple[int, ...]:

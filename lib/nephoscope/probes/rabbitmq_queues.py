@@ -51,6 +51,8 @@ SERVICES = (
     *("ironic.conductor_manager*", "magnum-conductor*", "octavia_provisioning*", "trove-conductor*", "sahara-*"),
 )
 """Topics of OpenStack's services: who publishes to them waits for an answer."""
+TIME = re.compile(r"(\d+)-(\d+)-(\d+)[ T](\d+):(\d+):(\d+)(?:\.\d+)?(?:Z|([+-])(\d\d):(\d\d))?")
+"""3.8 writes the hour without a zero before it, which datetime does not read."""
 ADVICE = (
     "notifications that nobody reads: driver = noop, notification_format = unversioned, or a policy with message-ttl"
 )
@@ -106,15 +108,13 @@ def _strings(value: Any) -> tuple[str, ...]:
 
 def _idle(text: Any, now: float) -> float:
     """Return seconds since "2019-11-21 12:00:00" (UTC, 3.8) or since ISO 8601 with an offset (later releases)."""
-    from datetime import datetime, timezone
-
-    try:
-        at = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
-    except ValueError:
+    match = TIME.match(str(text))
+    if match is None:
         return 0.0
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=timezone.utc)
-    return max(0.0, now - at.timestamp())
+    from calendar import timegm
+
+    offset = 60 * (60 * int(match[8] or 0) + int(match[9] or 0)) * (-1 if match[7] == "-" else 1)
+    return max(0.0, now - (timegm(tuple(int(match[at]) for at in range(1, 7)) + (0, 0, 0)) - offset))
 
 
 def topics(globs: Iterable[str]) -> re.Pattern[str]:
@@ -441,9 +441,7 @@ def survey(run: Run, options: Any) -> Queues:
         try:
             return _survey(run, api, options)
         except Failed as failed:
-            if failed.kind == UNREACHABLE and "no answer" in failed.error and not failed.cure:
-                raise Failed(UNREACHABLE, failed.of, failed.tried, failed.error, rabbitmq.FROZEN) from None
-            raise
+            raise rabbitmq.frozen(failed) from None
 
 
 def _survey(run: Run, api: Api, options: Any) -> Queues:
@@ -467,7 +465,7 @@ def _survey(run: Run, api: Api, options: Any) -> Queues:
             found.whole = False
             if failed.kind == ABSENT:
                 failed = Failed(ABSENT, api.of, failed.tried, f"there is no vhost {vhost}")
-            found.failures.append(failed)
+            found.failures.append(rabbitmq.frozen(failed))
     if len(found.named) > NAMED:
         text = f"more than {NAMED} queues match the patterns of -w and -c: narrow them"
         found.failures.append(Failed(UNREADABLE, api.of, "", text))
