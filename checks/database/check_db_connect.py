@@ -37,7 +37,7 @@ def options(add):
 
 
 def probe(options, run):
-    return db_connect.reach(run, sql.accesses(options, run))
+    return db_connect.reach(run, sql.accesses(options, run, chosen=True))
 
 
 def judge(connections, options):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import threading
@@ -113,7 +114,8 @@ def tried(kind, port, **words):
     assert time.monotonic() - began < SECONDS / 2 + 0.5
     told = "".join(traceback.format_exception(Failed, raised.value, raised.value.__traceback__))
     assert PASSWORD not in told and PASSWORD not in repr(access) and PASSWORD not in str(access)
-    return raised.value
+    failed = raised.value
+    return Failed(failed.kind, failed.of, failed.tried, re.sub(r"\b0\.[789] s", "0.8 s", failed.error), failed.cure)
 
 
 CUT = "the connection was cut before the answer was whole"
@@ -180,6 +182,9 @@ def test_a_password_asked_for_in_the_clear_is_not_sent():
 
     with serving(ask) as port:
         assert tried("mysql", port).cure == "--tls"
+        end = time.monotonic() + 5
+        while len(heard) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
     assert heard[1] == b"" and PASSWORD.encode() not in heard[0]
 
 
@@ -301,3 +306,324 @@ def test_the_next_host_is_asked_when_one_is_silent():
 
 
 # ---- logged in ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eight(request):
+    """A simulated MySQL 8.0 and the access to it."""
+    from tests.simulators.mysql_answers import healthy
+
+    with healthy(plugin="mysql_native_password", **getattr(request, "param", {})) as server:
+        yield server, Access("here", "mysql", "monitor", "secret", "127.0.0.1", server.port)
+
+
+def test_a_session_with_mysql_8(eight):
+    server, access = eight
+    with sql.connect(Run(8.0), access) as database:
+        assert (database.kind, database.flavour, database.version[:2], database.text[:9]) == (
+            "mysql",
+            "mysql",
+            (8, 0),
+            "MySQL 8.0",
+        )
+        assert database.value("SELECT 1") == 1
+        assert database.row("SHOW GLOBAL STATUS LIKE 'nothing'") == {}
+    assert server.wait_until_left() == 1
+    assert server.unknown == []
+    assert server.attributes["program_name"] == "nephoscope"
+    first, hello, limits, *asked = server.log
+    assert first == "SET NAMES utf8mb4" and hello.startswith("/* nephoscope */ SELECT 1, VERSION()")
+    assert limits.startswith("/* nephoscope */ SET SESSION max_execution_time=6")
+    assert limits.endswith(", autocommit=1, lock_wait_timeout=1, transaction_read_only=1")
+    assert all(statement.startswith("/* nephoscope */ ") for statement in asked)
+
+
+@pytest.mark.parametrize(
+    "fault, kind, said",
+    [
+        ("hang", UNREACHABLE, "no answer in"),
+        ("drip", UNREACHABLE, "no answer in"),
+        ("half", UNREACHABLE, CUT),
+        ("cut", UNREACHABLE, CUT),
+        ("garbage", UNREADABLE, "its answer is not MySQL's: InternalError"),
+        ("flood", UNREADABLE, "more than 64 MiB"),
+    ],
+)
+def test_an_answer_that_goes_wrong(eight, fault, kind, said):
+    server, access = eight
+    server.answers["select trouble"] = fault
+    began = time.monotonic()
+    with sql.connect(Run(4.0 if fault == "flood" else SECONDS), access) as database, pytest.raises(Failed) as raised:
+        database.rows("SELECT trouble")
+    assert (raised.value.kind, raised.value.of, raised.value.tried) == (kind, "here", "SELECT trouble")
+    assert raised.value.error.startswith(said)
+    assert time.monotonic() - began < 3.5
+
+
+def test_more_rows_than_anybody_wants(eight, monkeypatch):
+    from tests.simulators.mysql_server import Rows
+
+    server, access = eight
+    monkeypatch.setattr("nephoscope.probes.sql_mysql.ROWS", 1000)
+    server.answers["select many"] = Rows(("a",), [(number,) for number in range(1001)])
+    with sql.connect(Run(8.0), access) as database, pytest.raises(Failed) as raised:
+        database.rows("SELECT many")
+    assert raised.value == Failed(UNREADABLE, "here", "SELECT many", "more than 1000 rows")
+    server.answers["select many"] = Rows(("a",), [(number,) for number in range(1000)])
+    with sql.connect(Run(8.0), access) as database:
+        assert len(database.rows("SELECT many")) == 1000
+
+
+@pytest.mark.parametrize(
+    "number, text, kind, said",
+    [
+        (1142, "SELECT command denied to user 'monitor'@'h' for table 't'", NOT_ALLOWED,
+         "SELECT command denied to user 'monitor'@'h' for table 't' (error 1142)"),
+        (1227, "Access denied; you need (at least one of) the PROCESS privilege(s) for this operation", NOT_ALLOWED,
+         "Access denied; you need (at least one of) the PROCESS privilege(s) for this operation (error 1227)"),
+        (1146, "Table 'nova.t' doesn't exist", ABSENT, "Table 'nova.t' doesn't exist (error 1146)"),
+        (1054, "Unknown column 'x' in 'field list'", ABSENT, "Unknown column 'x' in 'field list' (error 1054)"),
+        (3024, "Query execution was interrupted, maximum statement execution time exceeded", LATE,
+         "the statement took longer than the time that was left (error 3024)"),
+        (1969, "Query execution was interrupted (max_statement_time exceeded)", LATE,
+         "the statement took longer than the time that was left (error 1969)"),
+        (1205, "Lock wait timeout exceeded; try restarting transaction", LATE,
+         "a lock was not granted within a second (error 1205)"),
+        (1047, "WSREP has not yet prepared node for application use", UNREACHABLE,
+         "the node is not ready: cut off from its cluster, or joining it (error 1047)"),
+        (1064, "near 'secret'", UNREADABLE, "near '***' (error 1064)"),
+    ],
+)  # fmt: skip
+def test_errors_of_a_statement(eight, number, text, kind, said):
+    from tests.simulators.mysql_server import Error
+
+    server, access = eight
+    server.answers["select trouble"] = Error(number, "HY000", text)
+    with sql.connect(Run(8.0), access) as database:
+        with pytest.raises(Failed) as raised:
+            database.rows("SELECT trouble")
+        assert (raised.value.kind, raised.value.error) == (kind, said)
+        assert database.value("SELECT 1") == 1  # the session goes on
+
+
+def test_limits_that_an_old_server_or_a_proxy_does_not_know(eight):
+    from tests.simulators.mysql_server import Error
+
+    server, access = eight
+    unknown = Error(1193, "HY000", "Unknown system variable")
+    real = server.answer
+
+    def answer(statement, user, account):
+        return unknown if "transaction_read_only" in statement else real(statement, user, account)
+
+    server.answer = answer
+    with sql.connect(Run(8.0), access) as database:
+        assert database.value("SELECT 1") == 1
+    alone = [
+        statement.partition("SESSION ")[2].partition("=")[0] for statement in server.log if " SET SESSION" in statement
+    ][1:]
+    assert alone == ["max_execution_time", "autocommit", "lock_wait_timeout", "transaction_read_only"]
+
+
+def test_without_a_way_to_keep_the_password_secret(monkeypatch):
+    """MySQL 8's own way to log in wants TLS, or the cryptography module, which may not be there."""
+    from pymysql import _auth
+
+    from tests.simulators.mysql_answers import healthy
+
+    monkeypatch.setattr(_auth, "_have_cryptography", False)
+    with healthy() as server:
+        access = Access("here", "mysql", "monitor", "secret", "127.0.0.1", server.port)
+        with pytest.raises(Failed) as raised:
+            sql.connect(Run(8.0), access)
+    said = "this way to authenticate needs TLS, or the Python module cryptography"
+    assert raised.value == Failed(NOT_ALLOWED, "here", "log in", said, "--tls")
+
+
+# ---- where and as whom -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """No variable of libpq's, a home without files, a root without sockets."""
+    for name in [name for name in os.environ if name.startswith(("PG", "NEPHOSCOPE"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/home/op")
+    monkeypatch.setattr(sql, "_own_name", lambda: "op")
+    return SimpleNamespace(run=Run(root=str(tmp_path)), root=tmp_path, setenv=monkeypatch.setenv)
+
+
+def led(bare, *argv):
+    return sql.access(CHECK.parse(*argv), bare.run)
+
+
+def write(bare, path, text, mode=0o600):
+    file = bare.root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(mode)
+    return path
+
+
+def test_defaults(bare):
+    assert led(bare, "--type", "mysql") == Access("127.0.0.1:3306", "mysql", "op", host="127.0.0.1", port=3306)
+    found = led(bare, "--type", "postgres")
+    assert found == Access("127.0.0.1:5432", "postgres", "op", host="127.0.0.1", port=5432, database="postgres")
+    write(bare, "/run/mysqld/mysqld.sock", "")
+    write(bare, "/run/postgresql/.s.PGSQL.5432", "")
+    assert led(bare, "--type", "mysql").socket == f"{bare.root}/run/mysqld/mysqld.sock"
+    assert led(bare, "--type", "postgres").socket == f"{bare.root}/run/postgresql"
+    assert led(bare, "--type", "mysql", "-p", "3307").host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "argv, kind",
+    [
+        (("-p", "3306"), "mysql"), (("-p", "5432"), "postgres"), (("--socket", "/x.sock"), "mysql"), (("--socket", "/tmp"), "postgres"),
+    ],
+)  # fmt: skip
+def test_what_it_leads_to(bare, argv, kind):
+    assert led(bare, *argv).kind == kind
+
+
+def test_nothing_leads_anywhere(bare):
+    assert CHECK.run([], root=str(bare.root)).line == (
+        "DB_CONNECT UNKNOWN - nothing says what to ask: --from-service-file FILE;"
+        " or --type mysql or postgres, and -H or --socket"
+    )
+
+
+def test_the_command_line_outranks_the_files(bare):
+    write(bare, "/home/op/.my.cnf", "[client]\nuser=nagios\npassword=x\nhost=db\nport=3307\nssl-ca=/ca\ndatabase=d\n")
+    assert led(bare, "--type", "mysql") == Access(
+        "db:3307", "mysql", "nagios", "x", "db", 3307, "", "d", "verify-ca", "/ca"
+    )
+    other = led(bare, "--type", "mysql", "-H", "db2", "--user", "root", "--insecure", "--database", "e")
+    # The password is that of another account: it is not tried with this one.
+    assert other == Access("db2:3307", "mysql", "root", "", "db2", 3307, "", "e", "require")
+    bare.setenv("NEPHOSCOPE_PASSWORD", "y")
+    assert led(bare, "--type", "mysql", "--user", "root").password == "y"
+
+
+@pytest.mark.parametrize(
+    "lines, where",
+    [
+        ("host=localhost\nsocket=/s", ("", "/s")), ("host=localhost\nsocket=/s\nprotocol=tcp", ("localhost", "")), ("socket=/s", ("", "/s")),
+        ("host=db\nsocket=/s", ("db", "")), ("host=localhost", ("127.0.0.1", "")),
+    ],
+)  # fmt: skip
+def test_localhost_of_an_option_file_is_the_socket(bare, lines, where):
+    path = write(bare, "/my.cnf", f"[client]\n{lines}\n")
+    found = led(bare, "--defaults-file", path)
+    assert (found.host, found.socket) == where
+
+
+@pytest.mark.parametrize(
+    "lines, tls",
+    [
+        ("ssl-mode=DISABLED", "disable"), ("ssl-mode=VERIFY_IDENTITY", "verify-full"), ("ssl-mode=PREFERRED", ""), ("ssl", "require"),
+        ("ssl=0", ""), ("ssl-ca=/x", "verify-ca"), ("ssl-ca=/x\nssl-verify-server-cert", "verify-full"), ("ssl-cert=/x", "require"),
+    ],
+)  # fmt: skip
+def test_tls_of_an_option_file(bare, lines, tls):
+    assert led(bare, "--defaults-file", write(bare, "/my.cnf", f"[client]\n{lines}\n")).tls == tls
+
+
+def test_a_service_of_postgresql_and_the_environment(bare):
+    write(bare, "/home/op/.pg_service.conf", "[lab]\nhost=db\nport=5433\nuser=u\nsslmode=require\nsslrootcert=/ca\n")
+    bare.setenv("PGUSER", "other")
+    bare.setenv("PGPASSWORD", "theirs")
+    bare.setenv("PGDATABASE", "d")
+    found = led(bare, "--service", "lab")
+    assert found == Access("db:5433", "postgres", "u", "", "db", 5433, "", "d", "verify-ca", "/ca")
+    found = led(bare, "--type", "postgres", "--socket", "/run/pg")
+    assert found == Access("/run/pg/.s.PGSQL.5432", "postgres", "other", "theirs", "", 5432, "/run/pg", "d")
+    bare.setenv("PGHOST", "/run/other")
+    assert led(bare, "--type", "postgres").socket == "/run/other"
+
+
+NOVA = """[database]
+connection = mysql+pymysql://nova:x@db/nova
+[api_database]
+connection = mysql+pymysql://nova:x@db/nova_api
+[placement_database]
+connection = mysql+pymysql://nova:x@db/nova
+"""
+
+
+def test_the_connections_of_service_files(bare):
+    write(bare, "/etc/nova/nova.conf", NOVA)
+    write(
+        bare,
+        "/etc/glance/glance-api.conf",
+        "[database]\nconnection = sqlite:///x\n[a]\nconnection = postgresql://g:y@[::1]:5433/g\n",
+    )
+    argv = ("--from-service-file", "/etc/nova/nova.conf", "--from-service-file", "/etc/glance/glance-api.conf")
+    argv += ("--from-service-file", "/gone.conf")
+    nova = Access("nova [database]", "mysql", "nova", "x", "db", 3306, "", "nova", service=True)
+    assert sql.accesses(CHECK.parse(*argv), bare.run) == [
+        nova._replace(also=("nova [placement_database]",)),
+        nova._replace(of="nova [api_database]", database="nova_api"),
+        Failed(
+            ABSENT,
+            "glance-api [database]",
+            "read its connection URL",
+            "it is SQLite, a file: there is no server to ask",
+        ),
+        Access("glance-api [a]", "postgres", "g", "y", "::1", 5433, "", "g", service=True),
+        Failed(ABSENT, "gone", "read /gone.conf", "No such file or directory"),
+    ]
+    assert led(bare, *argv[:2]) == nova._replace(also=("nova [placement_database]",))
+    # An option overrules the file, for all of them, and then it is no longer the service that is refused.
+    found = sql.accesses(CHECK.parse(*argv[:2], "-H", "node2"), bare.run)
+    assert [(one.host, one.service) for one in found] == [("node2", False)] * 2
+
+
+def test_two_files_of_one_name_are_called_by_their_paths(bare):
+    for name in ("/a/nova.conf", "/b/nova.conf"):
+        write(bare, name, "[database]\nconnection = mysql://u:p@h/" + name[1])
+    found = sql.accesses(
+        CHECK.parse("--from-service-file", "/a/nova.conf", "--from-service-file", "/b/nova.conf"), bare.run
+    )
+    assert [one.of for one in found] == ["/a/nova.conf [database]", "/b/nova.conf [database]"]
+
+
+def test_several_where_one_is_asked_for(bare):
+    write(bare, "/x.conf", "[a]\nconnection = mysql://u:p@h/a\n[b]\nconnection = mysql://u:p@h/b\n")
+    with pytest.raises(Failed) as raised:
+        led(bare, "--from-service-file", "/x.conf")
+    said = "several connections, and one is asked for: x [a], x [b]"
+    assert raised.value == Failed(UNREADABLE, "", "read --from-service-file", said)
+    write(bare, "/y.conf", "[database]\nconnection = sqlite://\n")
+    with pytest.raises(Failed) as raised:
+        led(bare, "--from-service-file", "/y.conf")
+    assert raised.value.kind == ABSENT
+
+
+@pytest.mark.parametrize(
+    "query, tls, ca_file",
+    [
+        ("", "", ""), ("ssl_ca=/ca", "verify-full", "/ca"), ("ssl_ca=/ca&ssl_check_hostname=false", "verify-ca", "/ca"),
+        ("ssl_cert=/c&ssl_key=/k", "require", ""), ("ssl_disabled=true", "disable", ""), ("ssl=true", "require", ""), ("ssl=false", "", ""),
+        ("ssl_mode=REQUIRED", "require", ""), ("ssl_mode=DISABLED", "", ""), ("ssl_verify_identity=true", "verify-full", ""),
+    ],
+)  # fmt: skip
+def test_tls_of_a_url(bare, query, tls, ca_file):
+    write(bare, "/x.conf", f"[database]\nconnection = mysql://u:p@h/a?{query}\n")
+    found = led(bare, "--from-service-file", "/x.conf")
+    assert (found.tls, found.ca_file) == (tls, ca_file)
+
+
+def test_what_stands_beside_the_url(bare):
+    write(bare, "/opt.cnf", "[nova]\npassword = fromfile\nuser = u\n")
+    write(bare, "/x.conf", "[database]\nconnection = mysql://h/a?charset=utf8\n"
+          "connection_parameters = read_default_file=/opt.cnf&read_default_group=nova\n")  # fmt: skip
+    found = led(bare, "--from-service-file", "/x.conf")
+    assert (found.user, found.password, found.database) == ("u", "fromfile", "a")
+
+
+def test_a_name_shows_where_it_is():
+    assert Access("x", "mysql", host="::1", port=3306).place == "[::1]:3306"
+    assert Access("x", "postgres", port=5432, socket="/run/pg").place == "/run/pg/.s.PGSQL.5432"
+    assert sql.said("a  b\nc", Access("x", "mysql")) == "a b c"
+    assert sql.said("xyz", Access("x", "mysql", password="y")) == "(it names the password)"

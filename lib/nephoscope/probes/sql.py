@@ -141,20 +141,17 @@ def options(add: Any, kinds: Sequence[str] = BOTH) -> None:
         add("--passfile", metavar="FILE", help="password file of PostgreSQL instead of ~/.pgpass, mode 0600")
 
 
-def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH) -> list[Access | Failed]:
+def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH, *, chosen: bool = False) -> list[Access | Failed]:
     """Return every connection that the options name: those of each service file, or the one that they lead to otherwise.
 
-    Connections to the same server, database and account are one; those that --exclude leaves out are none. What could not be
-    read, or has no connection, or is of a kind not among `kinds`, is a Failed in its place. Raises Failed where all depends on
-    one file.
+    Connections to the same server, database and account are one. What could not be read, or has no connection, or is of a kind
+    not among `kinds`, is a Failed in its place. `chosen`: connections are the check's objects, those that --exclude leaves out
+    are none. Raises Failed where all depends on one file.
     """
     if not options.from_service_file:
         return [_direct(options, run, _kind(options, kinds))]
-    found: list[Access | Failed] = []
-    short = _short(options.from_service_file)
-    for path in dict.fromkeys(options.from_service_file):
-        found += _of_service(options, run, path, short[path], kinds)
-    return _merged([one for one in found if isinstance(one, Failed) or run.wants(one.of)])
+    found = _of_services(options, run, kinds)
+    return _merged([one for one in found if isinstance(one, Failed) or not chosen or run.wants(one.of)])
 
 
 def access(options: Any, run: Run, kind: str = "") -> Access:
@@ -165,14 +162,14 @@ def access(options: Any, run: Run, kind: str = "") -> Access:
     kinds = (kind,) if kind else BOTH
     if not options.from_service_file:
         return _direct(options, run, _kind(options, kinds))
-    found = accesses(options, run, kinds)
-    usable = [one for one in found if isinstance(one, Access)]
-    chosen = usable if len(usable) == 1 else [one for one in usable if one.of.endswith(" [database]")]
+    found = _of_services(options, run, kinds)
+    usable = [one for one in _merged(found) if isinstance(one, Access)]
+    chosen = [one for one in usable if one.of.endswith(" [database]")] if len(usable) > 1 else usable
     if len(chosen) == 1:
         return chosen[0]
-    if not chosen:
+    if not usable:
         raise next(one for one in found if isinstance(one, Failed))
-    several = f"several connections, and one is asked for: {', '.join(one.of for one in chosen)}"
+    several = f"several connections, and one is asked for: {', '.join(one.of for one in chosen or usable)}"
     raise Failed(UNREADABLE, "", "read --from-service-file", several)
 
 
@@ -401,6 +398,12 @@ def _short(paths: Sequence[str]) -> dict[str, str]:
     """Return what each service file's objects are called: the file's name without .conf, the path where two have it."""
     stems = {path: os.path.basename(path.rstrip("/")).partition(".")[0] or path for path in paths}
     return {path: stem if list(stems.values()).count(stem) == 1 else path for path, stem in stems.items()}
+
+
+def _of_services(options: Any, run: Run, kinds: Sequence[str]) -> list[Access | Failed]:
+    short = _short(options.from_service_file)
+    paths = dict.fromkeys(options.from_service_file)
+    return [one for path in paths for one in _of_service(options, run, path, short[path], kinds)]
 
 
 def _of_service(options: Any, run: Run, path: str, name: str, kinds: Sequence[str]) -> list[Access | Failed]:
