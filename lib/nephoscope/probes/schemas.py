@@ -45,10 +45,10 @@ class Place(NamedTuple):
 
     def grant(self, what: str, table: str = "*") -> str:
         """Return the statement that gives this account a right on a table, or on all (*)."""
-        account = _account(self.db)
+        who = account(self.db)
         if self.db.kind != "mysql" and table == "*":
-            return f"GRANT {what} ON ALL TABLES IN SCHEMA {self.inside} TO {account}"
-        return f"GRANT {what} ON {self.inside}.{table} TO {account}"
+            return f"GRANT {what} ON ALL TABLES IN SCHEMA {self.inside} TO {who}"
+        return f"GRANT {what} ON {self.inside}.{table} TO {who}"
 
 
 class Sight(NamedTuple):
@@ -123,7 +123,7 @@ def sight(connections: Iterable[Any], failures: Sequence[Failed] = ()) -> Sight:
         shown, all_known, there = _of_mysql(db) if db.kind == "mysql" else _of_postgres(db)
         certain = certain and all_known
         others.update(there)
-        accounts.append(_account(db))
+        accounts.append(account(db))
         for place in shown:
             known = places.get(place.name)
             if known is None or (place.whole and not known.whole):
@@ -168,7 +168,8 @@ def _like(name: str, pattern: str) -> bool:
     )
 
 
-def _account(db: Any) -> str:
+def account(db: Any) -> str:
+    """Return the account of a connection, as a GRANT names it."""
     if db.kind != "mysql":
         return str(db.value("SELECT current_user"))
     user, _, host = str(db.value("SELECT CURRENT_USER()")).rpartition("@")
