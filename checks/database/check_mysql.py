@@ -2,12 +2,14 @@
 """Is MySQL or MariaDB becoming the bottleneck: full, slow, blocked, or about to run out of something?
 
 For MariaDB 10.3 to 11.x and MySQL 5.7 to 8.4, Percona's and Galera's builds with them. One connection; of counters,
-settings and sessions alone, no table of anybody's is read, and the text of no statement. A run takes 5 to 13 statements, which
-`--explain` lists, whatever the number of modes and of rows; only `autoincrement` looks at each table's definition: on a server
-of thousands of tables give it a service of its own, once an hour. Rates need two runs, and begin anew when the server was
-restarted or its counters were reset. A node that is cut off from its Galera cluster answers all of this and serves nobody:
-that is CRITICAL in every mode; the cluster's other affairs are check_db_cluster's. Transactions, queries and blockers are told
-as user@host: `--exclude 'backup@*'` leaves one out.
+settings and sessions alone, no table of anybody's is read, and the text of no statement. A run takes 5 to 16 statements,
+which `--explain` lists, whatever the number of modes and of rows; only `autoincrement` looks at each table's definition: on a
+server of thousands of tables give it a service of its own, once an hour. Rates need two runs, and begin anew when the server
+was restarted or its counters were reset. MariaDB does not count as refused whom it turns away at the place that it keeps for
+an administrator, so a peak above 100 % is a warning until max_connections is raised or `FLUSH STATUS` said.
+Transactions, queries and blockers are told as user@host: `--exclude 'backup@*'` leaves one out. A node that is cut off from
+its Galera cluster answers all of this and serves nobody: that is CRITICAL in every mode; the cluster's other affairs are
+check_db_cluster's.
 
 Least rights. An account without any, over TLS if you can, does for login, connections, statements, locks, innodb, temporary,
 files, role and uptime, on MariaDB from 10.5 on for deadlocks and history, too:
@@ -88,7 +90,7 @@ MODES = {
 
 CHECK = Check(
     *(options, probe, judge),
-    where=("remote",),
+    where=("remote", "node"),
     uses=("tls",),
     keep=lambda server: server.kept,
     modes=MODES,
@@ -96,7 +98,7 @@ CHECK = Check(
         Threshold("login", "s", "1", "5", mode="login", main=True, help="connecting, logging in and a first answer"),
         Threshold("connections", "%", "80", "90", mode="connections", main=True, help="sessions, of max_connections"),
         Threshold(
-            "connections_peak", "%", mode="connections", help="most sessions at once since the start or FLUSH STATUS"
+            "connections_peak", "%", "100", mode="connections", help="most at once since the start or FLUSH STATUS"
         ),
         Threshold(
             "running", "", "32", "64", mode="statements", main=True, help="threads that run, the least of 3 readings"
@@ -140,8 +142,9 @@ CHECK = Check(
 By hand, as an account with PROCESS: `SHOW FULL PROCESSLIST; SELECT * FROM information_schema.innodb_trx\\G
 SHOW ENGINE INNODB STATUS\\G`, and `SHOW GLOBAL STATUS LIKE 'Threads%'` twice.
 Too many connections: `SELECT user, SUBSTRING_INDEX(host, ':', 1) h, COUNT(*) FROM information_schema.processlist GROUP BY 1, 2
-ORDER BY 3 DESC` shows whose; workers times pool size of each service must fit into max_connections. No way in: MariaDB's
-extra_port, MySQL's admin_address, set up before it is needed; `-p` takes it.
+ORDER BY 3 DESC` shows whose; workers times pool size of each service must fit into max_connections. A peak above 100 %: it was
+full once, and error 1040 in the services' logs tells when. No way in: MariaDB's extra_port, MySQL's admin_address, set up
+before it is needed; `-p` takes it.
 Idle blocker, long or idle transaction: the line names connection and user@host; find that service's log, restart it, or
 `KILL <connection>`, which rolls back: a large transaction takes as long again. Prepared XA: `XA RECOVER; XA ROLLBACK '...'`.
 History grows while any snapshot is open: it ends with the longest transaction, then purge catches up.

@@ -146,6 +146,7 @@ def test_green(ask):
     [
         ("connections", {"Threads_connected": "85"}, {}, WARNING, "connections 85 % is above 80 % (85 of 100)"),
         ("connections", {"Threads_connected": "95"}, {}, CRITICAL, "connections 95 % is above 90 % (95 of 100)"),
+        ("connections", {"Max_used_connections": "101"}, {}, WARNING, "connections peak 101 % is above 100 %"),
         ("statements", {"Threads_running": "40"}, {}, WARNING, "running 40 is above 32"),
         ("statements", {"Threads_running": "70"}, {}, CRITICAL, "running 70 is above 64"),
         ("locks", {"Innodb_row_lock_current_waits": "6"}, {}, WARNING, "lock waits 6 is above 5"),
