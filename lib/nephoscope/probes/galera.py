@@ -197,7 +197,7 @@ def node(run: Run, db: Any, status: Mapping[str, str], variables: Mapping[str, s
 def _held(run: Run, db: Any, status: Mapping[str, str]) -> bool:
     """Return whether writes stood still in most looks: the flag is up for moments on a busy cluster that is well."""
     ups, looks = int(_flag(status, "wsrep_flow_control_active") is True), 1
-    while ups == looks < SAMPLES - 1 and run.left() > 2 * BETWEEN:
+    while ups == 1 and looks < SAMPLES and run.left() > 2 * BETWEEN:
         time.sleep(BETWEEN)
         row = db.row("SHOW GLOBAL STATUS LIKE 'wsrep_flow_control_active'")
         ups, looks = ups + (str(row.get("value")).lower() == "true"), looks + 1

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import pytest
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
+from nephoscope.probes import pg_replication
+from nephoscope.probes.pg_replication import Follower, Server, Slot, Standby
+
+ALL = ("galera", "replica", "standby", "primary", "slots")
+# What PostgreSQL 15.18 gave, a primary with one standby and its slot, and that standby.
+FOLLOWER = {
+    "pid": 4711,
+    "name": "north",
+    "address": "192.0.2.7",
+    "state": "streaming",
+    "sync_state": "async",
+    "slot": "one",
+    "reached": "0/3000148",
+    "behind": 0,
+    "lag": 0.000167,
+}
+SLOT = {
+    "name": "one",
+    "type": "physical",
+    "active": True,
+    "temporary": False,
+    "retained": 0,
+    "wal_status": "reserved",
+    "invalid": None,
+}
+PRIMARY = {
+    "recovering": False,
+    "sees": True,
+    "sees_settings": True,
+    "system": "7575000000000000001",
+    "standbys": [FOLLOWER],
+    "slots": [SLOT],
+    "receiver": None,
+    "standby": None,
+}
+RECEIVER = {"status": "streaming", "host": "192.0.2.1", "port": "5432", "silent": 0.06}
+REPLAY = {"paused": False, "reached": "0/3000148", "behind": 0, "age": 12.5, "delay": 0, "follows": True}
+STANDBY = {**PRIMARY, "recovering": True, "standbys": [], "slots": [], "receiver": RECEIVER, "standby": REPLAY}
+
+
+def parse(row, modes=ALL):
+    """JSON columns arrive as text."""
+    parts = ("standbys", "slots", "receiver", "standby")
+    told = {name: json.dumps(value) if name in parts and value is not None else value for name, value in row.items()}
+    return pg_replication.parse("db.example:5432", told, modes)
+
+
+def primary(modes=ALL, **changes):
+    return parse({**PRIMARY, "standbys": [{**FOLLOWER, **changes}]}, modes)
+
+
+def slot(**changes):
+    return parse({**PRIMARY, "standbys": [], "slots": [{**SLOT, **changes}]})
+
+
+def standby(receiver=(), more=(), **changes):
+    link = None if receiver is None else {**RECEIVER, **dict(receiver)}
+    return parse({**STANDBY, "receiver": link, "standby": {**REPLAY, **changes}, **dict(more)})
+
+
+def test_a_primary():
+    found = parse(PRIMARY)
+    assert found == Server(
+        "7575000000000000001",
+        False,
+        None,
+        (Follower("north", ("north", "one", "192.0.2.7"), "streaming", "async", 0.0, 0.000167, "0/3000148"),),
+        (Slot("one", "physical", True, 0, "reserved"),),
+        ALL,
+    )
+    assert list(found.standings()) == [("north", "serves", "is streaming"), ("slot one", "serves", "is used")]
+    assert list(found.values()) == [
+        ("standbys", 1, "", ""),
+        ("behind", 0.0, "north", ""),
+        ("lag", 0.0, "north", ""),
+        ("retained", 0.0, "slot one", ""),
+    ]
+    assert found.said == "a primary, 1 standby, 1 slot"
+
+
+def test_a_standby():
+    found = parse(STANDBY)
+    assert found.standby == Standby("streaming", "192.0.2.1:5432", 0.06, True, False, 0.0, 12.5, 0.0, "0/3000148")
+    assert list(found.standings()) == [("", "serves", "WAL receiver from 192.0.2.1:5432 is streaming")]
+    assert list(found.values()) == [("lag", 0.0, "", ""), ("behind", 0.0, "", ""), ("silent", 0.06, "", "")]
+    assert found.said == "a standby of 192.0.2.1:5432"
+
+
+def test_only_what_the_modes_ask_for():
+    both = {**STANDBY, "standbys": [FOLLOWER], "slots": [SLOT]}
+    assert parse(both, ("standby",)).standbys == parse(both, ("standby",)).slots == ()
+    assert parse(both, ("primary",)).standby is None
+    assert list(parse(both, ("slots",)).values()) == [("retained", 0.0, "slot one", "")]
+
+
+@pytest.mark.parametrize(
+    ("state", "standing"),
+    [
+        ("startup", ("north", "catching_up", "is startup")),
+        ("catchup", ("north", "catching_up", "is catchup")),
+        ("stopping", ("north", "stopped", "is stopping")),
+        ("backup", ("north", "serves", "is backup")),
+        ("dancing", ("north", "unknown", "is in a state that is not understood: dancing")),
+    ],
+)
+def test_states_of_a_follower(state, standing):
+    found = primary(state=state)
+    assert standing in list(found.standings())
+    assert next(iter(found.values())) == ("standbys", 0, "", "")
+
+
+def test_a_backup_is_no_standby():
+    found = primary(state="backup", behind=1e12)
+    assert list(found.values()) == [("standbys", 0, "", ""), ("retained", 0.0, "slot one", "")]
+    assert list(found.positions()) == []
+
+
+@pytest.mark.parametrize(
+    ("behind", "seconds", "stuck", "lag"),
+    [
+        (0, None, 0.0, 0.0),  # idle and in step
+        (0, 3.0, 90.0, 0.0),
+        (100, 3.0, 0.0, 3.0),
+        (100, 3.0, 90.0, 90.0),  # replay_lag is what was measured before it stood still
+        (100, None, 90.0, 90.0),
+        (100, None, 0.0, None),  # not known, and not 0
+        (None, None, 0.0, None),
+    ],
+)
+def test_the_lag_of_a_follower(behind, seconds, stuck, lag):
+    assert Follower("n", (), "streaming", "async", behind, seconds, "0/1", stuck).lag == lag
+
+
+def test_a_position_that_does_not_move():
+    found = primary(behind=100)
+    assert list(found.positions()) == ["north 0/3000148"]
+    assert list(primary(behind=0).positions()) == []
+    assert found.timed({"north 0/3000148": 90.0}).standbys[0].lag == 90.0
+    assert found.timed({"north 0/1": 90.0}).standbys[0].stuck == 0.0
+    replay = standby(behind=100, age=None)
+    assert list(replay.positions()) == ["here 0/3000148"]
+    assert replay.timed({"here 0/3000148": 90.0}).standby.lag == 90.0
+
+
+def test_several_of_one_name_are_told_apart():
+    others = [{**FOLLOWER, "name": "walreceiver", "address": address, "pid": pid} for pid, address in ((1, "192.0.2.7"), (2, "192.0.2.8"), (3, ""))]  # fmt: skip
+    found = parse({**PRIMARY, "standbys": others})
+    assert [each.name for each in found.standbys] == ["walreceiver 192.0.2.7", "walreceiver 192.0.2.8", "walreceiver 3"]
+    assert found.standbys[0].names == ("walreceiver", "one", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("changes", "standing", "value"),
+    [
+        ({"active": False, "retained": 2e9}, ("serves", "is used by nobody"), (2e9, "inactive")),
+        ({"wal_status": "extended", "retained": 5}, ("serves", "is used"), (5, "")),
+        ({"wal_status": None}, ("serves", "is used"), (0.0, "")),  # before PostgreSQL 13
+        (
+            {"wal_status": "unreserved", "active": False},
+            ("unreserved", "is about to lose its WAL: wal_status unreserved"),
+            (0.0, "inactive"),
+        ),
+        (
+            {"wal_status": "lost", "retained": None},
+            ("lost", "is lost, what follows it must be made anew: its WAL is gone"),
+            None,
+        ),
+        (
+            {"invalid": "rows_removed"},
+            ("lost", "is lost, what follows it must be made anew: rows_removed"),
+            (0.0, ""),
+        ),
+        (
+            {"wal_status": "borrowed"},
+            ("unknown", "has a wal_status that is not understood: borrowed"),
+            (0.0, ""),
+        ),
+    ],
+)
+def test_slots(changes, standing, value):
+    found = slot(**changes)
+    assert list(found.standings()) == [("slot one", *standing)]
+    assert list(found.values())[1:] == ([("retained", value[0], "slot one", value[1])] if value else [])
+
+
+def test_a_temporary_slot_ends_with_its_session():
+    assert slot(temporary=True).slots == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "standings"),
+    [
+        (standby({"status": "waiting"}), [("stopped", "WAL receiver from 192.0.2.1:5432 is waiting")]),
+        (standby({"status": "starting", "host": None}), [("catching_up", "WAL receiver is starting")]),
+        (standby({"status": "connecting"}), [("reconnecting", "WAL receiver from 192.0.2.1:5432 is connecting")]),
+        (
+            standby({"status": "dancing"}),
+            [("unknown", "WAL receiver from 192.0.2.1:5432 is not understood: dancing")],
+        ),
+        (standby(None), [("stopped", "no WAL receiver runs: it follows nobody")]),
+        (
+            standby(None, {"sees_settings": False}, follows=None),
+            [("stopped", "no WAL receiver runs: it follows nobody")],
+        ),
+        (standby(None, follows=False), [("serves", "WAL comes from an archive, no primary is configured")]),
+        (
+            standby(paused=True),
+            [("serves", "WAL receiver from 192.0.2.1:5432 is streaming"), ("paused", "replay is paused")],
+        ),
+    ],
+)
+def test_how_a_standby_stands(found, standings):
+    assert [(word, text) for _, word, text in found.standings()] == standings
+
+
+@pytest.mark.parametrize(
+    ("changes", "lag"),
+    [
+        ({"behind": 0, "age": 90000.0}, 0.0),  # an idle primary
+        ({"behind": -216, "age": 5.0}, 0.0),  # it has just started, and replayed its own WAL
+        ({"behind": 100, "age": 90.0}, 90.0),
+        ({"behind": 100, "age": 90.0, "delay": 60}, 30.0),
+        ({"behind": 100, "age": 30.0, "delay": 60}, 0.0),
+        ({"behind": 100, "age": None}, None),
+    ],
+)
+def test_the_lag_of_a_standby(changes, lag):
+    assert standby(**changes).standby.lag == lag
+
+
+def test_a_standby_without_a_receiver_has_no_lag_to_show():
+    """All that it received is replayed: 0 would be a lie."""
+    assert [name for name, *_ in standby(None, behind=0).values()] == []
+    assert list(standby(None, follows=False, behind=None, age=90.0).values()) == [
+        ("lag", 90.0, "", "an idle primary looks the same")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "view"),
+    [
+        ({**PRIMARY, "standbys": [dict.fromkeys(FOLLOWER)]}, "pg_stat_replication"),
+        ({**STANDBY, "receiver": dict.fromkeys(RECEIVER)}, "pg_stat_wal_receiver"),
+    ],
+)
+def test_rows_without_a_right_are_empty_and_this_is_told(row, view):
+    with pytest.raises(Failed) as caught:
+        parse({**row, "sees": False})
+    assert caught.value == Failed(
+        NOT_ALLOWED, "db.example:5432", f"ask {view}", "the account may not see other sessions", "GRANT pg_monitor TO the account"
+    )  # fmt: skip
+
+
+def test_slots_are_seen_without_it():
+    assert parse({**PRIMARY, "sees": False}, ("slots",)).slots == (Slot("one", "physical", True, 0, "reserved"),)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {**PRIMARY, "standbys": [{}]},
+        {**PRIMARY, "standbys": 3},
+        {**PRIMARY, "slots": [1]},
+        {**STANDBY, "standby": None},
+    ],
+)
+def test_an_answer_that_is_not_understood(row):
+    with pytest.raises(Failed) as caught:
+        parse(row)
+    assert caught.value.kind == UNREADABLE
+
+
+def test_a_server_that_is_too_old():
+    class Old:
+        version, text = (9, 6, 24), "PostgreSQL 9.6.24"
+
+    with pytest.raises(Failed) as caught:
+        pg_replication.look(Old(), "", ALL)
+    assert (caught.value.kind, caught.value.error) == (
+        UNREADABLE,
+        "PostgreSQL 9.6.24 is older than what is known here: PostgreSQL 10",
+    )
