@@ -94,9 +94,11 @@ def test_limits_on_the_time(tmp_path):
             return real(statement, user, account)
 
         server.answer = slow
-        assert line(tmp_path, text, "-w", "0.25").startswith("DB_CONNECT WARNING - nova [database] login N ms is above N ms")
+        assert line(tmp_path, text, "-w", "0.25").startswith(
+            "DB_CONNECT WARNING - nova [database] login N ms is above N ms"
+        )
         assert line(tmp_path, text, "-w", "0.1", "-c", "0.25").startswith(
-            "DB_CONNECT CRITICAL - nova [database] login N ms is above N ms
+            "DB_CONNECT CRITICAL - nova [database] login N ms is above N ms"
         )
         assert line(tmp_path, text, "-w", "unencrypted=0").startswith("DB_CONNECT WARNING - unencrypted 1 ")
 
