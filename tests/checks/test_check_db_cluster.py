@@ -80,12 +80,12 @@ def test_replica_standby_primary_and_slots():
     primary = Postgres("7", False, None, (follower,), (Slot("one", "physical", False, 4.0, "lost"),), tuple(MODES))
     assert found(Cluster((Server("", postgres=primary),), expected=(("south", 1),))) == [
         Finding(WARNING, "north", "is catchup"),
-        Finding(CRITICAL, "slot one", "is lost, what follows it must be made anew: its WAL is gone"),
+        Finding(CRITICAL, "one", "slot is lost, what follows it must be made anew: its WAL is gone"),
         Finding(CRITICAL, "south", "has 0 streaming, 1 expected"),
         Metric("standbys", 0),
         Metric("behind", 9.0, "north"),
         Metric("lag", 1.0, "north"),
-        Metric("retained", 4.0, "slot one", detail="inactive"),
+        Metric("retained", 4.0, "one", detail="nobody uses the slot"),
         Finding(OK, "", "a primary, 1 standby, 1 slot"),
     ]
 

@@ -466,7 +466,7 @@ def test_primary_and_standby_are_well(standby):
     outcome = standby.run("--expect", "north", "--expect", "one", "--expect", "127.0.0.1")
     assert (outcome.state, outcome.said) == (OK, "a primary, 1 standby, 1 slot"), outcome.text
     assert [re.sub("=.*|-[0-9a-f]{6}", "", item) for item in outcome.perfdata] == [
-        *("standbys", "north_behind", "north_lag", "slot_one_retained"),
+        *("standbys", "north_behind", "north_lag", "one_retained"),
     ]
     outcome = standby.run(at=1)
     assert (outcome.state, outcome.said) == (OK, "a standby of S1"), outcome.text
@@ -552,17 +552,17 @@ def test_an_abandoned_slot(standby):
     write(server, 12)
     kept = standby.run("--mode", "slots", "-w", "retained=10485760")
     assert kept.state == WARNING
-    assert re.fullmatch(r"slot one retained \d+\.\d MiB is above 10 MiB \(inactive\)", kept.said), kept.said
+    assert re.fullmatch(r"one retained \d+\.\d MiB is above 10 MiB \(nobody uses the slot\)", kept.said), kept.said
     states = []
     for _ in range(8):
         write(server, 12)
         server.sql("SELECT pg_switch_wal()")
         outcome = standby.run("--mode", "slots")
         states.append((outcome.state, re.sub(r"[\d.]+ .iB", "N", outcome.said)))
-    assert (WARNING, "slot one is about to lose its WAL: wal_status unreserved") in states, states
+    assert (WARNING, "one slot is about to lose its WAL: wal_status unreserved") in states, states
     server.sql("CHECKPOINT")
     lost = standby.run("--mode", "slots")
-    assert (lost.state, lost.said) == (CRITICAL, "slot one is lost, what follows it must be made anew: its WAL is gone")
+    assert (lost.state, lost.said) == (CRITICAL, "one slot is lost, what follows it must be made anew: its WAL is gone")
 
 
 def test_two_primaries_of_one_origin(standby):
@@ -577,3 +577,21 @@ def test_two_primaries_of_one_origin(standby):
     )
     assert both.state == CRITICAL
     assert both.said.startswith("2 primaries of one origin take writes, their data part: S1, S2")
+
+
+def test_postgresql_18():
+    """The views have other columns, what is told is the same; with the right and without."""
+    with private_folder() as folder:
+        programs = postgresql.programs_of_18(folder / "programs")
+        with postgresql.server(folder / "p", bin=programs) as server:
+            server.sql("CREATE ROLE monitor LOGIN PASSWORD 'sesame'; GRANT pg_monitor TO monitor")
+            server.sql("CREATE ROLE bare LOGIN PASSWORD 'sesame'")
+            with server.replica(folder / "s", "one", "cluster_name=north") as other:
+                wait_for(
+                    lambda: server.sql("SELECT 1 FROM pg_stat_replication WHERE state='streaming'"), 10, "streaming"
+                )
+                both = Asked("postgres", [server, other], folder, "monitor")
+                outcome = both.all("--expect", "north", "--expect", "one")
+                assert (outcome.state, outcome.said) == (OK, "S1: a primary, 1 standby, 1 slot; S2: a standby of S1")
+                for at in (0, 1):
+                    assert "needs GRANT pg_monitor" in both.run(user="bare", at=at).said

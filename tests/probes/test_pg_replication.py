@@ -75,12 +75,12 @@ def test_a_primary():
         (Slot("one", "physical", True, 0, "reserved"),),
         ALL,
     )
-    assert list(found.standings()) == [("north", "serves", "is streaming"), ("slot one", "serves", "is used")]
+    assert list(found.standings()) == [("north", "serves", "is streaming"), ("one", "serves", "slot is used")]
     assert list(found.values()) == [
         ("standbys", 1, "", ""),
         ("behind", 0.0, "north", ""),
         ("lag", 0.0, "north", ""),
-        ("retained", 0.0, "slot one", ""),
+        ("retained", 0.0, "one", ""),
     ]
     assert found.said == "a primary, 1 standby, 1 slot"
 
@@ -97,7 +97,7 @@ def test_only_what_the_modes_ask_for():
     both = {**STANDBY, "standbys": [FOLLOWER], "slots": [SLOT]}
     assert parse(both, ("standby",)).standbys == parse(both, ("standby",)).slots == ()
     assert parse(both, ("primary",)).standby is None
-    assert list(parse(both, ("slots",)).values()) == [("retained", 0.0, "slot one", "")]
+    assert list(parse(both, ("slots",)).values()) == [("retained", 0.0, "one", "")]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_states_of_a_follower(state, standing):
 
 def test_a_backup_is_no_standby():
     found = primary(state="backup", behind=1e12)
-    assert list(found.values()) == [("standbys", 0, "", ""), ("retained", 0.0, "slot one", "")]
+    assert list(found.values()) == [("standbys", 0, "", ""), ("retained", 0.0, "one", "")]
     assert list(found.positions()) == []
 
 
@@ -159,35 +159,35 @@ def test_several_of_one_name_are_told_apart():
 @pytest.mark.parametrize(
     ("changes", "standing", "value"),
     [
-        ({"active": False, "retained": 2e9}, ("serves", "is used by nobody"), (2e9, "inactive")),
-        ({"wal_status": "extended", "retained": 5}, ("serves", "is used"), (5, "")),
-        ({"wal_status": None}, ("serves", "is used"), (0.0, "")),  # before PostgreSQL 13
+        ({"active": False, "retained": 2e9}, ("serves", "slot is used by nobody"), (2e9, "nobody uses the slot")),
+        ({"wal_status": "extended", "retained": 5}, ("serves", "slot is used"), (5, "")),
+        ({"wal_status": None}, ("serves", "slot is used"), (0.0, "")),  # before PostgreSQL 13
         (
             {"wal_status": "unreserved", "active": False},
-            ("unreserved", "is about to lose its WAL: wal_status unreserved"),
-            (0.0, "inactive"),
+            ("unreserved", "slot is about to lose its WAL: wal_status unreserved"),
+            (0.0, "nobody uses the slot"),
         ),
         (
             {"wal_status": "lost", "retained": None},
-            ("lost", "is lost, what follows it must be made anew: its WAL is gone"),
+            ("lost", "slot is lost, what follows it must be made anew: its WAL is gone"),
             None,
         ),
         (
             {"invalid": "rows_removed"},
-            ("lost", "is lost, what follows it must be made anew: rows_removed"),
+            ("lost", "slot is lost, what follows it must be made anew: rows_removed"),
             (0.0, ""),
         ),
         (
             {"wal_status": "borrowed"},
-            ("unknown", "has a wal_status that is not understood: borrowed"),
+            ("unknown", "slot has a wal_status that is not understood: borrowed"),
             (0.0, ""),
         ),
     ],
 )
 def test_slots(changes, standing, value):
     found = slot(**changes)
-    assert list(found.standings()) == [("slot one", *standing)]
-    assert list(found.values())[1:] == ([("retained", value[0], "slot one", value[1])] if value else [])
+    assert list(found.standings()) == [("one", *standing)]
+    assert list(found.values())[1:] == ([("retained", value[0], "one", value[1])] if value else [])
 
 
 def test_a_temporary_slot_ends_with_its_session():

@@ -228,12 +228,12 @@ class Server(NamedTuple):
         for slot in self.slots:
             word = "lost" if slot.invalid else WAL.get(slot.wal, "unknown") if slot.wal else "serves"
             text = {
-                "serves": "is used" if slot.active else "is used by nobody",
-                "unreserved": "is about to lose its WAL: wal_status unreserved",
-                "lost": f"is lost, what follows it must be made anew: {slot.invalid or 'its WAL is gone'}",
-                "unknown": f"has a wal_status that is not understood: {slot.wal}",
+                "serves": "slot is used" if slot.active else "slot is used by nobody",
+                "unreserved": "slot is about to lose its WAL: wal_status unreserved",
+                "lost": f"slot is lost, what follows it must be made anew: {slot.invalid or 'its WAL is gone'}",
+                "unknown": f"slot has a wal_status that is not understood: {slot.wal}",
             }[word]
-            yield f"slot {slot.name}", word, text
+            yield slot.name, word, text
 
     def values(self) -> Iterator[tuple[str, Any, str, str]]:
         """Yield what is measured: name, value, object, detail."""
@@ -252,7 +252,7 @@ class Server(NamedTuple):
                     yield "lag", each.lag, each.name, ""
         for slot in self.slots:
             if slot.retained is not None:
-                yield "retained", max(0.0, slot.retained), f"slot {slot.name}", "" if slot.active else "inactive"
+                yield "retained", max(0.0, slot.retained), slot.name, "" if slot.active else "nobody uses the slot"
 
 
 def look(db: Any, of: str, modes: Iterable[str]) -> Server:
