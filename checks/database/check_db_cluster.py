@@ -13,8 +13,8 @@ WAL receiver is there. What was connected in the last day and is no more is miss
 
 For MariaDB 10.2 to 11, MySQL 5.7 to 9 (group replication is not looked at) and PostgreSQL 10 to 18. Least grants:
 Galera: `CREATE USER 'nagios'@'%' IDENTIFIED BY '...'` and no grant at all, with `--mode galera`. Replicas:
-`GRANT SLAVE MONITOR ON *.* TO 'nagios'@'%'` (MariaDB since 10.5), `GRANT REPLICATION CLIENT ON *.* TO 'nagios'@'%'`
-(MySQL, older MariaDB). PostgreSQL: `CREATE ROLE nagios LOGIN CONNECTION LIMIT 3; GRANT pg_monitor TO nagios`.
+`GRANT SLAVE MONITOR ON *.* TO 'nagios'@'%'` (MariaDB since 10.5.9), `GRANT REPLICATION CLIENT ON *.* TO 'nagios'@'%'`
+(MySQL, MariaDB to 10.4). PostgreSQL: `CREATE ROLE nagios LOGIN CONNECTION LIMIT 3; GRANT pg_monitor TO nagios`.
 Cost for each server: one session; two SHOW, one row of mysql.help_topic and SHOW ALL SLAVES STATUS (two looks more while flow
 control is active), or one SELECT from PostgreSQL's statistics views. No table of anybody's is read.
 """
@@ -78,7 +78,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote", "node"),
     uses=("tls",),
-    needs=[Grant("GRANT SLAVE MONITOR, or pg_monitor")],
+    needs=[Grant("GRANT SLAVE MONITOR (MariaDB), REPLICATION CLIENT (MySQL) or pg_monitor")],
     keep=lambda cluster: cluster.kept,
     modes=MODES,
     thresholds=[

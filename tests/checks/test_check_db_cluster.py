@@ -263,7 +263,7 @@ def test_a_right_that_is_missing_hides_no_replica(ask):
     )
     said = (
         "DB_CLUSTER UNKNOWN - Access denied; you need (at least one of) the SUPER, SLAVE MONITOR privilege(s) for this operation"
-        " (error 1227) (SHOW ALL SLAVES STATUS): needs GRANT SLAVE MONITOR ON *.* TO the account (MariaDB since 10.5.2),"
+        " (error 1227) (SHOW ALL SLAVES STATUS): needs GRANT SLAVE MONITOR ON *.* TO the account,"
         " or --mode galera"
     )
     for variables in (ALONE, {}):

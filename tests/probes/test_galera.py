@@ -78,6 +78,11 @@ def test_a_node_that_is_well():
             ("cut_off", "is cut off from its cluster: Disconnected, no state, and lets tables be read"),
         ),
         (
+            {**CUT_OFF, "wsrep_cluster_status": "Non-Primary"},  # Percona XtraDB Cluster's spelling
+            {},
+            ("cut_off", "is cut off from its cluster: Non-Primary, Initialized, and lets tables be read"),
+        ),
+        (
             {"wsrep_cluster_status": "Sideways"},
             {},
             ("unknown", "has a cluster status that is not understood: Sideways"),

@@ -84,7 +84,12 @@ def test_all_channels_but_those_of_group_replication():
 @pytest.mark.parametrize(
     ("flavour", "version", "cure"),
     [
-        ("mariadb", (10, 11, 0), "GRANT SLAVE MONITOR ON *.* TO the account (MariaDB since 10.5.2), or --mode galera"),
+        ("mariadb", (10, 11, 0), "GRANT SLAVE MONITOR ON *.* TO the account, or --mode galera"),
+        (
+            "mariadb",
+            (10, 5, 8),
+            "GRANT REPLICATION SLAVE ADMIN ON *.* TO the account (MariaDB 10.5.9 takes less), or --mode galera",
+        ),
         ("mariadb", (10, 4, 0), "GRANT REPLICATION CLIENT ON *.* TO the account"),
         ("mysql", (8, 0, 40), "GRANT REPLICATION CLIENT ON *.* TO the account"),
     ],

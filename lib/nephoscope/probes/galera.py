@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, attempt, samples
 
-PRIMARY = "Primary"
-CUT_OFF = ("non-Primary", "Disconnected")
+PRIMARY = "primary"
+CUT_OFF = ("non-primary", "disconnected")  # in small letters: Percona's has Non-Primary
 UNDEFINED, JOINING, DONOR, JOINED, SYNCED = range(5)
 """wsrep_local_state; a node that is in no component is Initialized, which is 0, too."""
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -89,9 +89,14 @@ class Node(NamedTuple):
     kept: Any = None
 
     @property
+    def word(self) -> str:
+        """`status` in small letters, "" when the server does not tell it."""
+        return (self.status or "").lower()
+
+    @property
     def primary(self) -> bool:
         """Whether it belongs to a component that may write."""
-        return self.on and self.status == PRIMARY
+        return self.on and self.word == PRIMARY
 
     @property
     def said(self) -> str:
@@ -103,12 +108,12 @@ class Node(NamedTuple):
         if not self.on:
             yield "off", "does not replicate: wsrep_on is OFF" + (", though a cluster is configured" * self.configured)
             return
-        if self.status in CUT_OFF:
+        if self.word in CUT_OFF:
             asked = "refuses every query of a table (error 1047)" if self.answer else "lets tables be read"
             yield "cut_off", f"is cut off from its cluster: {self.status}, {self.comment or 'no state'}, and {asked}"
             return
-        if self.status != PRIMARY or self.ready is None or self.connected is None:
-            told = self.status if self.status != PRIMARY else "wsrep_ready or wsrep_connected is missing"
+        if self.word != PRIMARY or self.ready is None or self.connected is None:
+            told = self.status if self.word != PRIMARY else "wsrep_ready or wsrep_connected is missing"
             yield "unknown", f"has a cluster status that is not understood: {told or 'none'}"
             return
         if not (self.ready and self.connected) and self.state != JOINING:  # which is not ready by its nature

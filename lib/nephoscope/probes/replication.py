@@ -17,8 +17,12 @@ from typing import Any, NamedTuple
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, samples
 from nephoscope.probes import galera, pg_replication, sql
 
-MONITOR = "GRANT SLAVE MONITOR ON *.* TO the account (MariaDB since 10.5.2), or --mode galera"
-CLIENT = "GRANT REPLICATION CLIENT ON *.* TO the account"
+GRANTS: tuple[tuple[tuple[int, ...], str], ...] = (
+    ((10, 5, 9), "GRANT SLAVE MONITOR ON *.* TO the account, or --mode galera"),
+    ((10, 5, 2), "GRANT REPLICATION SLAVE ADMIN ON *.* TO the account (MariaDB 10.5.9 takes less), or --mode galera"),
+    ((0,), "GRANT REPLICATION CLIENT ON *.* TO the account"),
+)
+"""MariaDB's, by the first version ("SHOW REPLICA STATUS" of its documentation); MySQL has the last one always."""
 ON_THE_WAY = ("Connecting", "Preparing")
 ERRORS = {
     1032: "row not found",
@@ -103,13 +107,14 @@ def channels(db: Any) -> tuple[Channel, ...]:
     Raises Failed: not-allowed with the grant that is missing.
     """
     if db.flavour == "mariadb":
-        statement, cure = "SHOW ALL SLAVES STATUS", MONITOR if db.version >= (10, 5) else CLIENT
+        statement, grants = "SHOW ALL SLAVES STATUS", GRANTS
     else:
-        statement, cure = f"SHOW {'REPLICA' if db.version >= (8, 0, 22) else 'SLAVE'} STATUS", CLIENT
+        statement, grants = f"SHOW {'REPLICA' if db.version >= (8, 0, 22) else 'SLAVE'} STATUS", GRANTS[-1:]
     try:
         rows = db.rows(statement)
     except Failed as failed:
         if failed.kind == NOT_ALLOWED:
+            cure = next(grant for first, grant in grants if db.version >= first)
             raise Failed(failed.kind, failed.of, statement, failed.error, cure) from None
         raise
     found = (channel(db.of, row) for row in rows)
