@@ -19,7 +19,7 @@ from nephoscope.probes import postgres_statements as statements
 RATES_SPAN = 300.0  # seconds over which rates and shares are reckoned
 CHECKPOINTS_SPAN = 3600.0  # a checkpoint comes every five minutes at most, by default
 SHUTDOWN = 1 << 31  # transactions after which identifiers begin anew
-VOLUME = 1000  # blocks, or transactions: a share of fewer is noise
+VOLUME = 1000  # blocks: the share of fewer that were in the cache is noise
 FORCED = 2  # checkpoints that were asked for and are still no habit: a backup asks for one
 PRIMARY = ("prepared", "vacuum", "checkpoints")  # modes whose facts a replica does not have
 STATISTICS = ("locks", "work", "vacuum")  # modes that need track_counts
@@ -73,6 +73,7 @@ class Server(NamedTuple):
 
     text      its version in words
     replica   it is in recovery: it follows another
+    used      sessions, "3 of 97"; "" not looked at
     readings  numbers
     states    what is so
     tables    tables with dead rows, most first; None: not looked at
@@ -82,6 +83,7 @@ class Server(NamedTuple):
 
     text: str
     replica: bool = False
+    used: str = ""
     readings: Sequence[Reading] = ()
     states: Sequence[Standing] = ()
     tables: Sequence[Table] | None = None
@@ -92,7 +94,8 @@ class Server(NamedTuple):
         """Return what is so, what the server is first; `role` is what it should be: "primary", "replica" or None."""
         now = "replica" if self.replica else "primary"
         wrong = [Standing("role", "failed", f"is {now}, and should be {role}")] if role not in (None, now) else []
-        return [Standing("", "ok", f"{self.text}, {now}"), *wrong, *self.states]
+        text = f"{self.text}, {now}" + (f", {self.used} connections" if self.used else "")
+        return [Standing("", "ok", text), *wrong, *self.states]
 
     def measures(self, dead: int, since: float) -> list[Reading]:
         """Return all numbers; of tables those with at least `dead` dead rows, not vacuumed for `since` seconds."""
@@ -124,6 +127,7 @@ class _Look:
         self.standings: list[Standing] = []
         self.tables: list[Table] | None = None
         self.failures: list[Failed] = []
+        self.used = ""
         self.hidden: list[str] = []  # what the role may not see
         self.modes = [mode for mode in modes if self._here(mode, given)]
 
@@ -138,8 +142,8 @@ class _Look:
             why = "off: nothing notices a damaged page"
         elif mode == "sequences" and self.version < (10,):
             why = "can be read from PostgreSQL 10 on"
-        elif mode == "wal" and self.version < (9, 4):
-            why = "archiver and slots can be read from PostgreSQL 9.4 on"
+        elif mode in ("wal", "horizon") and self.version < (9, 4):
+            why = "can be read from PostgreSQL 9.4 on"
         elif mode in STATISTICS and self.settings.get("track_counts") == "off":
             self.failures.append(Failed(UNREADABLE, mode, "", "nothing is counted: track_counts is off"))
             return False
@@ -194,6 +198,8 @@ def look(
     kept = dict(run.before) if isinstance(run.before, dict) else {}
     if facts.get("masked"):
         state.hidden.append("the sessions of other roles")
+    if facts.get("masked_senders"):
+        state.hidden.append("what replicas hold")
     parts: dict[str, Any] = {
         "login": lambda: state.put("login", db.login),
         "connections": lambda: _connections(state, facts),
@@ -210,7 +216,8 @@ def look(
         "settings": lambda: _settings(state, facts.get("pending")),
     }
     for mode in state.modes:
-        if mode in parts and not (facts.get("masked") and mode in statements.SESSIONS):
+        masked = facts.get("masked") and mode in statements.SESSIONS
+        if mode in parts and not masked and not (facts.get("masked_senders") and mode == "horizon"):
             failed = attempt(parts[mode])
             if isinstance(failed, Failed):
                 state.failures.append(failed)
@@ -221,7 +228,16 @@ def look(
         state.failures.insert(0, _hidden(state))
     tables = None if state.tables is None else tuple(state.tables)
     return Server(
-        *(state.text, state.replica, tuple(state.readings), tuple(state.standings), tables, tuple(state.failures), kept)
+        *(
+            state.text,
+            state.replica,
+            state.used,
+            tuple(state.readings),
+            tuple(state.standings),
+            tables,
+            tuple(state.failures),
+            kept,
+        )
     )
 
 
@@ -246,7 +262,8 @@ def _connections(state: _Look, facts: Mapping[str, Any]) -> None:
     used = sum(row["numbackends"] or 0 for row in facts["databases"] or ()) + (facts.get("senders") or 0)
     room = state.number("max_connections") - state.number("superuser_reserved_connections")
     room -= state.number("reserved_connections", 0.0)  # PostgreSQL 16
-    state.put("connections", 100.0 * used / room if room > 0 else None, "", f"{used} of {room:.0f}")
+    state.used = f"{used} of {room:.0f}"
+    state.put("connections", 100.0 * used / room if room > 0 else None, "", state.used)
 
 
 def _pools(state: _Look, facts: Mapping[str, Any], pools: Sequence[tuple[str, int]]) -> None:
@@ -259,7 +276,7 @@ def _pools(state: _Look, facts: Mapping[str, Any], pools: Sequence[tuple[str, in
                 limits.setdefault(name, number)
     if not limits:
         wanted = ", ".join(glob for glob, _ in pools)
-        state.failures.append(Failed(ABSENT, "pool", "look for databases", f"there is no database {wanted}"))
+        state.failures.append(Failed(ABSENT, "pool", "", f"there is no database {wanted}"))
     most: dict[str, tuple[int, str]] = dict.fromkeys(limits, (0, ""))
     for row in facts["pools"] or ():
         if row["database"] in most:
@@ -301,14 +318,11 @@ def _locks(state: _Look, waits: Mapping[str, Any]) -> None:
     detail = ""
     if behind:
         root = max(behind, key=lambda pid: behind[pid])
-        who = "a prepared transaction"  # pid 0
-        if root:
-            row = holders.get(root)
-            who = (
-                f"{_session(row)} of {_person(row)}, in a transaction for {row['seconds'] or 0:.0f} s"
-                if row
-                else f"pid {root}"
-            )
+        who = f"pid {root}" if root else "a prepared transaction"
+        if root in holders:
+            row = holders[root]
+            words = (who, _person(row), row["application"], f"{row['state']} for {row['seconds'] or 0:.0f} s")
+            who = ", ".join(word for word in words if word)
         detail = f"{behind[root]} behind {who}"
     state.put("waiters", waiters[0]["number"] if waiters else 0, "", detail)
     state.put("waited", waiters[0]["seconds"] if waiters else 0.0, "", detail)
@@ -371,9 +385,8 @@ def _checkpoints(state: _Look, run: Run, kept: dict[str, Any], rows: Sequence[Ma
     row = rows[0]
     counters = {"forced": row["forced"], "all": row["forced"] + row["timed"]}
     history = samples.take(
-        run, counters, span=CHECKPOINTS_SPAN, before=kept.get("checkpoints", []), at=state.uptime,
-        boot=f"{state.started} {row['reset']}",
-    )  # fmt: skip
+        run, counters, span=CHECKPOINTS_SPAN, before=kept.get("checkpoints", []), boot=_began(state, run, row["reset"])
+    )
     kept["checkpoints"] = history.keep()
     forced = history.rise("forced")
     share = history.share("forced", "all")
@@ -440,6 +453,13 @@ def _settings(state: _Look, pending: Sequence[str] | None) -> None:
         state.tell("settings", "degraded", f"wait for a restart: {', '.join(pending)}")
 
 
+def _began(state: _Look, run: Run, *marks: object) -> str:
+    """Return what changes when counters begin anew: our boot (for our clock), the server's start, what resets say."""
+    from nephoscope.base import samples
+
+    return " ".join(map(str, (samples.boot_id(run), state.started, *marks)))
+
+
 def _rates(state: _Look, run: Run, kept: dict[str, Any], facts: Mapping[str, Any]) -> None:
     """Reckon what a second saw since some five minutes ago, of all databases together."""
     from nephoscope.base import samples
@@ -456,14 +476,14 @@ def _rates(state: _Look, run: Run, kept: dict[str, Any], facts: Mapping[str, Any
     # A reset of one database, one that came or went: sums over others than before are no rise.
     marks = (max((row["reset"] or 0 for row in rows), default=0), sum(row["id"] or 0 for row in rows))
     history = samples.take(
-        run, counters, span=RATES_SPAN, before=kept.get("rates", []), at=state.uptime, boot=f"{state.started} {marks}"
+        run, counters, span=RATES_SPAN, before=kept.get("rates", []), boot=_began(state, run, *marks)
     )
     kept["rates"] = history.keep()
     for name, (mode, counter) in RATES.items():
         if mode in state.modes:
             state.put(name, history.rate(counter))
     if "work" in state.modes:
-        for name, part, whole in (("hit", "blks_hit", "asked"), ("rollbacks", "xact_rollback", "ended")):
-            volume = history.rise(whole)
-            few = isinstance(volume, (int, float)) and volume < VOLUME
-            state.put(name, COLLECTING if few else history.share(part, whole))
+        volume = history.rise("asked")
+        few = isinstance(volume, (int, float)) and volume < VOLUME
+        state.put("hit", COLLECTING if few else history.share("blks_hit", "asked"))
+        state.put("rollbacks", history.share("xact_rollback", "ended"))

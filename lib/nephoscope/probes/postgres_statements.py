@@ -111,6 +111,7 @@ def second(
             " FROM pg_prepared_xacts ORDER BY prepared LIMIT 1"
         )
     if "horizon" in wanted:
+        ask["masked_senders"] = "(SELECT count(*) FROM pg_stat_replication WHERE state IS NULL)"
         ask["horizon"] = _rows(f"SELECT * FROM ({_holders(version)}) h ORDER BY age DESC LIMIT 1")
     if "wraparound" in wanted:
         multi = "mxid_age(datminmxid)" if version >= (9, 5) else "NULL::int"
@@ -219,21 +220,18 @@ def _waits(version: Sequence[int]) -> str:
 
 def _holders(version: Sequence[int]) -> str:
     """Return a select of everything that keeps dead rows from being removed: kind, name, age in transactions."""
-    parts = ["SELECT 'prepared transaction' AS kind, gid AS name, age(transaction) AS age FROM pg_prepared_xacts"]
-    if tuple(version) >= (9, 4):
-        # Not those that vacuum: nobody waits for their snapshot.
-        working = (
-            "coalesce(backend_type, '') <> 'autovacuum worker'"
-            if tuple(version) >= (10,)
-            else "left(query, 11) <> 'autovacuum:'"
-        )
-        parts += [
-            "SELECT 'pid ' || pid, coalesce(usename || '@' || datname, application_name), age(backend_xmin)"
-            f" FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND {working}",
-            "SELECT 'slot', slot_name::text, greatest(age(xmin), age(catalog_xmin)) FROM pg_replication_slots"
-            " WHERE coalesce(xmin, catalog_xmin) IS NOT NULL",
-            "SELECT 'replica', application_name, age(backend_xmin) FROM pg_stat_replication WHERE backend_xmin IS NOT NULL",
-        ]
+    # Not those that vacuum: nobody waits for their snapshot.
+    working = "left(query, 11) <> 'autovacuum:'"
+    if tuple(version) >= (10,):
+        working = "coalesce(backend_type, '') <> 'autovacuum worker'"
+    parts = (
+        "SELECT 'prepared transaction' AS kind, gid AS name, age(transaction) AS age FROM pg_prepared_xacts",
+        "SELECT 'pid ' || pid, coalesce(usename || '@' || datname, application_name), age(backend_xmin)"
+        f" FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND {working}",
+        "SELECT 'slot', slot_name::text, greatest(age(xmin), age(catalog_xmin)) FROM pg_replication_slots"
+        " WHERE coalesce(xmin, catalog_xmin) IS NOT NULL",
+        "SELECT 'replica', application_name, age(backend_xmin) FROM pg_stat_replication WHERE backend_xmin IS NOT NULL",
+    )
     return " UNION ALL ".join(parts)
 
 
