@@ -52,6 +52,7 @@ def judge(connections, options):
     for one in reached:
         how = "through a socket" if one.local else one.tls or "without TLS"
         where = f"{one.server}, {one.user}@{one.database or '-'}, {how}{'' if one.writable else ', read-only'}"
+        where += f", {one.note}" if one.note else ""
         wrong = options.writable and not one.writable and "slave" not in one.of
         yield Finding(CRITICAL if wrong else OK, one.of, "the server is read-only" if wrong else where)
         yield Metric("login", one.seconds, of=one.of)

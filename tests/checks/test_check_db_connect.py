@@ -56,6 +56,17 @@ def test_what_failed_is_handed_on_and_what_was_refused_is_the_answer():
     ]
 
 
+def test_a_line_that_overrules_others_is_told(tmp_path):
+    said = "MariaDB 10.11.19, novauser@nova, TLSv1.3, the last of 2 lines that set it"
+    assert Finding(OK, "nova [database]", said) in found([NOVA._replace(note="the last of 2 lines that set it")])
+    with serving(says(error(1049, b"Unknown database 'd'"))) as port:
+        text = f"[database]\nconnection = mysql://u:p@127.0.0.1:1/d\nconnection = mysql://u:p@127.0.0.1:{port}/d\n"
+        assert line(tmp_path, text) == (
+            "DB_CONNECT CRITICAL - nova [database] the service can't log in: Unknown database 'd' (error 1049)"
+            " (the last of 2 lines that set it)"
+        )
+
+
 def test_a_server_that_is_read_only():
     replica = NOVA._replace(writable=False)
     said = Finding(OK, "nova [database]", "MariaDB 10.11.19, novauser@nova, TLSv1.3, read-only")
@@ -267,6 +278,21 @@ def test_a_password_from_an_options_file(tmp_path):
         outcome = CHECK.run([f"--extra-opts=db@{file}", "-vvv", "--explain"], root=str(tmp_path))
     assert outcome.line.startswith("DB_CONNECT OK - 1 of 1 connections work")
     assert "secret" not in outcome.text
+
+
+@pytest.mark.parametrize(
+    "argv, names",
+    [
+        (("-H", "h", "--socket", "/s"), "--hostname and --socket"),
+        (("--from-service-file", "/x", "--type", "mysql"), "--from-service-file and --type"),
+        (("--from-service-file", "/x", "--defaults-file", "/y"), "--from-service-file and --defaults-file"),
+        (("--type", "mysql", "--service", "x"), "--type and --service"),
+        (("--type", "postgres", "--defaults-file", "/x"), "--type and --defaults-file"),
+        (("--defaults-file", "/x", "--passfile", "/y"), "--defaults-file and --passfile"),
+    ],
+)
+def test_options_of_which_one_would_be_ignored(argv, names):
+    assert CHECK.run(list(argv)).line == f"DB_CONNECT UNKNOWN - {names} do not go together"
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")

@@ -474,6 +474,10 @@ def test_defaults(bare):
     assert led(bare, "--type", "mysql").socket == f"{bare.root}/run/mysqld/mysqld.sock"
     assert led(bare, "--type", "postgres").socket == f"{bare.root}/run/postgresql"
     assert led(bare, "--type", "mysql", "-p", "3307").host == "127.0.0.1"
+    # PostgreSQL's socket has the port in its name.
+    assert led(bare, "--type", "postgres", "-p", "8777").host == "127.0.0.1"
+    write(bare, "/run/postgresql/.s.PGSQL.8777", "")
+    assert led(bare, "--type", "postgres", "-p", "8777").place == f"{bare.root}/run/postgresql/.s.PGSQL.8777"
 
 
 @pytest.mark.parametrize(

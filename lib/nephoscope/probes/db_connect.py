@@ -25,6 +25,7 @@ class Reached(NamedTuple):
     tls       the protocol, "" without
     local     True through a socket of this machine
     writable  False where the server is read-only, a replica mostly
+    note      what else is to be said of it
     """
 
     of: str
@@ -35,6 +36,7 @@ class Reached(NamedTuple):
     writable: bool
     database: str
     user: str
+    note: str = ""
 
 
 class Refused(NamedTuple):
@@ -98,9 +100,10 @@ def one(run: Run, access: sql.Access) -> Reached | Refused:
                 database.writable is not False,
                 access.database,
                 access.user,
+                access.note,
             )
     except Failed as failed:
         # With an account of the monitoring's own this would be our lack of a right; here it is the answer to the question.
         if access.service and failed.tried == sql.LOG_IN and failed.kind in (NOT_ALLOWED, ABSENT):
-            return Refused(access.of, failed.error)
+            return Refused(access.of, f"{failed.error} ({access.note})" if access.note else failed.error)
         raise

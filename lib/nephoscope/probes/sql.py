@@ -36,6 +36,7 @@ class Access(NamedTuple):
               "verify-full"
     passfile  PostgreSQL: libpq's password file, "" for its default
     also      names of further connections to the same server, as the same user, to the same database
+    note      what else is to be said of it: that its line is the last of several
     service   True where a service's file says it all, and no option overrules it: what is refused is refused to the service
     """
 
@@ -54,6 +55,7 @@ class Access(NamedTuple):
     passfile: str = ""
     also: tuple[str, ...] = ()
     service: bool = False
+    note: str = ""
 
     def __repr__(self) -> str:
         return f"Access({self.of!r}, {self.kind}, {self.user!r}, ***, {self.place!r}, {self.database!r})"
@@ -148,6 +150,7 @@ def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH, *, chosen: boo
     not among `kinds`, is a Failed in its place. `chosen`: connections are the check's objects, those that --exclude leaves out
     are none. Raises Failed where all depends on one file.
     """
+    _agree(options)
     if not options.from_service_file:
         return [_direct(options, run, _kind(options, kinds))]
     found = _of_services(options, run, kinds)
@@ -160,6 +163,7 @@ def access(options: Any, run: Run, kind: str = "") -> Access:
     Raises Failed: when several are left, or none, or it can't be read.
     """
     kinds = (kind,) if kind else BOTH
+    _agree(options)
     if not options.from_service_file:
         return _direct(options, run, _kind(options, kinds))
     found = _of_services(options, run, kinds)
@@ -194,6 +198,22 @@ def prepare(access: Access) -> None:
 
 
 # ---- where and as whom ------------------------------------------------------------------------------------------------------
+
+
+def _agree(options: Any) -> None:
+    """Raise Failed for options of which one would be ignored: nobody would see that it is."""
+    given = vars(options)
+    pairs = [("hostname", "socket")]
+    pairs += [("from_service_file", name) for name in ("type", "defaults_file", "service", "passfile")]
+    if given.get("type") == "mysql":
+        pairs += [("type", "service"), ("type", "passfile")]
+    elif given.get("type") == "postgres":
+        pairs += [("type", "defaults_file")]
+    pairs += [("defaults_file", "service"), ("defaults_file", "passfile")]
+    for one, other in pairs:
+        if given.get(one) and given.get(other):
+            names = " and ".join("--" + name.replace("_", "-") for name in (one, other))
+            raise Failed(UNREADABLE, "", "", f"{names} do not go together")
 
 
 def _kind(options: Any, kinds: Sequence[str]) -> str:
@@ -273,7 +293,8 @@ def _joined(kind: str, of: str, sources: Sequence[_Source], run: Run, *, local: 
     port = int(first("port") or PORTS[kind])
     host, socket = ("", where.socket) if where.socket and not where.host else (where.host, "")
     if not host and not socket and local:
-        socket = "" if sources and sources[0].port else _own_socket(kind, port, run)
+        # PostgreSQL's socket has the port in its name; MySQL's clients with a port on their command line still mean TCP here.
+        socket = "" if kind == "mysql" and sources[0].port else _own_socket(kind, port, run)
     # The three that belong to TLS come from one place: a client certificate of one server is no business of another's.
     secure = next((source for source in sources if source.tls), _Source())
     return Access(
@@ -427,7 +448,8 @@ def _of_service(options: Any, run: Run, path: str, name: str, kinds: Sequence[st
                     ABSENT, of, f"read {path}", f"it is a {said.kind} connection, and this check asks {kinds[0]}"
                 )
             made = _of_dsn(options, run, said, of)
-            found.append(made._replace(service=not any(_given(options))))
+            note = f"the last of {one.lines} lines that set it" if one.lines > 1 else ""
+            found.append(made._replace(service=not any(_given(options)), note=note))
         except Failed as failed:
             found.append(failed)
     return found
@@ -488,7 +510,7 @@ def _merged(found: Sequence[Access | Failed]) -> list[Access | Failed]:
     """Make one of connections that differ in nothing but their name."""
     made: dict[Any, Access | Failed] = {}
     for one in found:
-        key = one if isinstance(one, Failed) else one._replace(of="", also=())
+        key = one if isinstance(one, Failed) else one._replace(of="", also=(), note="")
         before = made.get(key)
         if isinstance(before, Access) and before.of != one.of:
             made[key] = before._replace(also=(*before.also, one.of))
