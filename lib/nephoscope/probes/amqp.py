@@ -27,6 +27,7 @@ PORT, TLS_PORT = 5672, 5671
 LIMIT = r"limit\b.*\(\d+\)"  # how RabbitMQ words each of its limits
 FRAME = 1 << 20  # bytes of one frame; brokers send 128 KiB at most unless told otherwise
 MOST = 4 << 20  # bytes of all
+FAREWELL = 1.0  # seconds in which the broker may hear that we go
 PREFIX = "nephoscope."
 PERMISSIONS = r"'^nephoscope\.' '^amq\.default$' '^nephoscope\.'"
 WANTED = b"\x01\x00\x00"  # a method frame of channel 0: connection.start
@@ -271,6 +272,7 @@ class _Session:
         """Delete the queue and log out; that it could not be said is no news, as the queue goes with the connection."""
         try:
             self.link.ask("delete the queue")
+            self.link.until = time.monotonic() + FAREWELL
             self.channel.queue_delete(self.queue)
             self.connection.close()
         except Exception:

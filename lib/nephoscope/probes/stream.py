@@ -65,6 +65,7 @@ class Stream:
         self.tried = ""  # what is asked now, for messages
         self.begun = time.monotonic()
         self.received = 0
+        self.until = float("inf")  # of time.monotonic(): an earlier end than the run's
 
     def __enter__(self) -> Stream:
         return self
@@ -113,7 +114,7 @@ class Stream:
         return failure(self.of, self.tried, error, time.monotonic() - self.begun)
 
     def _patience(self) -> None:
-        left = self.run.left()
+        left = min(self.run.left(), self.until - time.monotonic())
         if left <= 0:
             raise TimeoutError
         self.sock.settimeout(max(LEAST, left))
