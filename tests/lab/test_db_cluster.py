@@ -510,8 +510,8 @@ def test_paused_and_lagging(standby):
     assert first.state == CRITICAL
     assert re.fullmatch(r"north behind 3\.\d+ MiB is above 1 MiB", first.said), first.said
     assert outcome.state == CRITICAL
-    assert re.fullmatch(r"lag 1\.\d+ s is above 1 s \(replay is paused\), WARNING: replay is paused", outcome.said)
-    assert re.fullmatch(r"north lag 1\.\d+ s is above 1 s", again.said), again.said
+    assert re.fullmatch(r"lag \d+\.\d+ s is above 1 s \(replay is paused\), WARNING: replay is paused", outcome.said)
+    assert re.fullmatch(r"north lag \d+\.\d+ s is above 1 s", again.said), again.said
 
 
 def test_a_primary_that_says_nothing(standby):
@@ -542,7 +542,7 @@ def test_the_primary_restarts_and_the_standby_stops(standby):
     other.stop()
     remembered, expected = standby.run(fresh=False), standby.run("--expect", "north")
     assert remembered.state == WARNING
-    assert re.fullmatch(r"north is gone, it was there \d s ago", remembered.said)
+    assert re.fullmatch(r"north is gone, it was there \d+ s ago", remembered.said)
     assert (expected.state, expected.said) == (CRITICAL, "north has 0 streaming, 1 expected")
 
 
