@@ -28,7 +28,7 @@ HELLO = "SELECT 1 AS one, pg_is_in_recovery() AS standby, current_setting('defau
 WORDS = (
     ("password authentication failed", NOT_ALLOWED, LOGIN),
     ("no password supplied", NOT_ALLOWED, "a password for it: --extra-opts, NEPHOSCOPE_PASSWORD or ~/.pgpass"),
-    ("authentication failed for user", NOT_ALLOWED, LOGIN),
+    ("authentication failed", NOT_ALLOWED, LOGIN),  # pgbouncer, too
     ("is not permitted to log in", NOT_ALLOWED, "ALTER ROLE … LOGIN"),
     ("too many clients already", UNREACHABLE, ""),
     ("remaining connection slots are reserved", UNREACHABLE, ""),
