@@ -581,6 +581,11 @@ def test_the_connections_of_service_files(bare):
     # An option overrules the file, for all of them, and then it is no longer the service that is refused.
     found = sql.accesses(CHECK.parse(*argv[:2], "-H", "node2"), bare.run)
     assert [(one.host, one.service) for one in found] == [("node2", False)] * 2
+    # A password that lies in the environment for other checks is not tried with the service's account.
+    bare.setenv("NEPHOSCOPE_PASSWORD", "other")
+    assert led(bare, *argv[:2]) == nova._replace(also=("nova [placement_database]",))
+    (one, _) = sql.accesses(CHECK.parse(*argv[:2], "--user", "monitor"), bare.run)
+    assert (one.user, one.password, one.service) == ("monitor", "other", False)
 
 
 def test_two_files_of_one_name_are_called_by_their_paths(bare):

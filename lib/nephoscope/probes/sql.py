@@ -449,19 +449,32 @@ def _of_service(options: Any, run: Run, path: str, name: str, kinds: Sequence[st
                 )
             made = _of_dsn(options, run, said, of)
             note = f"the last of {one.lines} lines that set it" if one.lines > 1 else ""
-            found.append(made._replace(service=not any(_given(options)), note=note))
+            found.append(made._replace(service=not any(_for_services(options)), note=note))
         except Failed as failed:
             found.append(failed)
     return found
 
 
+def _for_services(options: Any) -> _Source:
+    """Return what the command line says beside a service's file: a password for no account named there is not the service's."""
+    given = _given(options)
+    return given if given.user else given._replace(password="")
+
+
 def _of_dsn(options: Any, run: Run, said: Any, of: str) -> Access:
     """Return the access of a service's URL, below what the command line says."""
     query: dict[str, str] = said.query
+    given = _for_services(options)
     if said.kind == "postgres":
-        words = {**query, "user": said.user, "password": said.password, "host": said.host, "dbname": said.database}
+        words = {
+            **query,
+            "user": said.user,
+            "password": said.password,
+            "host": said.host,
+            "dbname": said.database or said.user,
+        }
         source = _of_libpq({**words, "port": str(said.port or "")}, of)
-        return _joined("postgres", of, [_given(options), source], run, local=False)
+        return _joined("postgres", of, [given, source], run, local=False)
     tls = ""
     off = ("false", "0", "no", "off", "none")
     if query.get("ssl_disabled", "").lower() in ("true", "1", "yes"):
@@ -487,7 +500,7 @@ def _of_dsn(options: Any, run: Run, said: Any, of: str) -> Access:
         query.get("ssl_cert", ""),
         query.get("ssl_key", ""),
     )
-    sources = [_given(options), source]
+    sources = [given, source]
     if query.get("read_default_file"):
         from nephoscope.probes import my_cnf
 
