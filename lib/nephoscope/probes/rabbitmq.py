@@ -113,9 +113,10 @@ class Api:
         except Failed as failed:
             if failed.kind == UNREACHABLE and failed.error in DOWN:
                 raise Failed(UNREACHABLE, self.of, failed.tried, failed.error, PLUGIN) from None
-            if failed.kind == UNREADABLE:
+            # The AMQP port greets in its own words and resets the connection.
+            if failed.kind == UNREADABLE or "reset" in failed.error:
                 cure = f"is this the port of RabbitMQ's management API ({PORT}, with --tls 15671)?"
-                raise Failed(UNREADABLE, self.of, failed.tried, failed.error, cure) from None
+                raise Failed(failed.kind, self.of, failed.tried, failed.error, cure) from None
             raise
         if not isinstance(who, dict) or "name" not in who or "tags" not in who:
             raise Failed(UNREADABLE, self.of, "GET /api/whoami", "this is no RabbitMQ: it does not say who logged in")
@@ -391,8 +392,9 @@ class Cluster:
         for word in expected:
             if word.isdigit():
                 runs = len(self.running)
-                kind = "runs" if runs >= int(word) else "few" if 2 * runs > int(word) else "too few"
-                yield Standing("nodes", "", kind, f"{runs} of {word} nodes run")
+                if runs < int(word):
+                    kind = "few" if 2 * runs > int(word) else "too few"
+                    yield Standing("nodes", "", kind, f"{runs} of {word} nodes run")
             elif word not in names and word not in short:
                 yield Standing("nodes", word, "missing", "is no node of this cluster")
 

@@ -114,7 +114,7 @@ def _idle(text: Any, now: float) -> float:
     from calendar import timegm
 
     offset = 60 * (60 * int(match[8] or 0) + int(match[9] or 0)) * (-1 if match[7] == "-" else 1)
-    return max(0.0, now - (timegm(tuple(int(match[at]) for at in range(1, 7)) + (0, 0, 0)) - offset))
+    return max(0.0, now - (timegm((*(int(match[at]) for at in range(1, 7)), 0, 0, 0)) - offset))
 
 
 def topics(globs: Iterable[str]) -> re.Pattern[str]:
