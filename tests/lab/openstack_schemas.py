@@ -32,7 +32,7 @@ def of_postgres(statement: str) -> Iterator[str]:
     for number, line in enumerate(lines):
         key = re.match(r"(UNIQUE )?KEY \S+ \((.*)\)", line)
         if key:
-            yield f"CREATE {key[1] or ''}INDEX {table}_{number} ON {table} ({key[2].replace('`', '')})"
+            yield f"CREATE {key[1] or ''}INDEX {table}_{number} ON {table} ({key[2].replace('`', chr(34))})"
             continue
         line = line.replace("int NOT NULL AUTO_INCREMENT", "serial NOT NULL").replace("datetime", "timestamp")
         kept.append(BOOLEAN.sub("boolean", line).replace("`binary`", '"binary"'))
@@ -105,3 +105,37 @@ def cloud(database: Any) -> None:
             cursor.execute(f"TRUNCATE {table}" if cursor.fetchone()["n"] > 1000 else f"DELETE FROM {table}")
         for statement in CLOUD.strip().split(";\n"):
             cursor.execute(statement.rstrip(";\n"))
+
+
+def on_postgres(server: Any) -> list[str]:
+    """Make the same schemas, and the same cloud in them, on a PostgreSQL: a database for each. Return their names."""
+    made: list[str] = []
+    for schema, statement in statements():
+        if schema not in made:
+            server.sql(f"CREATE DATABASE {schema}")
+            made.append(schema)
+        tables = list(of_postgres(statement))
+        server.sql("; ".join([*tables[-1:], *tables[:-1]]), database=schema)
+    for statement in CLOUD.strip().split(";\n"):
+        text = statement.rstrip(";\n").replace("`binary`", '"binary"')
+        schema, table = re.match(r"INSERT INTO (\w+)\.(\w+)", text).groups()  # type: ignore[union-attr]
+        if schema in ("cinder", "glance"):
+            text = _booleans(text)
+        text = re.sub(r"INTERVAL (\d+) DAY", r"INTERVAL '\1 days'", text.replace(f"{schema}.{table}", table, 1))
+        server.sql(text.replace("UTC_TIMESTAMP()", "(now() AT TIME ZONE 'utc')"), database=schema)
+    return made
+
+
+def _booleans(text: str) -> str:
+    """Say true and false in the columns that are booleans there."""
+    head, _, rows = text.partition("VALUES")
+    columns = re.search(r"\((.*)\)", head)[1].split(", ")  # type: ignore[index]
+    places = [number for number, name in enumerate(columns) if name in ("deleted", "multiattach", "use_quota")]
+
+    def row(found: re.Match[str]) -> str:
+        words = re.split(r", (?=(?:[^']*'[^']*')*[^']*$)", found[1])
+        for place in places:
+            words[place] = {"0": "false", "1": "true"}[words[place]]
+        return f"({', '.join(words)})"
+
+    return f"{head}VALUES" + re.sub(r"\(((?:[^()]|\([^()]*\))*)\)", row, rows)

@@ -14,7 +14,7 @@ from nephoscope.checks.database.check_db_soft_deleted import CHECK as SOFT_DELET
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 from nephoscope.probes.invariant_rules import RULES, rights
 
-from tests.lab import mariadb, openstack_schemas
+from tests.lab import mariadb, openstack_schemas, postgresql
 from tests.lab.openstack_schemas import uuid
 from tests.lab.support import private_folder, wait_for
 
@@ -688,3 +688,191 @@ def test_a_schema_without_a_table(cloud, ask):
     cloud.sql("GRANT REFERENCES ON manila.* TO sized@'%'")
     assert ask(GROWTH, user, "--schema", "manila").reason == "manila: there is no table in it (read its sizes)"
     cloud.sql("DROP DATABASE manila")
+
+
+# ---- several accounts, several servers --------------------------------------------------------------------------------------
+
+
+def service_file(folder, name, user, server, **sections):
+    """Write the configuration of a service with its connections, as oslo.db has them."""
+    kind = "mysql+pymysql" if isinstance(server, mariadb.MariaDB) else "postgresql"
+    secret = PASSWORD.replace(" ", "%20")
+    lines = [
+        f"[{section}]\nconnection = {kind}://{user}:{secret}@127.0.0.1:{server.port}/{database}\n"
+        for section, database in sections.items()
+    ]
+    path = folder / f"{name}.conf"
+    path.write_text("\n".join(lines))
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_the_services_own_accounts_together_see_what_none_sees_alone(cloud, tmp_path):
+    nova = account(cloud, "nova", "ALL ON `nova%`.*")
+    neutron = account(cloud, "neutron", "ALL ON neutron.*")
+    files = [
+        service_file(tmp_path, "nova", nova, cloud, database="nova", api_database="nova_api"),
+        service_file(tmp_path, "neutron", neutron, cloud, database="neutron"),
+    ]
+    words = ["--state-dir", str(tmp_path / "state"), "--rule", "floating-ip-on-deleted-instance"]
+    both = [word for file in files for word in ("--from-service-file", file)]
+    assert INVARIANTS.run([*words, *both]).reason == "1 rules over 1 rows, 0 broken"
+    cloud.sql("UPDATE nova.instances SET deleted = 1 WHERE id = 1")
+    assert INVARIANTS.run([*words, *both]).state == WARNING
+    outcome = INVARIANTS.run([*words, "--from-service-file", files[1]])
+    assert outcome.state == UNKNOWN
+    assert outcome.reason.startswith(
+        "nova_api: the schema is not there, or the account has no right on it, so floating-ip-on-deleted-instance could not be asked"
+    ) or outcome.reason.startswith("nova: the schema is not there"), outcome.reason
+    outcome = INVARIANTS.run([*words, *both, "--from-service-file", str(tmp_path / "none.conf")])
+    assert outcome.state == WARNING
+    assert "UNKNOWN: none: No such file or directory" in outcome.reason, outcome.reason
+
+
+# ---- PostgreSQL -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with private_folder() as folder, postgresql.server(folder / "pg", "max_connections=40") as database:
+        names = openstack_schemas.on_postgres(database)
+        database.sql(f"CREATE ROLE watcher LOGIN PASSWORD '{PASSWORD}'")
+        for (role, table), columns in rights().items():
+            for schema in SCHEMAS.get(role, (role,)):
+                quoted = ", ".join(f'"{column}"' for column in columns)
+                database.sql(f"GRANT SELECT ({quoted}) ON {table} TO watcher", database=schema)
+        for schema, table in (("nova", "instances"), ("nova", "instance_faults"), ("cinder", "volumes")):
+            database.sql(f"GRANT SELECT (id, deleted, deleted_at) ON {table} TO watcher", database=schema)
+        database.names = names
+        yield database
+
+
+@pytest.fixture
+def services(postgres, tmp_path):
+    """The words that name a service file for each database."""
+    words = []
+    for name in postgres.names:
+        words += ["--from-service-file", service_file(tmp_path, name, "watcher", postgres, database=name)]
+    return words
+
+
+def test_the_rules_hold_for_databases_of_postgresql(postgres, services, tmp_path):
+    state = ["--state-dir", str(tmp_path / "state")]
+    outcome = INVARIANTS.run([*state, *services, "--preset", "openstack"])
+    assert outcome.state == OK, outcome.text
+    assert outcome.reason.startswith("28 rules over ")
+    postgres.sql("UPDATE instances SET deleted = 1 WHERE id = 1", database="nova")
+    try:
+        outcome = INVARIANTS.run([*state, *services])
+    finally:
+        postgres.sql("UPDATE instances SET deleted = 0 WHERE id = 1", database="nova")
+    assert outcome.state == WARNING
+    broken = [item["of"] for item in outcome.items if item["state"] == "WARNING"]
+    assert broken == [
+        "allocation-without-instance",
+        "floating-ip-on-deleted-instance",
+        "port-without-instance",
+        "volume-on-deleted-instance",
+    ]
+
+
+def test_a_rule_that_needs_a_database_without_a_connection(postgres, services, tmp_path):
+    state = ["--state-dir", str(tmp_path / "state")]
+    outcome = INVARIANTS.run([*state, *services[:-2]])  # placement's is left out
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "placement: the database is there, and the connection is to another one, so allocation-without-instance could not be "
+        "asked (look for the schema): needs --database placement, or the file of a service that uses it"
+    )
+
+
+@pytest.fixture
+def ask_postgres(postgres, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEPHOSCOPE_PASSWORD", PASSWORD)
+
+    def run(check, database, *argv, user="watcher", clock=None):
+        words = [
+            "--type",
+            "postgres",
+            "-H",
+            "127.0.0.1",
+            "-p",
+            str(postgres.port),
+            "--user",
+            user,
+            "--database",
+            database,
+        ]
+        return check.run([*words, "--state-dir", str(tmp_path / "state"), *argv], clock=clock)
+
+    return run
+
+
+def test_dead_rows_of_postgresql(postgres, ask_postgres):
+    postgres.sql(
+        "INSERT INTO instances (id, uuid, deleted, deleted_at) SELECT n, 'u' || n, CASE WHEN n % 4 > 0 THEN n ELSE 0 END,"
+        " CASE WHEN n % 4 > 0 THEN (now() AT TIME ZONE 'utc') - INTERVAL '100 days' END FROM generate_series(100, 40099) n",
+        database="nova",
+    )
+    try:
+        outcome = ask_postgres(SOFT_DELETED, "nova", "--include", "nova.instances")
+        assert outcome.reason == (
+            "nova.instances: the server has no statistics of it (read its marks): ANALYZE instances"
+        ), outcome.reason
+        postgres.sql("ANALYZE instances", database="nova")
+        outcome = ask_postgres(SOFT_DELETED, "nova", "--include", "nova.instances", "-w", "oldest=~:")
+        assert re.fullmatch(r"nova\.instances share 7\d(\.\d+)? % is above 50 %", outcome.reason), outcome.text
+        exact = ask_postgres(SOFT_DELETED, "nova", "--include", "nova.instances", "-w", "oldest=~:", "--exact")
+        assert exact.reason == "nova.instances share 75 % is above 50 %"
+        outcome = ask_postgres(SOFT_DELETED, "nova")
+        assert "nova.instance_actions: a right is missing (read its marks): needs GRANT SELECT (id, deleted, deleted_at) ON "
+        assert outcome.state == WARNING
+        assert any(item["of"] == "nova.instance_actions" and item["state"] == "UNKNOWN" for item in outcome.items)
+    finally:
+        postgres.sql("DELETE FROM instances WHERE id >= 100", database="nova")
+        postgres.sql("VACUUM ANALYZE instances", database="nova")
+
+
+def test_booleans_of_postgresql(postgres, ask_postgres):
+    postgres.sql(
+        "UPDATE volumes SET deleted = true, deleted_at = now() AT TIME ZONE 'utc' WHERE status = 'available'",
+        database="cinder",
+    )
+    try:
+        outcome = ask_postgres(SOFT_DELETED, "cinder", "--include", "cinder.volumes", "-w", "deleted=0")
+    finally:
+        postgres.sql("UPDATE volumes SET deleted = false, deleted_at = NULL", database="cinder")
+    assert outcome.reason == "cinder.volumes deleted 1 is above 0"
+
+
+def test_sizes_of_postgresql(postgres, ask_postgres, tmp_path):
+    """As the database of a Eucalyptus cloud controller is asked; REVOKE makes a database whose size is hidden."""
+    words = ["--preset", "eucalyptus", "--socket", postgres.socket, "-p", str(postgres.port), "--database", "nova"]
+    words += ["--user", "watcher", "--path", "/", "--least", "8KiB"]
+    outcome = GROWTH.run([*words, "--state-dir", str(tmp_path / "state")])
+    assert outcome.state == OK, outcome.text
+    assert re.fullmatch(
+        r"[\d.]+ MiB in 10 schemas, the largest table is public\.\w+, rates collecting", outcome.reason
+    ), outcome.reason
+    assert any(re.match(r"nova_size=\d{7,8}B;;;0", item) for item in outcome.perfdata)
+    postgres.sql("REVOKE CONNECT ON DATABASE heat FROM PUBLIC")
+    outcome = ask_postgres(GROWTH, "nova")
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == "heat: a right is missing (read its size): needs GRANT pg_read_all_stats TO watcher"
+    postgres.sql("GRANT pg_read_all_stats TO watcher")
+    assert ask_postgres(GROWTH, "nova").state == OK
+    postgres.sql("GRANT CONNECT ON DATABASE heat TO PUBLIC; REVOKE pg_read_all_stats FROM watcher")
+
+
+def test_sizes_wait_for_no_lock(postgres, ask_postgres):
+    """pg_total_relation_size would hang behind a queued LOCK TABLE; relpages and pg_database_size do not."""
+    holder = postgres.connection(database="nova", autocommit=False)
+    holder.cursor().execute("LOCK TABLE instances IN ACCESS EXCLUSIVE MODE")
+    try:
+        assert ask_postgres(GROWTH, "nova").state == OK
+        outcome = ask_postgres(SOFT_DELETED, "nova", "--include", "nova.instances")
+        assert outcome.state == UNKNOWN
+        assert re.match(r"nova\.instances: .*lock", outcome.reason), outcome.reason
+    finally:
+        holder.rollback()
+        holder.close()

@@ -94,7 +94,7 @@ def survey(run: Run, options: Any) -> Survey:
         places, missing = sight.choose(options.schema)
         failures += [*sight.failures, *missing]
         for place in places:
-            if not options.schema and not run.wants(place.name):
+            if place.db.kind == "mysql" and not run.wants(place.name):
                 continue
             run.stage(f"{place.db.of}: sizes of {place.name}")
             if place.db.kind == "mysql" and place.db.of not in files:
@@ -125,6 +125,7 @@ def survey(run: Run, options: Any) -> Survey:
                     analysed.update(said)
         if not sizes and not failures:
             raise Failed(NOT_ALLOWED, "", "list the schemas", "the account sees no schema")
+    sizes = {name: size for name, size in sizes.items() if run.wants(name)}
     room = options.size - sum(sizes.values()) if options.size else None
     if options.path:
         free = attempt(mounts.room_of, run, options.path, 3.0)

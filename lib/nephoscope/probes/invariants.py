@@ -84,6 +84,8 @@ def assigned(sight: Sight, named: Sequence[tuple[str, str]]) -> dict[str, list[P
 def asked(run: Run, sight: Sight, roles: Mapping[str, list[Place]], rules: Sequence[Rule], options: Any) -> Survey:
     """Ask these rules of these schemas."""
     before = run.before if isinstance(run.before, dict) else {}
+    if sight.blind:
+        return Survey((), failures=sight.failures, kept=before)
     kept = dict(before)
     found: list[Found | Failed] = []
     lacking: dict[str, list[str]] = {}
@@ -95,7 +97,7 @@ def asked(run: Run, sight: Sight, roles: Mapping[str, list[Place]], rules: Seque
         absent = [role for role in rule.roles if not roles[role]]
         for role in absent:
             # Whoever named neither rule nor schema may well have a cloud without that service, if it surely is not there.
-            sure = sight.certain and not sight.failures and not options.rule and role not in named
+            sure = sight.surely_without(SCHEMAS[role]) and not options.rule and role not in named
             (skipped if sure else lacking).setdefault(role, []).append(rule.name)
         if absent:
             continue
@@ -145,7 +147,7 @@ def _every_cell(roles: Mapping[str, list[Place]]) -> Failed | None:
     try:
         known = int(place.db.value(f"SELECT COUNT(m.id) AS n FROM {place.table('cell_mappings')} m"))
     except Failed as failed:
-        return _refused(failed, "", "count the cells", [place.grant("SELECT (id)", "cell_mappings")])
+        return _refused(failed, "", "count the cells", place, [("cell_mappings", ("id",))])
     seen = [cell.name for cell in roles["cell"]]
     if known == len(seen):
         return None
@@ -153,9 +155,13 @@ def _every_cell(roles: Mapping[str, list[Place]]) -> Failed | None:
     return Failed(UNREADABLE, "", "count the cells", error, "--schema cell=NAME, or the file of a service in the cell")
 
 
-def _refused(failed: Failed, of: str, tried: str, grants: Sequence[str]) -> Failed:
-    """Return a statement's failure as that of a rule: what is missing is never merely absent."""
+def _refused(failed: Failed, of: str, tried: str, place: Place, uses: Sequence[tuple[str, Sequence[str]]]) -> Failed:
+    """Return a statement's failure as that of a rule: what is missing is never merely absent.
+
+    uses  (table, columns) that the statement reads
+    """
     if failed.kind == NOT_ALLOWED:
+        grants = [place.grant(f"SELECT ({', '.join(columns)})", table) for table, columns in uses]
         return Failed(NOT_ALLOWED, of, tried, "a right is missing", "; ".join(grants))
     if failed.kind == ABSENT:
         error = f"{failed.error}: the schema is not of a release that the rule was written for"
@@ -183,7 +189,6 @@ def _walk(run: Run, rule: Rule, place: Place, roles: Mapping[str, list[Place]], 
     table = place.table(rule.table)
     most = None if options.exact else max(1, options.rows // rule.share)
     tried = f"read {place.name}.{rule.table}"
-    grants = [place.grant(f"SELECT ({', '.join(columns)})", name) for name, columns in rule.uses]
     after, values = ("", ()) if window.last is None or most is None else (f" WHERE t.{rule.key} > %s", (window.last,))
     limit = "" if most is None else f" LIMIT {most}"
     try:
@@ -200,7 +205,7 @@ def _walk(run: Run, rule: Rule, place: Place, roles: Mapping[str, list[Place]], 
         )
         hits = place.db.rows(select.replace("{bounds}", bounds), (end["last"], *values)) if looked else []
     except Failed as failed:
-        raise _refused(failed, rule.name, tried, grants) from None
+        raise _refused(failed, rule.name, tried, place, rule.uses) from None
     bad = _homeless(run, rule, roles, hits)
     if bad:
         bad = _again(rule, place, select, bad)
@@ -249,8 +254,8 @@ def _living(rule: Rule, home: Any, place: Place, values: Sequence[str]) -> set[s
         try:
             answers = place.db.rows(statement, tuple(part))
         except Failed as failed:
-            grants = [place.grant(f"SELECT ({', '.join(home.columns)})", home.table)]
-            raise _refused(failed, rule.name, f"read {place.name}.{home.table}", grants) from None
+            uses = [(home.table, home.columns)]
+            raise _refused(failed, rule.name, f"read {place.name}.{home.table}", place, uses) from None
         # The server may not tell upper from lower case; a name that it found is found, however it is written.
         known = {str(row["k"]).lower() for row in answers}
         alive |= {value for value in part if value.lower() in known}
@@ -266,7 +271,7 @@ def _again(rule: Rule, place: Place, select: str, bad: Sequence[Mapping[str, Any
         try:
             rows = place.db.rows(select.replace("{bounds}", f"t.{rule.key} IN ({marks})"), tuple(keys))
         except Failed as failed:
-            raise _refused(failed, rule.name, f"read {place.name}.{rule.table}", ()) from None
+            raise _refused(failed, rule.name, f"read {place.name}.{rule.table}", place, rule.uses) from None
         still |= {(str(row["k"]), str(row["ref"])) for row in rows}
     return [row for row in bad if (str(row["k"]), str(row["ref"])) in still]
 
@@ -279,8 +284,7 @@ def _same(run: Run, rule: Rule, roles: Mapping[str, list[Place]]) -> Found:
         try:
             rows = place.db.rows(f"SELECT t.{rule.same} AS v FROM {place.table(rule.table)} t LIMIT 10")
         except Failed as failed:
-            grant = place.grant(f"SELECT ({rule.same})", rule.table)
-            raise _refused(failed, rule.name, f"read {place.name}.{rule.table}", [grant]) from None
+            raise _refused(failed, rule.name, f"read {place.name}.{rule.table}", place, rule.uses) from None
         if not rows:
             raise Failed(UNREADABLE, rule.name, f"read {place.name}.{rule.table}", "it is empty")
         said.setdefault(" ".join(sorted(str(row["v"]) for row in rows)), []).append(place.name)

@@ -67,8 +67,18 @@ class Sight(NamedTuple):
     accounts: Sequence[str] = ()
     others: frozenset[str] = frozenset()
 
+    @property
+    def blind(self) -> bool:
+        """No connection could be opened: of no schema anything is known."""
+        return bool(self.failures) and not self.accounts
+
     def choose(self, names: Sequence[str]) -> tuple[list[Place], list[Failed]]:
-        """Return the schemas that names or globs mean (all without any), and a Failed for each that means none."""
+        """Return the schemas that names or globs mean (all without any), and a Failed for each that means none.
+
+        Where no connection could be opened that alone is told.
+        """
+        if self.blind:
+            return [], []
         if not names:
             return [self.places[name] for name in sorted(self.places)], []
         found: dict[str, Place] = {}
@@ -79,6 +89,11 @@ class Sight(NamedTuple):
             if not met:
                 missing.append(self.missing(name))
         return list(found.values()), missing
+
+    def surely_without(self, globs: Sequence[str]) -> bool:
+        """Say whether no schema of these names exists, seen or not."""
+        known = (*self.places, *self.others)
+        return self.certain and not any(fnmatchcase(name, glob) for name in known for glob in globs)
 
     def missing(self, name: str) -> Failed:
         """Return what stands for a schema that was named and is not seen."""
@@ -97,6 +112,11 @@ def options(add: Any, preset: str) -> None:
     sql.options(add)
     help = f"a schema to look at, which must be there (default: all that are seen; --preset {preset} has a list)"
     add("--schema", repeat=True, metavar="GLOB", help=help)
+
+
+def left_out(run: Run, place: Place) -> bool:
+    """Say whether --exclude names a schema as a whole, and remember it. (--include may name its tables alone.)"""
+    return any(fnmatchcase(place.name, glob) for glob in run.exclude) and not run.wants(place.name)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def survey(run: Run, options: Any) -> Survey:
         shadows: list[Shadow] = []
         looked = []
         for place in places:
-            if not options.schema and not run.wants(place.name):
+            if schemas.left_out(run, place):
                 continue
             try:
                 found, shadow = of_schema(run, place, options)
@@ -245,7 +245,7 @@ def _look(
         if int(row["n"]) <= SMALL:
             return _counted(whole, row, now)
     if rows is None:
-        raise Failed(UNREADABLE, whole, "read its statistics", "the server has none for it", f"ANALYZE {table}")
+        raise Failed(UNREADABLE, whole, "read its statistics", "the server has no statistics of it", f"ANALYZE {name}")
     if not mark.key:
         raise Failed(UNREADABLE, whole, "sample it along its id", "it has no such column", "--exact counts it")
     ends = place.db.row(f"SELECT MIN(t.id) AS low, MAX(t.id) AS high FROM {table} t")
