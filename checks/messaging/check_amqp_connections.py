@@ -67,7 +67,8 @@ that is nobody's. Closed by the broker: it was restarted, and the service sleeps
 Connected to another: the service was not restarted after its transport_url was changed.
 When the broker is well and the service does not come back by itself: restart the service, and keep its log.
 A send queue that does not move: the broker takes nothing (an alarm blocks publishers: `rabbitmq-diagnostics alarms`), is
-frozen, or a firewall has forgotten the connection; TCP gives up after a quarter of an hour, restarting the service is quicker.
+frozen, or a firewall has forgotten the connection. TCP gives up after a quarter of an hour where the service has not asked
+for less (TCP_USER_TIMEOUT); restarting the service is quicker.
 """,
 )
 main = CHECK.main

@@ -245,6 +245,7 @@ SERVICE = """
 import amqp, signal, sys, time
 link = amqp.Connection(sys.argv[1], heartbeat=0)
 link.connect()
+link.sock.setsockopt(6, 18, 0)  # TCP_USER_TIMEOUT: the library's second would end it at once
 def push(*_):
     link.sock.setblocking(False)
     try:
