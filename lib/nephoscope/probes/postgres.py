@@ -199,7 +199,7 @@ def look(
     if facts.get("masked"):
         state.hidden.append("the sessions of other roles")
     if facts.get("masked_senders"):
-        state.hidden.append("what replicas hold")
+        state.hidden.append("the snapshots of replicas")
     parts: dict[str, Any] = {
         "login": lambda: state.put("login", db.login),
         "connections": lambda: _connections(state, facts),
