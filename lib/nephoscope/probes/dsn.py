@@ -53,7 +53,7 @@ def parse(url: str, of: str) -> Dsn:
 
     tried = "read its connection URL"
     match = _URL.fullmatch(url)
-    scheme = match["scheme"].lower() if match else ""
+    scheme = match["scheme"] if match else ""
     dialect = scheme.partition("+")[0]
     if dialect == "sqlite":
         raise Failed(ABSENT, of, tried, "it is SQLite, a file: there is no server to ask")
@@ -65,11 +65,11 @@ def parse(url: str, of: str) -> Dsn:
     if "@" in host or "@" in (match["database"] or ""):
         # Whatever stands before the second @ is a part of the password: it must not get into a message as a host.
         raise Failed(UNREADABLE, of, tried, "there is an @ too many in it", ENCODE)
-    port = match["port"] or ""
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    port = match["port"]
+    if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         # The port itself is not shown: of a password with an unescaped '/' it is a part.
         raise Failed(UNREADABLE, of, tried, "its port is no number", ENCODE)
-    query = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+    query = dict(parse_qsl(match["query"] or ""))
     password = unquote(match["password"] or "") or query.pop("password", "") or query.pop("passwd", "")
     return Dsn(
         KINDS[dialect],

@@ -45,7 +45,7 @@ class Conf:
 
     def add(self, text: str, path: str) -> None:
         """Take a file's text. Raises Failed unreadable, with the number of the line and never its content."""
-        section, key = "DEFAULT", None
+        section, key = "", None
         for number, line in enumerate(text.splitlines(), 1):
             line = line.rstrip()
             if not line:
@@ -55,18 +55,21 @@ class Conf:
                     raise _wrong(path, number, "goes on with a value that nothing began")
                 self.values[key][-1] += "\n" + line.lstrip()
             elif line[0] in "#;":
-                continue  # a comment inside a value does not end it
+                key = None
             elif line[0] == "[":
                 key = None
                 if line[-1] != "]" or len(line) < 3:
                     raise _wrong(path, number, "is no section")
-                section = line[1:-1]
+                # Groups are lower-case, whatever the file has; only DEFAULT is not.
+                section = line[1:-1] if line[1:-1] == "DEFAULT" else line[1:-1].lower()
             else:
                 split = re.match(r"([^=:]*)[=:](.*)", line)
                 if split is None or not split[1].strip():
                     raise _wrong(path, number, "is neither a section nor name = value")
+                if not section:
+                    raise _wrong(path, number, "stands before any section")
                 value = split[2].strip()
-                if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                if value and value[0] == value[-1] and value[0] in "\"'":
                     value = value[1:-1]
                 key = (section, split[1].strip())
                 self.values.setdefault(key, []).append(value)
