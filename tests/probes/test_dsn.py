@@ -60,6 +60,8 @@ def test_what_a_url_says(url, dsn):
         ("mysql://u/geheim:x@h/d", UNREADABLE, "there is an @ too many in it"),
         ("mysql://u:p@h:geheim/d", UNREADABLE, "its port is no number"),
         ("mysql://u:p@h:70000/d", UNREADABLE, "its port is no number"),
+        ("mysql://u:p@h:/d", UNREADABLE, "its port is no number"),
+        ("MYSQL://u:p@h/d", ABSENT, "MYSQL is neither MySQL, MariaDB nor PostgreSQL"),
     ],
 )
 def test_what_is_no_server_of_ours(url, kind, error):

@@ -31,15 +31,15 @@ def conf(text):
         ("[database]\nconnection = a # b", "a # b"),  # no comment behind a value
         ("[database]\nconnection = a\n  b\n\tc", "a\nb\nc"),
         ("[database]\nconnection = a\n\n[x]\ny = z", "a"),
-        ("[database]\nconnection = a\n# in between\n  b", "a\nb"),
         ("[DEFAULT]\nhost = h\n[database]\nconnection = $host/${host}/x", "h/h/x"),
         ("[database]\nhost = own\nconnection = $host\n[DEFAULT]\nhost = h", "own"),
         ("[a]\nhost = h\n[database]\nconnection = ${a.host}", "h"),
         ("[DEFAULT]\na = $b\nb = c\n[database]\nconnection = $a", "c"),
         ("[database]\nconnection = p$$word\\$5", "p$word$5"),
-        ("host = h\n[database]\nconnection = $host", "h"),  # before any section: [DEFAULT]
         ("[database]\nconnection = \n", ""),
-        ("[Database]\nconnection = a", ""),
+        ("[Database]\nconnection = a", "a"),  # names of groups are lower-case, whatever is written
+        ("[DEFAULT]\nhost = h\n[default]\nhost = other\n[database]\nconnection = $host", "h"),
+        ("[database]\nconnection = '", ""),
     ],
 )
 def test_a_value(text, value):
@@ -53,6 +53,8 @@ def test_a_value(text, value):
         ("[database\nconnection = geheim", "line 1 is no section"),
         ("[]", "line 1 is no section"),
         ("[database]\n\ngeheim", "line 3 is neither a section nor name = value"),
+        ("[database]\nconnection = a\n# between\n  geheim", "line 4 goes on with a value that nothing began"),
+        ("connection = geheim", "line 1 stands before any section"),
         ("= geheim", "line 1 is neither a section nor name = value"),
         ("[a]\nx = 1\n\n  geheim", "line 4 goes on with a value that nothing began"),
     ],
