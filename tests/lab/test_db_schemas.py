@@ -251,15 +251,29 @@ def test_a_revoked_right_is_named_with_its_statement(cloud, ask):
     assert "stack-stuck_rows=0;0;9;0" in outcome.perfdata
 
 
-def test_the_statement_that_is_named_is_enough(cloud, ask):
-    """From no right at all, granting what line 1 says leads to OK."""
+def test_the_statements_that_are_named_are_enough(cloud, ask):
+    """From no right at all: granting what is said leads, rule by rule, to OK, and to no right that the page doesn't say."""
     user = account(cloud, "granted", "SHOW DATABASES ON *.*")
-    for _ in range(4):
-        outcome = ask(INVARIANTS, user, "--rule", "snapshot-of-deleted-volume")
+    granted = set()
+    for _ in range(5):
+        outcome = ask(INVARIANTS, user)
         if outcome.state == OK:
             break
-        cloud.sql(re.search(r"needs (GRANT .*)", outcome.reason)[1])
+        for text in re.findall(r"^\[UNKNOWN\].*: needs (GRANT .*)$", outcome.text, re.MULTILINE):
+            for statement in set(text.split("; ")) - granted:
+                cloud.sql(statement)
+                granted.add(statement)
     assert outcome.state == OK, outcome.text
+    columns = "SELECT table_schema AS a, table_name AS b, column_name AS c FROM information_schema.column_privileges"
+    got = {tuple(row.values()) for row in cloud.sql(f"{columns} WHERE grantee LIKE '%granted%'")}
+    wanted = {
+        (schema, table, column)
+        for (role, table), columns in rights().items()
+        for schema in SCHEMAS.get(role, (role,))
+        for column in columns
+    }
+    assert got <= wanted
+    assert len(wanted - got) < 10  # a home is not read while nothing refers to it
 
 
 def test_a_schema_that_is_not_seen(cloud, ask):

@@ -106,16 +106,16 @@ FULL = ("id", "deleted", "deleted_at")
 
 
 def test_small_tables_are_counted_the_smallest_first():
-    counted = {"n": 10, "gone": 4, "expired": 1, "oldest": NOW - timedelta(days=2)}
-    db = database(
-        {"b": (50, 10, FULL), "a": (5, 30, FULL), "plain": (9, 5, ("id",)), "shadow_a": (7, 60, FULL)},
-        ("LIMIT 1001", [counted]),
-    )
+    counted = [
+        {"part": number, "n": 10, "gone": 4, "expired": 1, "oldest": NOW - timedelta(days=2)} for number in (0, 1)
+    ]
+    tables = {"b": (50, 10, FULL), "a": (5, 30, FULL), "plain": (9, 5, ("id",)), "shadow_a": (7, 60, FULL)}
+    db = database(tables, ("LIMIT 1001", counted))
     tables, shadow = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)
     assert tables == [Table("nova.a", 10, 4, 1, 172800.0, True), Table("nova.b", 10, 4, 1, 172800.0, True)]
     assert shadow == Shadow("nova", 7, 100 * 60 / 105)
     limits = [values for statement, values in db.asked if "LIMIT 1001" in statement]
-    assert limits == [(NOW - timedelta(days=90),)] * 2
+    assert limits == [(NOW - timedelta(days=90),) * 2]  # both by one statement
 
 
 def test_a_large_table_is_sampled_by_two_statements():
@@ -130,7 +130,7 @@ def test_a_large_table_is_sampled_by_two_statements():
 
 
 def test_statistics_that_call_a_large_table_small_are_not_believed():
-    db = database({"a": (3, 1, FULL)}, ("LIMIT 1001", [{"n": 1001, "gone": 1, "expired": 0, "oldest": NOW}]),
+    db = database({"a": (3, 1, FULL)}, ("LIMIT 1001", [{"part": 0, "n": 1001, "gone": 1, "expired": 0, "oldest": NOW}]),
                   ("MIN(t.id) AS low", [{"low": 1, "high": 5000}]), ("UNION ALL", [part(0, DEPTH, 0, 0, None, 1, 25)]))  # fmt: skip
     (table,), _ = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)
     assert table.rows == 1001
@@ -153,7 +153,9 @@ def test_a_table_that_cannot_be_read(failed, said):
 
 
 def test_what_the_server_does_not_know():
-    db = database({"a": (None, 1, FULL)}, ("LIMIT 1001", [{"n": 1001, "gone": 1, "expired": 0, "oldest": NOW}]))
+    db = database(
+        {"a": (None, 1, FULL)}, ("LIMIT 1001", [{"part": 0, "n": 1001, "gone": 1, "expired": 0, "oldest": NOW}])
+    )
     (failed,), _ = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)
     assert (failed.kind, failed.of, failed.error) == (UNREADABLE, "nova.a", "the server has no statistics of it")
     db = database({"a": (5000, 1, ("deleted",))})
@@ -163,7 +165,8 @@ def test_what_the_server_does_not_know():
 
 def test_a_time_that_is_none():
     db = database(
-        {"a": (3, 1, FULL)}, ("LIMIT 1001", [{"n": 1, "gone": 1, "expired": 0, "oldest": "0000-00-00 00:00:00"}])
+        {"a": (3, 1, FULL)},
+        ("LIMIT 1001", [{"part": 0, "n": 1, "gone": 1, "expired": 0, "oldest": "0000-00-00 00:00:00"}]),
     )
     (failed,), _ = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)
     assert failed.error == "'0000-00-00 00:00:00' is no time"
@@ -174,3 +177,13 @@ def test_a_table_that_a_filter_leaves_out_is_not_touched():
     assert of_schema(Run(exclude=["nova.a"]), Place("nova", db, "nova", True), OPTIONS)[0] == []
     assert not any("`a`" in statement for statement, _ in db.asked)
     assert soft_deleted._nothing([]).kind == NOT_ALLOWED
+
+
+def test_one_small_table_that_fails_takes_no_other_with_it():
+    """Many are counted by one statement; when that fails each is asked by itself, and the one that can't be is named."""
+    denied = Failed(NOT_ALLOWED, "db", "SELECT", "denied")
+    answers = [("`a`", denied), ("`b`", [{"n": 3, "gone": 1, "expired": 0, "oldest": NOW}])]
+    db = database({"a": (3, 1, FULL), "b": (3, 1, FULL)}, *answers)
+    first, second = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)[0]
+    assert (first.of, first.kind) == ("nova.a", NOT_ALLOWED)
+    assert second == Table("nova.b", 3, 1, 0, 0.0, True)

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt
 from nephoscope.probes import schemas
 from nephoscope.probes.invariant_rules import EVERY_CELL, RULES, SCHEMAS, Rule, rights
 from nephoscope.probes.schemas import Place, Sight
 
 CHUNK = 500  # values in one lookup
+EXACT = 20_000  # rows at a time where whole tables are walked: what comes back must fit
 NAMED = 200  # contradictions that are kept by name
 
 
@@ -113,7 +114,13 @@ def asked(run: Run, sight: Sight, roles: Mapping[str, list[Place]], rules: Seque
             windows = {}
             for place in roles[rule.role]:
                 key = f"{rule.name}/{place.name}"
-                windows[key] = _walk(run, rule, place, roles, _window(before.get(key)), options)
+                if options.exact:
+                    windows[key] = _walk(run, rule, place, roles, Window(), EXACT)
+                    while windows[key].turn is None:
+                        windows[key] = _walk(run, rule, place, roles, windows[key], EXACT)
+                else:
+                    window = _window(before.get(key))
+                    windows[key] = _walk(run, rule, place, roles, window, max(1, options.rows // rule.share))
             kept.update({key: _plain(window) for key, window in windows.items()})
             found.append(_told(rule, list(windows.values())))
         except Failed as failed:
@@ -161,7 +168,7 @@ def _refused(failed: Failed, of: str, tried: str, place: Place, uses: Sequence[t
     uses  (table, columns) that the statement reads
     """
     if failed.kind == NOT_ALLOWED:
-        grants = [place.grant(f"SELECT ({', '.join(columns)})", table) for table, columns in uses]
+        grants = [place.select(columns, table) for table, columns in uses]
         return Failed(NOT_ALLOWED, of, tried, "a right is missing", "; ".join(grants))
     if failed.kind == ABSENT:
         error = f"{failed.error}: the schema is not of a release that the rule was written for"
@@ -182,19 +189,17 @@ class _Words(dict):  # type: ignore[type-arg]
         return self.place.table(table)
 
 
-def _walk(run: Run, rule: Rule, place: Place, roles: Mapping[str, list[Place]], window: Window, options: Any) -> Window:
-    """Look at the next rows of one table. Raises Failed."""
+def _walk(run: Run, rule: Rule, place: Place, roles: Mapping[str, list[Place]], window: Window, most: int) -> Window:
+    """Look at the next rows of one table, so many at most. Raises Failed."""
     run.stage(f"{place.db.of}: {rule.name} in {place.name}")
     words = _Words(place)
     table = place.table(rule.table)
-    most = None if options.exact else max(1, options.rows // rule.share)
     tried = f"read {place.name}.{rule.table}"
-    after, values = ("", ()) if window.last is None or most is None else (f" WHERE t.{rule.key} > %s", (window.last,))
-    limit = "" if most is None else f" LIMIT {most}"
+    after, values = ("", ()) if window.last is None else (f" WHERE t.{rule.key} > %s", (window.last,))
     try:
         end = place.db.row(
             f"SELECT MAX(w.k) AS last, COUNT(*) AS n FROM"
-            f" (SELECT t.{rule.key} AS k FROM {table} t{after} ORDER BY t.{rule.key}{limit}) w",
+            f" (SELECT t.{rule.key} AS k FROM {table} t{after} ORDER BY t.{rule.key} LIMIT {most}) w",
             values,
         )
         looked = int(end["n"])
@@ -212,7 +217,7 @@ def _walk(run: Run, rule: Rule, place: Place, roles: Mapping[str, list[Place]], 
     names = dict(window.names if after else {})
     names.update({f"{row['k']}": str(row["shown"]) for row in bad[: NAMED - len(names)]})
     looked_all, rows = (window.looked if after else 0) + looked, (window.rows if after else 0) + len(bad)
-    if most is None or looked < most:
+    if looked < most:
         return Window(None, 0, 0, {}, (looked_all, rows, names))
     return Window(end["last"], looked_all, rows, names, window.turn)
 
@@ -284,6 +289,12 @@ def _same(run: Run, rule: Rule, roles: Mapping[str, list[Place]]) -> Found:
         try:
             rows = place.db.rows(f"SELECT t.{rule.same} AS v FROM {place.table(rule.table)} t LIMIT 10")
         except Failed as failed:
+            # Nova before Wallaby kept the number of its migration as sqlalchemy-migrate does.
+            older = attempt(place.db.rows, f"SELECT t.version AS v FROM {place.table('migrate_version')} t LIMIT 10")
+            rows = [] if isinstance(older, Failed) else older
+            if rows:
+                said.setdefault(" ".join(sorted(str(row["v"]) for row in rows)), []).append(place.name)
+                continue
             raise _refused(failed, rule.name, f"read {place.name}.{rule.table}", place, rule.uses) from None
         if not rows:
             raise Failed(UNREADABLE, rule.name, f"read {place.name}.{rule.table}", "it is empty")
@@ -334,7 +345,7 @@ def _plain(window: Window) -> list[Any]:
 def grants(sight_of: Mapping[str, Sequence[Place]], rules: Sequence[Rule] = RULES) -> list[str]:
     """Return the statements that give the account of these schemas all that the rules read, and no more."""
     return [
-        place.grant(f"SELECT ({', '.join(columns)})", table)
+        place.select(columns, table)
         for (role, table), columns in rights(rules).items()
         for place in sight_of.get(role, ())
     ]

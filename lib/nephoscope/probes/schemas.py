@@ -20,6 +20,7 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run
 from nephoscope.probes import sql
 
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys", "template0", "template1", "postgres")
+RESERVED = ("binary",)  # a word of SQL; behind a dot it is a name as it stands, in a GRANT it isn't
 TRIED = "look for the schema"
 NOW = {"mysql": "UTC_TIMESTAMP()", "postgres": "(now() AT TIME ZONE 'utc')"}
 """The time in UTC by the server's own clock, as OpenStack's services write it: without a zone."""
@@ -42,6 +43,11 @@ class Place(NamedTuple):
     def table(self, name: str) -> str:
         """Return a table's qualified and quoted name."""
         return f"{quoted(self.db, self.inside)}.{quoted(self.db, name)}"
+
+    def select(self, columns: Sequence[str], table: str) -> str:
+        """Return the statement that lets this account read these columns of a table."""
+        named = (quoted(self.db, column) if column in RESERVED else column for column in columns)
+        return self.grant(f"SELECT ({', '.join(named)})", table)
 
     def grant(self, what: str, table: str = "*") -> str:
         """Return the statement that gives this account a right on a table, or on all (*)."""

@@ -18,12 +18,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import schemas
 from nephoscope.probes.schemas import Place
 
 SMALL = 1000  # rows up to which a table is counted
 PROBES, DEPTH = 20, 25
+TOGETHER = 20  # small tables that one statement counts
 SHADOW = "shadow_"
 EXPIRES = {("token", "expires"), ("revocation_event", "expires_at")}  # keystone: gone is what has expired
 COLUMNS = ("id", "deleted", "deleted_at", *sorted({column for _, column in EXPIRES}))
@@ -129,17 +130,19 @@ def of_schema(run: Run, place: Place, options: Any) -> tuple[list[Table | Failed
     now = place.db.value(f"SELECT {schemas.NOW[place.db.kind]}")
     if not isinstance(now, datetime):
         raise Failed(UNREADABLE, place.name, "ask the server for its time", "no time came back")
+    jobs: list[tuple[str, Mark, int | None]] = []
+    for name in columns:
+        mark = marked(place, name, columns[name]) if name in sizes else None
+        if mark and not name.startswith(SHADOW) and run.wants(f"{place.name}.{name}"):
+            jobs.append((name, mark, sizes[name][0]))
+    jobs.sort(key=lambda job: (job[2] or 0, job[0]))
+    ask = _Ask(run, place, now, options.retention)
+    small = [] if options.exact else [job for job in jobs if job[2] is None or job[2] <= SMALL]
+    counted = ask.small(small)
     found: list[Table | Failed] = []
-    for name, rows in sorted(
-        ((name, sizes[name][0]) for name in columns if name in sizes), key=lambda pair: (pair[1] or 0, pair[0])
-    ):
-        whole = f"{place.name}.{name}"
-        mark = marked(place, name, columns[name])
-        if mark is None or name.startswith(SHADOW) or not run.wants(whole):
-            continue
-        run.stage(f"{place.db.of}: {'count' if options.exact else 'sample'} {whole}")
+    for name, mark, rows in jobs:
         try:
-            found.append(_look(run, place, name, mark, rows, now, options))
+            found.append(counted.get(name) or ask.one(name, mark, rows, options.exact))
         except Failed as failed:
             found.append(_said(place, name, mark, failed))
     total = sum(size for _, size in sizes.values())
@@ -221,45 +224,76 @@ def marked(place: Place, name: str, columns: Mapping[str, str]) -> Mark | None:
 def _said(place: Place, name: str, mark: Mark, failed: Failed) -> Failed:
     whole = f"{place.name}.{name}"
     if failed.kind == NOT_ALLOWED:
-        cure = place.grant(f"SELECT ({', '.join(mark.columns)})", name)
-        return Failed(NOT_ALLOWED, whole, "read its marks", "a right is missing", cure)
+        return Failed(NOT_ALLOWED, whole, "read its marks", "a right is missing", place.select(mark.columns, name))
     return Failed(failed.kind, whole, "read its marks", failed.error, failed.cure)
 
 
-def _look(
-    run: Run, place: Place, name: str, mark: Mark, rows: int | None, now: datetime, options: Any
-) -> Table | Failed:
-    whole, table = f"{place.name}.{name}", place.table(name)
-    cutoff = _time(now).timestamp() - options.retention
-    limit = datetime.fromtimestamp(cutoff, timezone.utc).replace(tzinfo=None)
-    sums = (
-        "COUNT(*) AS n, SUM(CASE WHEN gone THEN 1 ELSE 0 END) AS gone,"
-        " SUM(CASE WHEN gone AND since < %s THEN 1 ELSE 0 END) AS expired, MIN(CASE WHEN gone THEN since END) AS oldest"
-    )
-    picked = f"{mark.gone} AS gone, {mark.since} AS since FROM {table} t"
-    if options.exact:
-        row = place.db.row(f"SELECT {sums} FROM (SELECT {picked}) w", (limit,))
-        return _counted(whole, row, now)
-    if rows is None or rows <= SMALL:
-        row = place.db.row(f"SELECT {sums} FROM (SELECT {picked} LIMIT {SMALL + 1}) w", (limit,))
-        if int(row["n"]) <= SMALL:
-            return _counted(whole, row, now)
-    if rows is None:
-        raise Failed(UNREADABLE, whole, "read its statistics", "the server has no statistics of it", f"ANALYZE {name}")
-    if not mark.key:
-        raise Failed(UNREADABLE, whole, "sample it along its id", "it has no such column", "--exact counts it")
-    ends = place.db.row(f"SELECT MIN(t.id) AS low, MAX(t.id) AS high FROM {table} t")
-    cuts = strata(ends["low"], ends["high"])
-    parts, values = [], []
-    for number, (start, end) in enumerate(zip(cuts, [*cuts[1:], None])):
-        below = "" if end is None else " AND t.id < %s"
-        parts.append(
-            f"SELECT {number} AS part, {sums}, MIN(k) AS first, MAX(k) AS last FROM"
-            f" (SELECT t.id AS k, {picked} WHERE t.id >= %s{below} ORDER BY t.id LIMIT {DEPTH}) w{number}"
-        )
-        values += [limit, start] + ([] if end is None else [end])
-    answers = place.db.rows(" UNION ALL ".join(parts), tuple(values))
-    return reckoned(whole, max(rows, SMALL + 1), cuts, ends["high"], answers, now)
+SUMS = (
+    "COUNT(*) AS n, SUM(CASE WHEN gone THEN 1 ELSE 0 END) AS gone,"
+    " SUM(CASE WHEN gone AND since < %s THEN 1 ELSE 0 END) AS expired, MIN(CASE WHEN gone THEN since END) AS oldest"
+)
+
+
+class _Ask:
+    """The questions about the tables of one schema."""
+
+    def __init__(self, run: Run, place: Place, now: datetime, retention: float) -> None:
+        self.run, self.place, self.now = run, place, now
+        cutoff = datetime.fromtimestamp(_time(now).timestamp() - retention, timezone.utc)
+        self.limit = cutoff.replace(tzinfo=None)
+
+    def _picked(self, name: str, mark: Mark) -> str:
+        return f"{mark.gone} AS gone, {mark.since} AS since FROM {self.place.table(name)} t"
+
+    def small(self, jobs: Sequence[tuple[str, Mark, int | None]]) -> dict[str, Table]:
+        """Count the tables that are small, many by one statement; those that aren't, and of which it fails, are left out."""
+        counted: dict[str, Table] = {}
+        for start in range(0, len(jobs), TOGETHER):
+            part = jobs[start : start + TOGETHER]
+            statement = " UNION ALL ".join(
+                f"SELECT {number} AS part, {SUMS} FROM (SELECT {self._picked(name, mark)} LIMIT {SMALL + 1}) w{number}"
+                for number, (name, mark, _) in enumerate(part)
+            )
+            self.run.stage(f"{self.place.db.of}: count {len(part)} small tables of {self.place.name}")
+            try:
+                for row in self.place.db.rows(statement, (self.limit,) * len(part)):
+                    if int(row["n"]) <= SMALL:
+                        name = part[int(row["part"])][0]
+                        counted[name] = _counted(f"{self.place.name}.{name}", row, self.now)
+            except Failed as failed:
+                if failed.kind == UNREACHABLE:
+                    raise
+        return counted
+
+    def one(self, name: str, mark: Mark, rows: int | None, exact: bool) -> Table:
+        """Look at one table: count it where that is asked or it is small, else take a sample. Raises Failed."""
+        db, whole, table = self.place.db, f"{self.place.name}.{name}", self.place.table(name)
+        self.run.stage(f"{db.of}: {'count' if exact else 'sample'} {whole}")
+        picked = self._picked(name, mark)
+        if exact:
+            return _counted(whole, db.row(f"SELECT {SUMS} FROM (SELECT {picked}) w", (self.limit,)), self.now)
+        if rows is None or rows <= SMALL:
+            row = db.row(f"SELECT {SUMS} FROM (SELECT {picked} LIMIT {SMALL + 1}) w", (self.limit,))
+            if int(row["n"]) <= SMALL:
+                return _counted(whole, row, self.now)
+        if rows is None:
+            raise Failed(
+                UNREADABLE, whole, "read its statistics", "the server has no statistics of it", f"ANALYZE {name}"
+            )
+        if not mark.key:
+            raise Failed(UNREADABLE, whole, "sample it along its id", "it has no such column", "--exact counts it")
+        ends = db.row(f"SELECT MIN(t.id) AS low, MAX(t.id) AS high FROM {table} t")
+        cuts = strata(ends["low"], ends["high"])
+        parts, values = [], []
+        for number, (start, end) in enumerate(zip(cuts, [*cuts[1:], None])):
+            below = "" if end is None else " AND t.id < %s"
+            parts.append(
+                f"SELECT {number} AS part, {SUMS}, MIN(k) AS first, MAX(k) AS last FROM"
+                f" (SELECT t.id AS k, {picked} WHERE t.id >= %s{below} ORDER BY t.id LIMIT {DEPTH}) w{number}"
+            )
+            values += [self.limit, start] + ([] if end is None else [end])
+        answers = db.rows(" UNION ALL ".join(parts), tuple(values))
+        return reckoned(whole, max(rows, SMALL + 1), cuts, ends["high"], answers, self.now)
 
 
 def strata(low: Any, high: Any) -> list[Any]:
