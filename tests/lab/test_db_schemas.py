@@ -488,6 +488,21 @@ def test_tables_that_hide(dead, ask):
     )
 
 
+def test_rights_that_come_by_a_role_are_not_reckoned(cloud, ask):
+    """They are not in the tables of one's own rights: what they show may be a part, and that is said."""
+    cloud.sql("CREATE OR REPLACE ROLE reading")
+    cloud.sql("GRANT SELECT ON cinder.* TO reading")
+    user = account(cloud, "actor")
+    cloud.sql("GRANT reading TO actor@'%'")
+    cloud.sql("SET DEFAULT ROLE reading FOR actor@'%'")
+    outcome = ask(SOFT_DELETED, user)
+    assert outcome.state == UNKNOWN
+    assert outcome.reason == (
+        "cinder: only tables with a grant of their own are seen, others may be there (list its tables): needs "
+        "GRANT REFERENCES ON cinder.* TO 'actor'@'%'"
+    )
+
+
 def test_schemas_that_are_named_and_not_seen(cloud, ask):
     user = account(cloud, "seeing", *of_marks())
     outcome = ask(SOFT_DELETED, user, "--schema", "manila")
