@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is PostgreSQL becoming the bottleneck: connections, transactions, locks, vacuum, checkpoints, WAL?
 
-For PostgreSQL 9.2 to 18. A run makes one connection and asks two statements, three where "sequences" is among the modes,
-however many they are; all of it comes from the server's statistics and catalogs, no table is read, and the text of a statement
-is never fetched. Modes "vacuum" and "sequences" are of the one database asked (--database); all others of the whole server.
-On a replica, what only the primary knows (prepared, vacuum, checkpoints) is left out, and UNKNOWN where it is asked for by
-name. Rates and shares are over five minutes, that of checkpoints over an hour; a restart or a reset of the statistics begins
-them anew. Transactions are told as
-user@database: `--exclude 'backup@*'` leaves one out.
+For PostgreSQL 9.2 to 18. A run makes one connection and asks two statements, whatever the number of modes, and with "sequences"
+one for each 500 of them, since a sequence that is read is locked for that moment. All of it comes from the server's statistics
+and catalogs, no table is read, and the text of a statement is never fetched. Modes "vacuum" and "sequences" are of the one
+database asked (--database); all others of the whole server. On a replica, what only the primary knows (prepared, vacuum,
+checkpoints) is left out, and UNKNOWN where it is asked for by name. Rates and shares are over five minutes, that of checkpoints
+over an hour; a restart or a reset of the statistics begins them anew. Transactions are told as user@database:
+`--exclude 'backup@*'` leaves one out. The files of pg_wal are counted from PostgreSQL 10 on, those that wait for the archiver
+from 12 on.
 
 Least rights, PostgreSQL 10 and newer:
 `CREATE ROLE nagios LOGIN CONNECTION LIMIT 3 PASSWORD '…'; GRANT pg_monitor TO nagios;` and for "sequences", in each schema:
@@ -46,6 +47,7 @@ def options(add):
 
 
 def probe(options, run):
+    options.socket = None if options.hostname and options.preset else options.socket  # -H outranks the preset
     with sql.connect(run, sql.access(options, run, "postgres")) as db:
         return postgres.look(run, db, options.mode, given=options.mode_given, pools=options.pool)
 
@@ -53,8 +55,8 @@ def probe(options, run):
 def judge(server, options):
     yield from server.failures
     yield from (Finding(WORDS[kind], of, text) for of, kind, text in server.standings(options.role))
-    for reading in server.measures(options.dead_rows, options.vacuumed):
-        yield Metric(reading.name, reading.value, reading.of, detail=reading.detail)
+    numbers = server.measures(options.dead_rows, options.vacuumed)
+    yield from (Metric(name, value, of, detail=detail) for name, value, of, detail in numbers)
 
 
 MODES = {

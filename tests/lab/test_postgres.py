@@ -472,6 +472,35 @@ def test_sequences(server, check):
         server.sql("DROP TABLE narrow; DROP SEQUENCE turns, down; DROP SCHEMA IF EXISTS apart CASCADE")
 
 
+def test_more_sequences_than_a_server_has_locks_for(place, check):
+    """8 connections of 64 locks, and 3000 sequences: to read all of them at once ends with "out of shared memory"."""
+    with postgresql.server(place / "many", "max_connections=8", "max_wal_senders=0") as server:
+        server.sql("CREATE ROLE nagios LOGIN PASSWORD 'secret' IN ROLE pg_monitor")
+        for statement in grants(old=False)[-1:]:
+            server.sql(statement)
+        for first in range(0, 3000, 300):
+            server.sql(
+                f"DO $$ BEGIN FOR i IN {first}..{first + 299} LOOP EXECUTE 'CREATE SEQUENCE s' || i; END LOOP; END $$"
+            )
+        server.sql("SELECT setval('s2999', 8000000000000000000)")
+        with pytest.raises(Exception, match="out of shared memory"):
+            server.sql("SELECT sum(pg_sequence_last_value(seqrelid)) FROM pg_sequence")
+        outcome = check(server, "--mode", "sequences", "-v")
+        assert (outcome.state, outcome.reason) == (WARNING, "public.s2999 sequence 86.7 % is above 75 %")
+
+
+def test_settings_of_the_role_change_nothing(server, check):
+    for setting in ("statement_timeout = '1ms'", "search_path = nowhere", "datestyle = 'German'", "intervalstyle = 'sql_standard'",
+                    "timezone = 'Asia/Kolkata'", "extra_float_digits = -5", "default_transaction_isolation = 'serializable'",
+                    "client_encoding = 'LATIN1'", "bytea_output = 'escape'", "lc_messages = 'C'"):  # fmt: skip
+        server.sql(f"ALTER ROLE nagios SET {setting}")
+    try:
+        outcome = check(server)
+    finally:
+        server.sql("ALTER ROLE nagios RESET ALL")
+    assert outcome.state == OK, outcome.text
+
+
 def test_settings(server, check):
     server.set("max_connections=31", "fsync=off")
     try:

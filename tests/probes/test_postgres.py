@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import pytest
-from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import postgres
 from nephoscope.probes import postgres_statements as statements
 from nephoscope.probes.postgres import Reading, Server, Standing, Table
@@ -45,10 +45,11 @@ class Answers:
         self.version, self.text, self.of = tuple(recorded["version"]), recorded["text"], "db.example:5432"
         self.login = 0.012
         self.first, self.second, *self.third = recorded["answers"]
-        self.asked = []
+        self.asked, self.parameters = [], []
 
     def row(self, statement, parameters=()):
         self.asked.append(statement)
+        self.parameters.append(parameters)
         answer = (self.first, self.second, *self.third)[len(self.asked) - 1]
         if isinstance(answer, Failed):
             raise answer
@@ -215,6 +216,36 @@ def test_sequences_that_are_locked_cost_no_other_mode():
     server = looked(db)
     assert server.failures == (failed,)
     assert ("waiters", "") in values(server)
+
+
+def page(number, hidden=0, ended=16400, **shares):
+    worst = [{"name": f"public.{name}", "share": share} for name, share in shares.items()] or None
+    return {"number": number, "hidden": hidden, "ended": ended, "worst": worst}
+
+
+def test_many_sequences_are_read_in_pages():
+    db = Answers()
+    db.third = [page(500, ended=20000, a=50.0), page(500, ended=30000, b=99.0), page(7, hidden=2, ended=30007, c=1.0)]
+    server = looked(db, "sequences")
+    assert server.readings == tuple(
+        Reading("sequence", share, f"public.{name}") for name, share in zip("bac", (99.0, 50.0, 1.0))
+    )
+    assert [failed.error for failed in server.failures] == ["2 of 1007 are hidden from postgres"]
+    assert db.parameters[2:] == [(0,), (20000,), (30000,)]
+
+
+def test_more_sequences_than_a_run_reads():
+    db = Answers()
+    db.third = [page(500, a=1.0)] * 20
+    server = looked(db, "sequences")
+    assert server.failures == (Failed(LATE, "sequences", "", "there are more than the 10000 that were looked at"),)
+
+
+def test_no_sequences():
+    db = Answers()
+    db.third = [page(0, ended=None)]
+    server = looked(db, "sequences")
+    assert (server.readings, server.failures) == ((Reading("sequence", 0.0),), ())
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
 from nephoscope.probes import postgres_statements as statements
 
 RATES_SPAN = 300.0  # seconds over which rates and shares are reckoned
 CHECKPOINTS_SPAN = 3600.0  # a checkpoint comes every five minutes at most, by default
 SHUTDOWN = 1 << 31  # transactions after which identifiers begin anew
+PAGES = 20  # of sequences
 VOLUME = 1000  # blocks: the share of fewer that were in the cache is noise
 FORCED = 2  # checkpoints that were asked for and are still no habit: a backup asks for one
 PRIMARY = ("prepared", "vacuum", "checkpoints")  # modes whose facts a replica does not have
@@ -180,7 +181,7 @@ def _setting(row: Mapping[str, Any]) -> float | str:
 def look(
     run: Run, db: Any, modes: Sequence[str], *, given: bool = False, pools: Sequence[tuple[str, int]] = ()
 ) -> Server:
-    """Ask an open connection (`sql.Connection`) for the facts of these modes: two statements, three with "sequences".
+    """Ask an open connection (`sql.Connection`) for the facts of these modes: two statements, and one for each 500 sequences.
 
     given    the modes were asked for by name: one that this server can't have is a failure
     pools    (database or glob, sessions that one client's pool may open), the first that fits counts
@@ -432,15 +433,23 @@ def _checksums(state: _Look, rows: Sequence[Mapping[str, Any]] | None) -> None:
 
 def _sequences(state: _Look, run: Run, db: Any) -> None:
     run.stage(f"ask {db.of} for its sequences")  # by itself: a sequence that is locked must not cost all the rest
-    row = db.row(statements.SEQUENCES)
-    if row["hidden"]:
-        text = f"{row['hidden']} of {row['number']} are hidden from {state.role}"
+    number, hidden, ended = 0, 0, 0
+    worst: list[Mapping[str, Any]] = []
+    for _ in range(PAGES):
+        row = db.row(statements.SEQUENCES, (ended,))
+        number, hidden, ended = number + row["number"], hidden + row["hidden"], row["ended"]
+        worst = sorted([*worst, *(row["worst"] or ())], key=lambda one: -one["share"])[: statements.LISTED]
+        if row["number"] < statements.PAGE:
+            break
+    else:
+        state.failures.append(Failed(LATE, "sequences", "", f"there are more than the {number} that were looked at"))
+    if hidden:
+        text = f"{hidden} of {number} are hidden from {state.role}"
         cure = f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {state.role}, in each schema"
         state.failures.append(Failed(NOT_ALLOWED, "sequences", "", text, cure))
-    worst = row["worst"] or ()
     for one in worst:
         state.put("sequence", one["share"], one["name"])
-    if not worst and not row["hidden"]:
+    if not worst and not hidden:
         state.put("sequence", 0.0)
 
 

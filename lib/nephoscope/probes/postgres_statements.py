@@ -236,19 +236,24 @@ def _holders(version: Sequence[int]) -> str:
 
 
 # What a role may not see is NULL in pg_sequences, as is what was never used; so the right is asked for beside it. The end is
-# that of the column, too: one of type integer ends before its sequence of type bigint.
+# that of the column, too: one of type integer ends before its sequence of type bigint. A sequence that is read stays locked
+# until the statement ends, and a server has room for some thousands of locks: so not all of many at once (`PAGE`), each
+# statement going on behind the sequence (pg_class.oid) where the one before ended.
+PAGE = 500
 SEQUENCES = f"""
-WITH s AS (SELECT n.nspname || '.' || c.relname AS name, has_sequence_privilege(c.oid, 'USAGE, SELECT') AS allowed, q.seqcycle,
- CASE WHEN has_sequence_privilege(c.oid, 'USAGE, SELECT') THEN pg_sequence_last_value(c.oid) END::numeric AS last,
- CASE WHEN q.seqincrement > 0 THEN q.seqmin ELSE q.seqmax END::numeric AS start,
- CASE WHEN q.seqincrement < 0 THEN q.seqmin ELSE least(q.seqmax, CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 END)
- END::numeric AS stop
+WITH page AS (SELECT q.*, n.nspname || '.' || c.relname AS name, has_sequence_privilege(c.oid, 'USAGE, SELECT') AS allowed
  FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+ WHERE (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery()) AND c.oid::bigint > %s
+ ORDER BY c.oid::bigint LIMIT {PAGE}),
+s AS (SELECT p.name, p.allowed, p.seqcycle, CASE WHEN p.allowed THEN pg_sequence_last_value(p.seqrelid) END::numeric AS last,
+ CASE WHEN p.seqincrement > 0 THEN p.seqmin ELSE p.seqmax END::numeric AS start,
+ CASE WHEN p.seqincrement < 0 THEN p.seqmin ELSE least(p.seqmax, CASE a.atttypid WHEN 21 THEN 32767 WHEN 23 THEN 2147483647 END)
+ END::numeric AS stop FROM page p
+ LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = p.seqrelid AND d.objsubid = 0
  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
- LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
- WHERE c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())
-SELECT (SELECT count(*) FROM s) AS number, (SELECT count(*) FROM s WHERE NOT allowed) AS hidden,
+ LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid)
+SELECT (SELECT count(*) FROM page) AS number, (SELECT count(*) FROM page WHERE NOT allowed) AS hidden,
+ (SELECT max(seqrelid::bigint) FROM page) AS ended,
  {
     _rows(
         f"SELECT name, (100 * coalesce(abs(last - start) / nullif(abs(stop - start), 0), 0))::float8 AS share"
