@@ -19,6 +19,8 @@ from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks
 
 MARK = "/* nephoscope */ "  # shows in the process list and in logs of slow statements
 
+SSL_REQUEST = 36  # bytes of Protocol::SSLRequest with its header
+
 # error number -> (kind, what is said; "" the server's own words, cure)
 LOGIN = "the account's password, and an account for this host"
 ERRORS = {
@@ -66,6 +68,7 @@ class _Wire:
         self.began = time.monotonic()
         self.size = 0
         self.ahead = b""
+        self.wanted = access.tls not in ("", "disable")  # TLS, and it is not yet there
 
     def begin(self, tried: str) -> None:
         """Note what is asked from now on, for the texts and the cap."""
@@ -134,6 +137,9 @@ class _Wire:
         return io.BufferedReader(_Raw(self), 65536)
 
     def sendall(self, data: bytes) -> None:
+        # PyMySQL before 1.2 goes on without TLS where the server offers none. All but the request for it is too much.
+        if self.wanted and len(data) != SSL_REQUEST:
+            self.fail(UNREADABLE, "the server does not offer TLS")
         try:
             self._patience()
             self.sock.sendall(data)
@@ -197,6 +203,7 @@ class _Tls:
         except OSError as error:
             wire._note(error)
             raise
+        wire.wanted = False
         self.protocol = wire.sock.version() or ""  # type: ignore[attr-defined]
         return wire
 
@@ -356,7 +363,7 @@ def connect(run: Run, access: Access) -> MySQL:
         if context is not None:
             from pymysql.constants import CLIENT
 
-            driver.ssl, driver._ssl_required, driver.ctx = True, True, tls
+            driver.ssl, driver.ctx = True, tls
             driver.client_flag |= CLIENT.SSL
         driver._secure = bool(access.socket)
         session = MySQL(run, access, driver, wire)
