@@ -149,7 +149,7 @@ def test_lines_without_a_server(tmp_path, url, said):
         ("mysql", says(error(1040, b"Too many connections")),
          "CRITICAL - nova [database]: too many connections (error 1040) (log in)"),
         ("mysql", says(error(1130, b"Host 'x' is not allowed to connect", state=b"")),
-         "CRITICAL - nova [database] the service can't log in: Host 'x' is not allowed to connect (error 1130)"),
+         "CRITICAL - nova [database] the service can't log in: the server has no account for this host (error 1130)"),
         ("postgresql", silent, "CRITICAL - nova [database]: no answer in N s (log in)"),
         ("postgresql", says(b"HTTP/1.1 400 Bad Request\r\n\r\n", wait=True),
          "UNKNOWN - nova [database]: no PostgreSQL server: it speaks HTTP (log in)"),

@@ -38,7 +38,7 @@ ERRORS = {
     1213: (LATE, "a deadlock", ""),
     1044: (NOT_ALLOWED, "", "GRANT on this database for the account"),
     1045: (NOT_ALLOWED, "", LOGIN),
-    1130: (NOT_ALLOWED, "", "an account for this host"),
+    1130: (NOT_ALLOWED, "the server has no account for this host", "an account for this host"),
     1142: (NOT_ALLOWED, "", ""),
     1143: (NOT_ALLOWED, "", ""),
     1227: (NOT_ALLOWED, "", ""),
