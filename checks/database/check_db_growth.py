@@ -29,6 +29,8 @@ from nephoscope.plugin.options import size
 from nephoscope.plugin.text import human
 from nephoscope.probes import db_growth, schemas
 
+EUCALYPTUS = "/var/lib/eucalyptus/db"  # where a cloud controller keeps its database
+
 
 def options(add):
     schemas.options(add, "openstack")
@@ -39,6 +41,8 @@ def options(add):
 
 
 def probe(options, run):
+    if options.hostname and "eucalyptus" in options.preset:  # from afar: its socket and its disk are not ours
+        options.socket, options.path = None, "" if options.path == EUCALYPTUS else options.path
     return db_growth.survey(run, options)
 
 
@@ -87,13 +91,13 @@ CHECK = Check(
             options={"schema": ("nova", "nova_*", "neutron", "cinder", "glance", "keystone", "heat", "placement")},
         ),
         "eucalyptus": Preset(
-            "the database of a Eucalyptus cloud controller, on its own machine",
+            "the database of a Eucalyptus cloud controller, on its own machine or by -H",
             options={
                 "type": "postgres",
                 "socket": "/var/lib/eucalyptus/db/data",
                 "port": 8777,
                 "database": "eucalyptus_shared",
-                "path": "/var/lib/eucalyptus/db",
+                "path": EUCALYPTUS,
             },
         ),
     },

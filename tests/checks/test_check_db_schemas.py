@@ -218,3 +218,14 @@ def test_a_service_file_that_is_not_there(check, folder):
     outcome = run(check, folder, "--from-service-file", "/etc/nova/nova.conf")
     assert outcome.state == UNKNOWN
     assert outcome.reason.startswith("nova: No such file or directory"), outcome.reason
+
+
+def test_the_preset_of_eucalyptus_from_afar_and_on_the_machine(folder):
+    """With -H neither its socket nor its disk is meant, and the port is still its own."""
+    pytest.importorskip("psycopg2")
+    outcome = run(check_db_growth.CHECK, folder, "--preset", "eucalyptus", "-H", "127.0.0.1", "-p", "1")
+    assert (outcome.state, outcome.reason) == (CRITICAL, "127.0.0.1:1: Connection refused (log in)")
+    outcome = run(check_db_growth.CHECK, folder, "--preset", "eucalyptus", "-H", "127.0.0.1")
+    assert outcome.reason == "127.0.0.1:8777: Connection refused (log in)"
+    outcome = run(check_db_growth.CHECK, folder, "--preset", "eucalyptus")
+    assert "/var/lib/eucalyptus/db/data/.s.PGSQL.8777: no socket there" in outcome.reason
