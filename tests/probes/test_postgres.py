@@ -329,6 +329,12 @@ def test_sessions_that_tell_nothing():
     )
 
 
+def test_a_session_whose_role_was_dropped():
+    db = Answers()
+    db.second["longest"][0]["user"] = None
+    assert ("longest", "?@postgres") in values(looked(db, "transactions"))
+
+
 def test_no_transaction_is_a_number_too():
     db = Answers()
     for name in ("longest", "query", "idle_transaction", "prepared", "horizon", "states"):

@@ -251,7 +251,7 @@ def _hidden(state: _Look) -> Failed:
 
 
 def _person(row: Mapping[str, Any]) -> str:
-    return f"{row['user']}@{row['database']}"
+    return f"{row['user'] or '?'}@{row['database']}"  # a role that was dropped has no name
 
 
 def _session(row: Mapping[str, Any]) -> str:
