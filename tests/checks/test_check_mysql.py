@@ -11,7 +11,7 @@ from nephoscope.checks.database.check_mysql import CHECK, WORDS, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import mysql
 
-from tests.probes.mysql_server import STATUS, VARIABLES, Database
+from tests.probes.mysql_server import STATUS, VARIABLES, Database, table
 
 SUMMARY = Finding(OK, "", "MariaDB 10.11.19, 30 of 100 connections")
 CONNECTIONS = mysql.Measure("connections", 30.0, "", "30 of 100")
@@ -53,7 +53,7 @@ def test_the_judge_yields_what_was_seen_as_it_is():
         (
             {"cut_off": "wsrep_ready is OFF"},
             (),
-            Finding(CRITICAL, "cluster", "this node serves nobody: wsrep_ready is OFF"),
+            Finding(CRITICAL, "server", "serves nobody: wsrep_ready is OFF"),
         ),
         (
             {"kept_for_ever": True},
@@ -96,7 +96,7 @@ def test_every_kind_of_standing_has_a_state():
 
 def test_every_measure_is_a_threshold_and_the_other_way_round():
     names = {threshold.name for threshold in CHECK.thresholds}
-    database = Database(TABLES=[{"s": "nova", "t": "x", "counter": None}])
+    database = Database(TABLES=[table("nova.x", None)[0]])
     seen = {one.name for one in mysql.look(Run(), database, tuple(CHECK.modes), given=True).measures}
     assert seen == names
 
@@ -163,7 +163,7 @@ def test_green(ask):
             {"wsrep_cluster_status": "non-Primary", "wsrep_ready": "OFF"},
             {"wsrep_on": "ON"},
             CRITICAL,
-            "cluster this node serves nobody: wsrep_cluster_status is non-Primary, wsrep_ready is OFF",
+            "server serves nobody: wsrep_cluster_status is non-Primary, wsrep_ready is OFF",
         ),
         ("role", {}, {"read_only": "PERHAPS"}, UNKNOWN, "role: read_only is 'PERHAPS', which is not understood (SHOW GLOBAL VARIABLES)"),
         ("binlog", {}, {"log_bin": "OFF"}, UNKNOWN, "binlog: the binary log is off"),

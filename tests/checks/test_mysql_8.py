@@ -156,7 +156,7 @@ def test_without_the_rights_that_other_modes_take(ask):
             "MYSQL UNKNOWN - binlog: this account is not shown binary logs: needs GRANT REPLICATION CLIENT ON *.* TO 'monitor'@'%';"
         )
         assert line(ask(MYSQL, server, "--mode", "autoincrement")) == (
-            "MYSQL UNKNOWN - autoincrement: this account is not shown any table: needs GRANT REFERENCES ON *.* TO 'monitor'@'%';"
+            "MYSQL UNKNOWN - autoincrement: this account is not shown every table: needs GRANT REFERENCES ON *.* TO 'monitor'@'%';"
         )
         modes = ("login", "connections", "statements", "locks", "innodb", "temporary", "files", "role", "uptime")
         outcome = ask(MYSQL, server, *(word for mode in modes for word in ("--mode", mode)))
@@ -213,8 +213,8 @@ def test_roles_keys_and_logs(ask):
         )
         # Else the answer is up to a day old ("Optimizing INFORMATION_SCHEMA Queries").
         assert "/* nephoscope */ SET SESSION information_schema_stats_expiry = 0" in server.log
-        hidden = line(ask(MYSQL, server, "--mode", "autoincrement", "--schema", "keystone"))
-        assert hidden.startswith("MYSQL UNKNOWN - autoincrement: this account is not shown any table of keystone")
+        nowhere = line(ask(MYSQL, server, "--mode", "autoincrement", "--schema", "keystone"))
+        assert nowhere == "MYSQL UNKNOWN - autoincrement: there is no table in a schema keystone"
     with healthy("8.4.3", variables={"binlog_expire_logs_seconds": "0"}) as server:
         assert line(ask(MYSQL, server, "--mode", "binlog")) == (
             "MYSQL WARNING - binlog nothing removes binary logs: they are kept for ever"

@@ -43,6 +43,7 @@ STATUS = {
 VARIABLES = {
     "binlog_expire_logs_seconds": "864000",
     "expire_logs_days": "10.000000",
+    "hostname": "db1",
     "innodb_read_only": "OFF",
     "log_bin": "ON",
     "log_queries_not_using_indexes": "OFF",
@@ -50,7 +51,9 @@ VARIABLES = {
     "max_connections": "100",
     "open_files_limit": "2300",
     "performance_schema": "OFF",
+    "port": "3306",
     "read_only": "OFF",
+    "server_id": "1",
     "version": "10.11.19-MariaDB-0+deb12u1",
     "wsrep_on": "OFF",
 }
@@ -78,7 +81,7 @@ class Database:
             "SESSIONS": [session(99, "nagios", "Query", 0)],
             "TABLES": [],
             "COLUMNS": [],
-            "PRIVILEGES": [{"grantee": "'nagios'@'192.0.2.%'", "p": "REFERENCES"}],
+            "GRANTS": grants("GRANT PROCESS, REFERENCES, BINLOG MONITOR ON *.*"),
             "SHOW BINARY LOGS": [
                 {"log_name": "b.000001", "file_size": 2287},
                 {"log_name": "b.000002", "file_size": 713},
@@ -114,7 +117,15 @@ def transaction(number, thread, seconds, state="RUNNING"):
 def table(name, counter, kind="int(11)"):
     """Return the rows of TABLES and COLUMNS for a table that counts."""
     schema, _, short = name.partition(".")
-    return {"s": schema, "t": short, "counter": counter}, {"s": schema, "t": short, "kind": kind}
+    told = {"s": schema, "t": short, "counter": counter, "engine": "InnoDB", "said": ""}
+    return told, {"s": schema, "t": short, "kind": kind}
+
+
+def grants(*statements):
+    """Return the rows of SHOW GRANTS; MariaDB tells the password's hash, too."""
+    first, *others = [f"{statement} TO `nagios`@`192.0.2.%`" for statement in statements]
+    hashed = f"{first} IDENTIFIED BY PASSWORD '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19'"
+    return [{"grants for nagios@192.0.2.%": line} for line in (hashed, *others)]
 
 
 def denied(number=1227):

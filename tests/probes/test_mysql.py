@@ -5,7 +5,7 @@ import pytest
 from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import mysql
 
-from tests.probes.mysql_server import MARIADB_ALONE, NOW, Database, denied, session, table, transaction
+from tests.probes.mysql_server import MARIADB_ALONE, NOW, Database, denied, grants, session, table, transaction
 
 ALL = (
     *("login", "connections", "statements", "locks", "deadlocks", "transactions", "queries", "history", "innodb"),
@@ -42,7 +42,7 @@ def test_one_pass_over_everything():
     assert server.failures == ()
     assert database.asked == [
         *("HERE", "SHOW GLOBAL STATUS", "SHOW GLOBAL VARIABLES", "TRANSACTIONS", "SESSIONS", "TABLES", "COLUMNS"),
-        "SHOW BINARY LOGS",
+        *("GRANTS", "SHOW BINARY LOGS"),
     ]
     found = numbers(server)
     rates = [name for name, value in found.items() if value is COLLECTING]
@@ -96,7 +96,7 @@ def test_one_pass_over_everything():
         ("uptime", []),
         ("transactions", ["TRANSACTIONS", "SESSIONS"]),
         ("queries", ["TRANSACTIONS", "SESSIONS"]),
-        ("autoincrement", ["TABLES", "COLUMNS", "PRIVILEGES"]),
+        ("autoincrement", ["TABLES", "COLUMNS", "GRANTS"]),
         ("binlog", ["SHOW BINARY LOGS"]),
     ],
 )
@@ -163,7 +163,7 @@ def test_aborted_connects_are_without_probes_and_refusals(rises, aborted, denied
 
 def test_few_page_requests_are_no_hit_ratio():
     found = numbers(later({"Innodb_buffer_pool_read_requests": 999, "Innodb_buffer_pool_reads": 999}, "innodb"))
-    assert found["hit"] is COLLECTING
+    assert found["hit"] is mysql.FEW  # no rate that is yet to come: a quiet server would be "collecting" for ever
 
 
 @pytest.mark.parametrize("shared", ["Uptime", "Uptime_since_flush_status"])
@@ -189,8 +189,57 @@ def test_a_second_of_difference_is_the_same_start():
     assert numbers(later({"Slow_queries": 60}, first=database))["slow_rate"] == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"hostname": "db2"}, "db2 3306 1"),
+        ({"port": "3307"}, "db1 3307 1"),
+        ({"server_id": "2"}, "db1 3306 2"),
+        ({"server_uuid": "3e11fa47-71ca-11e1-9e33-c80aa9429562"}, "db1 3306 1 3e11fa47-71ca-11e1-9e33-c80aa9429562"),
+        ({"server_uid": "PQdqQ/5PnCbXsA8gzMDov/UDm1g="}, "db1 3306 1 PQdqQ/5PnCbXsA8gzMDov/UDm1g="),
+    ],
+)
+def test_another_server_behind_the_same_address_begins_anew(variables, name):
+    """Even one that was started in the same second, as nodes of a cluster are: its counters are not the first one's."""
+    first = Database()
+    before = look(first).kept
+    other = Database(
+        variables=variables, status={"Slow_queries": "5000", "Uptime": "86460", "Uptime_since_flush_status": "86460"}
+    )
+    other.now += 60
+    server = look(other, before=before, shift=60)
+    assert {value for name, value in numbers(server).items() if name.endswith("_rate")} == {COLLECTING}
+    assert ("server", f"is another than at the last run: {name}, and was db1 3306 1") in server.notes
+    assert "server" not in dict(look(other, before=server.kept, shift=120).notes)
+
+
+def test_a_balancer_that_leads_to_another_server_each_time_has_no_rates_and_that_is_said():
+    """After three spans; of a mode that has no rates nothing is said."""
+    servers, kept = [Database(), Database(variables={"hostname": "db2"})], None
+    for n in range(20):
+        found = look(servers[n % 2], "login", before=kept, shift=60 * n)
+        kept = found.kept
+    why = "no rates: another server answers at each run: ask each by an address of its own"
+    assert [(one.kind, one.of, one.error) for one in found.failures] == [(UNREADABLE, "", why)]
+    assert numbers(found)["denied_rate"] is None
+    assert look(servers[0], "uptime", before=kept, shift=1200).failures == ()
+
+
+def test_counters_that_are_reset_all_the_time_have_no_rates_and_that_is_said():
+    database, kept = Database(), None
+    for n in range(20):
+        database.now += 60
+        database.status["Uptime_since_flush_status"] = "5"
+        found = look(database, "statements", before=kept, shift=60 * n)
+        kept = found.kept
+    assert [one.error for one in found.failures] == [
+        "no rates: it is started, or its counters are reset, between any two runs"
+    ]
+
+
 def test_what_was_kept_may_be_nonsense():
-    for before in ([], "x", {"samples": "x", "began": "x", "role": "x"}, {"began": [None, None], "role": [1, "x"]}, 7):
+    odd = {"began": ["db1 3306 1", None, "x"], "role": [1, "x"]}
+    for before in ([], "x", {"samples": "x", "began": "x", "role": "x"}, {"began": [None, None, 7]}, odd, 7):
         assert numbers(look(Database(), before=before))["slow_rate"] is COLLECTING
 
 
@@ -274,6 +323,24 @@ def test_a_prepared_transaction_has_no_session():
     ]
 
 
+def test_what_a_crash_left_is_rolled_back_and_nobody_prepared_it():
+    """As MariaDB 10.11.19 tells it after SIGKILL: no session, and no idleness that anybody could end."""
+    database = Database(TRANSACTIONS=[transaction(23, 0, 4000, "ROLLING BACK")])
+    assert held(look(database, "transactions")) == [("longest", 4000.0, "rollback after a crash", "")]
+
+
+@pytest.mark.parametrize(
+    ("local", "utc", "age"),
+    [(60, 60, 60.0), (3602, 2, 2.0), (60, -3540, 60.0), (-3598, -3598, 0.0), (60, None, 60.0)],
+)
+def test_an_age_is_right_when_summer_time_begins_and_ends(local, utc, age):
+    """Seconds as MariaDB 10.11.19 computed them for Europe/Berlin in March and October."""
+    database = Database(
+        TRANSACTIONS=[{**transaction(30, 71, local), "utc": utc}], SESSIONS=sessions(session(71, "nova", "Query", 1))
+    )
+    assert held(look(database, "transactions")) == [("longest", age, "nova@10.0.0.5", "connection 71")]
+
+
 def test_what_the_server_does_for_itself_is_no_query():
     database = Database(
         SESSIONS=sessions(
@@ -348,12 +415,12 @@ def test_without_process_nothing_is_said_of_transactions_and_queries():
 
 
 def test_all_that_is_missing_is_one_grant():
-    refused = {"TRANSACTIONS": denied(), "SHOW BINARY LOGS": denied(), "PRIVILEGES": []}
+    refused = {"TRANSACTIONS": denied(), "SHOW BINARY LOGS": denied(), "GRANTS": grants("GRANT USAGE ON *.*")}
     server = look(Database(**refused))
     assert [tuple(one.args) for one in server.failures] == [
         (
             *(NOT_ALLOWED, "transactions and queries, autoincrement, binlog", ""),
-            "this account is not shown transactions, any table, binary logs",
+            "this account is not shown transactions, every table, binary logs",
             f"GRANT PROCESS, REFERENCES, BINLOG MONITOR ON *.* TO {ACCOUNT};",
         )
     ]
@@ -514,39 +581,84 @@ def test_a_type_that_is_not_known_is_not_understood():
     ]
 
 
+USAGE = "GRANT USAGE ON *.*"
+
+
 @pytest.mark.parametrize(
-    ("made", "more", "schemas", "privileges", "hidden", "on"),
+    ("schemas", "lines", "hidden", "on"),
     [
-        ((), (), (), [], "any table", "*.*"),
-        ((), (), (), [{"grantee": "'root'@'localhost'", "p": "SELECT"}], "any table", "*.*"),
-        ((), (), (), [{"grantee": ACCOUNT, "p": "PROCESS"}], "any table", "*.*"),
-        ((), [table("nova.t", 4)[0]], (), [], "the columns of nova.t", "*.*"),
-        ([table("nova.t", 4)], (), ("nova", "heat"), [], "any table of heat", "`heat`.*"),
+        ((), [USAGE], "every table", "*.*"),
+        ((), ["GRANT PROCESS, BINLOG MONITOR ON *.*"], "every table", "*.*"),
+        ((), [USAGE, "GRANT REFERENCES ON `nova`.*"], "every table", "*.*"),  # and of another schema nothing would be known
+        ((), [USAGE, "GRANT SHOW VIEW ON `nova`.*"], "every table", "*.*"),
+        ((), ["GRANT REFERENCES ON *.*", "REVOKE REFERENCES ON `heat`.*"], "every table", "*.*"),
+        (("nova",), [USAGE, "GRANT SELECT (deleted) ON `nova`.`t`", "GRANT SELECT ON `nova`.`t`"], "every table of nova", "`nova`.*"),
+        (("nova",), [USAGE, "GRANT SHOW VIEW ON `nova`.*"], "every table of nova", "`nova`.*"),
+        (("nova",), [USAGE, "GRANT SELECT ON `nova\\_api`.*"], "every table of nova", "`nova`.*"),
+        (("nova",), ["GRANT REFERENCES ON *.*", "REVOKE REFERENCES ON `nova`.*"], "every table of nova", "`nova`.*"),
+    ],
+)  # fmt: skip
+def test_tables_that_are_hidden_are_not_absent(schemas, lines, hidden, on):
+    """What is shown says nothing of the rest: it is told, and beside it which right is missing for the whole."""
+    _, server = keys(table("nova.t", 4), schemas=schemas, GRANTS=grants(*lines))
+    refusal = (NOT_ALLOWED, f"this account is not shown {hidden}", f"GRANT REFERENCES ON {on} TO {ACCOUNT};")
+    assert [(one.kind, one.error, one.cure) for one in server.failures] == [refusal]
+    assert numbers(server, "nova.t") == {"autoincrement": pytest.approx(0, abs=1e-3)}
+    _, server = keys(schemas=schemas, GRANTS=grants(*lines))
+    assert [(one.kind, one.error, one.cure) for one in server.failures] == [refusal]
+    assert "autoincrement" not in numbers(server)
+
+
+@pytest.mark.parametrize(
+    ("schemas", "lines"),
+    [
+        ((), ["GRANT ALL PRIVILEGES ON *.*"]),
+        ((), ["GRANT SELECT, PROCESS ON *.*", "REVOKE SELECT ON `mysql`.*"]),
+        ((), [USAGE, "GRANT `monitoring`", "GRANT PROCESS, REFERENCES ON *.*"]),  # of a role
+        (("nova",), [USAGE, "GRANT REFERENCES ON `nova`.*"]),
+        (("nova",), [USAGE, 'GRANT UPDATE ON "nova".*']),  # sql_mode ANSI_QUOTES
+        (("nova",), [USAGE, "GRANT ALL PRIVILEGES ON `n_v%`.*"]),
+        (("nova",), ["GRANT REFERENCES ON *.*", "REVOKE REFERENCES ON `heat`.*"]),
     ],
 )
-def test_tables_that_are_hidden_are_not_absent(made, more, schemas, privileges, hidden, on):
-    """GRANT SHOW VIEW shows tables without their columns; without any right there are no tables at all."""
-    _, server = keys(*made, more=more, schemas=schemas, PRIVILEGES=privileges)
+def test_rights_that_show_every_table(schemas, lines):
+    _, server = keys(table("nova.t", 4), schemas=schemas, GRANTS=grants(*lines))
+    assert (server.failures, numbers(server)["autoincrement"]) == ((), 0.0)
+
+
+def test_a_server_without_tables_is_well_for_who_would_see_them():
+    _database, server = keys()
+    assert (server.failures, numbers(server)["autoincrement"]) == ((), 0.0)
+    assert server.notes == (("autoincrement", "columns that count: 0, in no schema"),)
+    _, server = keys(schemas=("heat",))
     assert [(one.kind, one.error, one.cure) for one in server.failures] == [
-        (NOT_ALLOWED, f"this account is not shown {hidden}", f"GRANT REFERENCES ON {on} TO {ACCOUNT};")
+        (ABSENT, "there is no table in a schema heat", "")
     ]
     assert "autoincrement" not in numbers(server)
 
 
-def test_a_server_without_tables_is_well_for_who_would_see_them():
-    _database, server = keys(PRIVILEGES=[{"grantee": ACCOUNT, "p": "REFERENCES"}])
-    assert (server.failures, numbers(server)["autoincrement"]) == ((), 0.0)
-    assert server.notes == (("autoincrement", "columns that count: 0, in no schema"),)
-    # A table without such a column, too, proves that tables are shown.
-    _, server = keys(more=[{"s": "nova", "t": "x", "counter": None}], PRIVILEGES=[])
-    assert (server.failures, numbers(server)["autoincrement"]) == ((), 0.0)
+def test_a_table_that_cannot_be_opened_is_not_skipped():
+    """As MariaDB 10.11.19 tells one whose index is damaged, and one that an ALTER TABLE holds."""
+    shut = [
+        {**table("nova.b", None)[0], "engine": None, "said": "Incorrect file format 'b'"},
+        {**table("nova.c", None)[0], "engine": None, "said": "Lock wait timeout exceeded; try restarting transaction"},
+    ]
+    _, server = keys(table("nova.t", 4), more=shut)
+    assert [tuple(one.args) for one in server.failures] == [
+        (UNREADABLE, "autoincrement", "", "can't open nova.b: Incorrect file format 'b', and 1 more", "")
+    ]
+    assert numbers(server)["autoincrement"] == 0.0
+    _, server = keys(more=shut[1:])
+    assert "autoincrement" not in numbers(server)
+    _, server = keys(table("nova.t", 4), more=shut, run=Run(exclude=("nova.[bc]",)))
+    assert server.failures == ()
 
 
 def test_mysql_8_is_asked_for_numbers_of_now_and_to_write_nothing_down():
     database, _server = keys(table("nova.t", 3), flavour="mysql", version=(8, 4, 3))
-    assert database.asked[3:] == ["SET SESSION information_schema_stats_expiry = 0", "TABLES", "COLUMNS"]
+    assert database.asked[3:] == ["SET SESSION information_schema_stats_expiry = 0", "TABLES", "COLUMNS", "GRANTS"]
     database, _ = keys(table("nova.t", 3), flavour="mysql", version=(5, 7, 44))
-    assert database.asked[3:] == ["TABLES", "COLUMNS"]
+    assert database.asked[3:] == ["TABLES", "COLUMNS", "GRANTS"]
 
 
 def test_only_the_schemas_that_are_named_and_only_so_many():
@@ -653,7 +765,7 @@ def test_how_a_role_stands(role, expected, standing):
 def test_the_other_standings():
     found = server(cut_off="wsrep_ready is OFF", kept_for_ever=True, notes=(("binlog", "x"),))
     assert list(found.standings("", 3600.0)) == [
-        ("cut_off", "cluster", "this node serves nobody: wsrep_ready is OFF"),
+        ("cut_off", "server", "serves nobody: wsrep_ready is OFF"),
         ("kept_for_ever", "binlog", "nothing removes binary logs: they are kept for ever"),
         ("note", "", "MariaDB 10.11.19, 30 of 100 connections"),
         ("note", "binlog", "x"),
@@ -673,6 +785,8 @@ WELL = {"wsrep_cluster_status": "Primary", "wsrep_ready": "ON"}
         ({**WELL, "wsrep_ready": "OFF"}, {"wsrep_on": "ON"}, "wsrep_ready is OFF"),
         (WELL, {"wsrep_on": "ON", "wsrep_reject_queries": "ALL"}, "wsrep_reject_queries is ALL"),
         ({}, {"wsrep_on": "ON"}, "wsrep_cluster_status is not told, wsrep_ready is not told"),
+        ({}, {"offline_mode": "OFF"}, ""),
+        ({}, {"offline_mode": "ON"}, "offline_mode is ON"),  # MySQL: only administrators get in
     ],
 )  # fmt: skip
 def test_a_node_that_is_cut_off_is_not_well(status, variables, said):
@@ -681,4 +795,4 @@ def test_a_node_that_is_cut_off_is_not_well(status, variables, said):
 
 def test_times_are_the_servers():
     database = Database()
-    assert look(database).kept["began"] == [NOW - 86400, NOW - 86400]
+    assert look(database).kept["began"] == ["db1 3306 1", NOW - 86400, NOW - 86400]

@@ -266,12 +266,17 @@ def healthy(
     """Return a server that is well; user monitor, password secret."""
     old = {} if version.startswith(("8.4", "9")) else OLD_VARIABLES
     server.setdefault("tables", tables())
+    anywhere = sorted(right for right in rights if " ON " not in right)
     server["tables"]["information_schema.user_privileges"].rows.extend(
-        row(USER_PRIVILEGES, GRANTEE="'monitor'@'%'", PRIVILEGE_TYPE=right)
-        for right in sorted(rights)
-        if " ON " not in right
+        row(USER_PRIVILEGES, GRANTEE="'monitor'@'%'", PRIVILEGE_TYPE=right) for right in anywhere
     )
-    answers = {**replication(version, channels, rights), **server.pop("answers", {})}
+    # "SHOW GRANTS Statement"
+    lines = [
+        f"GRANT {', '.join(anywhere) or 'USAGE'} ON *.*",
+        *(f"GRANT {right}" for right in sorted(rights - {*anywhere})),
+    ]
+    granted = Rows(("Grants for monitor@%",), [(f"{line} TO `monitor`@`%`",) for line in lines])
+    answers = {"show grants": granted, **replication(version, channels, rights), **server.pop("answers", {})}
     return MySQL(
         version, {"monitor": Account("secret", plugin, rights, ("nova",))}, status={**STATUS, **(status or {})},
         variables={**VARIABLES, **old, **(variables or {})}, answers=answers, databases=("nova", "keystone"), **server,

@@ -9,6 +9,7 @@ VARIABLES. Looked at on MariaDB 10.11.19; what differs in MySQL 5.7 to 8.4 and M
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ CALM = 4  # running threads up to which one reading will do
 PAUSE = 0.5  # seconds between two readings
 READINGS = 3  # of the running threads, of which the least counts: one is noise
 REQUESTS = 1000  # page requests in the span below which a share of misses is noise
+FEW = Collecting(f"is not told of fewer than {REQUESTS} page requests")
 SLACK = 2.0  # seconds by which two computations of one start may differ
 LARGEST = 100  # key counters that are handed on, of those nearest to their end
 SERVERS_OWN = ("system user", "event_scheduler")
@@ -26,7 +28,8 @@ SERVERS_OWN = ("system user", "event_scheduler")
 HERE = "SELECT UNIX_TIMESTAMP() AS now, CURRENT_USER() AS account, CONNECTION_ID() AS id"
 # trx_started is in the system's time zone, NOW() in the session's.
 TRANSACTIONS = """SELECT trx_id AS id, trx_mysql_thread_id AS thread, trx_state AS state,
-TIMESTAMPDIFF(SECOND, trx_started, CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS seconds
+TIMESTAMPDIFF(SECOND, trx_started, CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS seconds,
+TIMESTAMPDIFF(SECOND, CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP()) AS utc
 FROM information_schema.INNODB_TRX"""
 SESSIONS = "SELECT id AS thread, user, host, command, time AS seconds FROM information_schema.PROCESSLIST"
 INNODB_LOCK_WAITS = """SELECT blocking_trx_id AS id, COUNT(DISTINCT requesting_trx_id) AS waiting
@@ -34,13 +37,18 @@ FROM information_schema.INNODB_LOCK_WAITS GROUP BY blocking_trx_id"""
 DATA_LOCK_WAITS = """SELECT BLOCKING_ENGINE_TRANSACTION_ID AS id, COUNT(DISTINCT REQUESTING_ENGINE_TRANSACTION_ID) AS waiting
 FROM performance_schema.data_lock_waits GROUP BY BLOCKING_ENGINE_TRANSACTION_ID"""
 COUNTED = "SELECT * FROM information_schema.INNODB_METRICS WHERE name IN ('lock_deadlocks', 'trx_rseg_history_len')"
-TABLES = """SELECT table_schema AS s, table_name AS t, auto_increment AS counter FROM information_schema.TABLES
-WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"""
-COLUMNS = """SELECT table_schema AS s, table_name AS t, column_type AS kind FROM information_schema.COLUMNS
-WHERE LEFT(extra, 14) = 'auto_increment' AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"""
-PRIVILEGES = "SELECT grantee, privilege_type AS p FROM information_schema.USER_PRIVILEGES"
+SYSTEM = ("mysql", "information_schema", "performance_schema", "sys")
+TABLES = f"""SELECT table_schema AS s, table_name AS t, auto_increment AS counter, engine, LEFT(table_comment, 100) AS said
+FROM information_schema.TABLES WHERE table_type = 'BASE TABLE' AND table_schema NOT IN {SYSTEM}"""  # noqa: S608
+COLUMNS = f"""SELECT table_schema AS s, table_name AS t, column_type AS kind
+FROM information_schema.COLUMNS WHERE LEFT(extra, 14) = 'auto_increment' AND table_schema NOT IN {SYSTEM}"""  # noqa: S608
+GRANTS = "SHOW GRANTS"  # with those of the roles that are in force; information_schema.USER_PRIVILEGES lacks them
+GRANT = re.compile(r"(GRANT|REVOKE) (.+) ON (?:\*|[`\"](.+?)[`\"])\.\* (?:TO|FROM) ")
+COLUMN_RIGHTS = {"SELECT", "INSERT", "UPDATE", "REFERENCES"}  # each of them shows every table and column
 
-
+SERVER = ("hostname", "port", "server_id", "server_uuid", "server_uid")
+"""Settings that tell two servers behind one address apart; server_uuid is MySQL's, server_uid MariaDB's."""
+RATED = ("login", "connections", "statements", "locks", "deadlocks", "innodb", "temporary", "files")  # modes with rates
 GAUGES = {
     "running": ("Threads_running",),
     "lock_waits": ("Innodb_row_lock_current_waits",),
@@ -90,7 +98,7 @@ LIMITS = {
 class Measure(NamedTuple):
     """A number in base units: of the whole, or of a session (user@host, without the port) or a column (schema.table).
 
-    value   None: not measured; COLLECTING: a rate without an earlier sample
+    value   None: not measured; COLLECTING: a rate without an earlier sample; FEW: a share of next to nothing
     detail  what is to be said behind it when it is bad: which connection it is, what the column's type is
     """
 
@@ -114,7 +122,7 @@ class Server(NamedTuple):
     text          product and version
     measures      numbers, see Measure; what this server does not count is not among them
     role          None: not asked for
-    cut_off       why this node of a cluster serves nobody, "" for a node that does or a server that is none
+    cut_off       why it serves nobody though it answers us, "" where it serves
     kept_for_ever  nothing removes binary logs
     notes         what else there is to know: (of, text)
     failures      parts that could not be looked at
@@ -142,7 +150,7 @@ class Server(NamedTuple):
         role    "primary" or "replica", what it should be; "": a change within `period` seconds is told instead
         """
         if self.cut_off:
-            yield "cut_off", "cluster", f"this node serves nobody: {self.cut_off}"
+            yield "cut_off", "server", f"serves nobody: {self.cut_off}"
         if self.kept_for_ever:
             yield "kept_for_ever", "binlog", "nothing removes binary logs: they are kept for ever"
         if self.role:
@@ -344,9 +352,14 @@ class _Look:
         if values["deadlocks"] is None:
             values["deadlocks"] = self.metrics.get("deadlocks")
         counters = {name: value for name, value in values.items() if value is not None}
-        began = self._began(now)
+        began, other = self._began(now)
         history = samples.take(self.run, counters, before=self.before.get("samples", []), boot=began)
         self.kept["samples"] = history.keep()
+        if self.modes.intersection(RATED) and all(history.rate(name) is None for name in counters):
+            why = "it is started, or its counters are reset, between any two runs"
+            if other:
+                why = "another server answers at each run: ask each by an address of its own"
+            self.failures.append(Failed(UNREADABLE, "", "", f"no rates: {why}"))
 
         def rate(name: str) -> Any:
             return history.rate(name) if name in counters else None
@@ -369,23 +382,27 @@ class _Look:
         if "login" in self.modes and "denied" not in counters:
             self.notes.append(("login", "this server does not count refused log-ins apart from aborted connects"))
 
-    def _began(self, now: float | None) -> str:
-        """Return what changes when the server starts or its counters are reset (FLUSH STATUS): both times, by its own clock.
+    def _began(self, now: float | None) -> tuple[str, bool]:
+        """Return what changes when the counters begin anew, and whether another server answers than at the last run.
 
-        The elapsed time between two runs is this host's; the server's Uptime has whole seconds only.
+        That is the server, as its address may lead to another one by now, and by its own clock when it was started and its
+        counters reset (FLUSH STATUS). The elapsed time between two runs is this host's; the server's Uptime has whole seconds.
         """
         uptime, flushed = self._value("Uptime"), self._value("Uptime_since_flush_status")
         if now is None or uptime is None:
             raise Failed(UNREADABLE, self.db.of, "ask for its time and uptime", "they are no numbers")
+        server = " ".join(self.variables[name] for name in SERVER if self.variables.get(name))
         times = [now - uptime, now - (uptime if flushed is None else flushed)]
         known = self.before.get("began")
-        if isinstance(known, list) and len(known) == len(times):
-            # The two statements may see different seconds: what differs by a moment is the same start.
-            near = [isinstance(old, (int, float)) and abs(old - new) <= SLACK for old, new in zip(known, times)]
-            if all(near):
-                times = known
-        self.kept["began"] = times
-        return f"{samples.boot_id(self.run)} {times[0]:.0f} {times[1]:.0f}"
+        if not (isinstance(known, list) and len(known) == 3):
+            known = [server, None, None]
+        if server != known[0]:
+            self.notes.append(("server", f"is another than at the last run: {server}, and was {known[0]}"))
+        # The two statements may see different seconds: what differs by a moment is the same start.
+        elif all(isinstance(old, (int, float)) and abs(old - new) <= SLACK for old, new in zip(known[1:], times)):
+            times = known[1:]
+        self.kept["began"] = [server, *times]
+        return f"{samples.boot_id(self.run)} {server} {times[0]:.0f} {times[1]:.0f}", server != known[0]
 
     def _aborted(self, rate: Callable[[str], Any], counters: Mapping[str, float]) -> Any:
         """Return connects that were aborted, without bare TCP connects (probes of a balancer) and refused log-ins.
@@ -403,12 +420,12 @@ class _Look:
         return max(0.0, rates[0] - sum(rates[1:]))
 
     def _hit(self, history: samples.History, counters: Mapping[str, float]) -> Any:
-        """Return the share of page requests that found their page in memory; COLLECTING while there are too few."""
+        """Return the share of page requests that found their page in memory; FEW of too few."""
         if not {"misses", "requests"} <= set(counters):
             return None
         misses, requests = history.share("misses", "requests"), history.rise("requests")
         if isinstance(misses, float) and isinstance(requests, float):
-            return COLLECTING if requests < REQUESTS else max(0.0, 100.0 - misses)
+            return FEW if requests < REQUESTS else max(0.0, 100.0 - misses)
         return misses
 
     # Sessions
@@ -461,10 +478,14 @@ class _Look:
             thread = row.get("thread")
             if thread == self.own or (thread and thread not in sessions):
                 continue  # ours, or it ended while we asked
-            # Without a session: prepared by XA and left so, and it keeps its locks over restarts of the server.
-            session = sessions[thread] if thread else {"user": "prepared XA transaction", "seconds": row.get("seconds")}
-            idle = not thread or session.get("command") == "Sleep"
-            found.append(_held("longest", session, row.get("seconds"), "idle" if idle else ""))
+            age = _age(row)
+            # Without a session: the server rolls it back after a crash, or it was prepared by XA and left so, and keeps its
+            # locks over restarts.
+            undone = not thread and row.get("state") == "ROLLING BACK"
+            nobody = {"user": "rollback after a crash" if undone else "prepared XA transaction", "seconds": age}
+            session = sessions[thread] if thread else nobody
+            idle = session.get("command") == "Sleep" if thread else not undone
+            found.append(_held("longest", session, age, "idle" if idle else ""))
             if idle:
                 found.append(_held("idle_transaction", session, session.get("seconds")))
             waiting = (blockers or {}).get(str(row.get("id")), 0)
@@ -489,10 +510,7 @@ class _Look:
     # Columns that count, binary logs, role, cluster
 
     def _keys(self) -> list[Measure]:
-        """Return the AUTO_INCREMENT columns nearest to the end of their type.
-
-        A table without a right on it is invisible, and so is the column of a table that one may only show: both are refusals.
-        """
+        """Return the AUTO_INCREMENT columns nearest to the end of their type, and note what of them could not be looked at."""
         if "autoincrement" not in self.modes:
             return []
         if self.db.flavour == "mysql" and self.db.version >= (8,):
@@ -502,38 +520,46 @@ class _Look:
             [row for row in self.db.rows(statement) if not self.schemas or row["s"] in self.schemas]
             for statement in (TABLES, COLUMNS)
         )
-        kinds = {f"{row['s']}.{row['t']}": _text(row["kind"]) for row in columns}
-        counters = [(f"{row['s']}.{row['t']}", row["counter"]) for row in tables]
         seen = sorted({_text(row["s"]) for row in tables})
-        self._not_blind(seen, [name for name, counter in counters if counter is not None and name not in kinds])
-        keys, untold = [], 0
-        for name, counter in counters:
-            if name in kinds and self.run.wants(name):
-                if counter is None:
+        whole = self._whole_view(seen)
+        kinds = {f"{row['s']}.{row['t']}": _text(row["kind"]) for row in columns}
+        keys, untold, shut = [], 0, []
+        for row in tables:
+            name = f"{row['s']}.{row['t']}"
+            if row["engine"] is None and self.run.wants(name):
+                shut.append(f"{name}: {_text(row['said'])}")
+            elif name in kinds and self.run.wants(name):
+                if row["counter"] is None:
                     untold += 1  # MySQL says nothing of a table that nobody has used yet
                 else:
-                    keys.append(_key(name, kinds[name], int(counter)))
-        told = f"columns that count: {len(keys) + untold}, in {', '.join(seen) or 'no schema'}"
-        self.notes.append(("autoincrement", told + (f"; of {untold} no number is told" if untold else "")))
-        self.numbers["autoincrement"] = None if untold and not keys else 0.0
+                    keys.append(_key(name, kinds[name], int(row["counter"])))
+        if shut:
+            # MySQL to 5.7 and MariaDB leave all empty of a table that is damaged, or locked by an ALTER TABLE.
+            also = f", and {len(shut) - 1} more" if shut[1:] else ""
+            self.failures.append(Failed(UNREADABLE, "autoincrement", "", f"can't open {shut[0]}{also}"))
+        if keys or (whole and not shut):
+            told = f"columns that count: {len(keys) + untold}, in {', '.join(seen) or 'no schema'}"
+            self.notes.append(("autoincrement", told + (f"; of {untold} no number is told" if untold else "")))
+            self.numbers["autoincrement"] = None if untold and not keys else 0.0
         return sorted(keys, key=lambda key: (-key.value, key.of))[:LARGEST]
 
-    def _not_blind(self, seen: Sequence[str], columnless: Sequence[str]) -> None:
-        """Raise _Refused when what we see is less than there is."""
-        hidden = [schema for schema in self.schemas if schema not in seen]
-        if hidden:
-            raise _Refused(f"any table of {hidden[0]}", "REFERENCES", f"`{hidden[0]}`.*")
-        if columnless:
-            raise _Refused(f"the columns of {columnless[0]}", "REFERENCES", "*.*")
-        if not seen and not self._sees_all():
-            raise _Refused("any table", "REFERENCES", "*.*")
+    def _whole_view(self, seen: Sequence[str]) -> bool:
+        """Say whether we are shown every table that was asked for; note what is missing for it.
 
-    def _sees_all(self) -> bool:
-        """Say whether this account has a right on the columns of every table: no table seen then means that there is none."""
-        rows = self.db.rows(PRIVILEGES)
-        # Who may read the schema mysql is shown everybody's.
-        held = {_text(row["p"]) for row in rows if _text(row["grantee"]) == self.account}
-        return bool(held & {"SELECT", "INSERT", "UPDATE", "REFERENCES"})
+        A table without a right on it is invisible, as are the columns of one that one may only show: what is seen proves
+        nothing of the rest.
+        """
+        said = (_text(next(iter(row.values()), "")) for row in self.db.rows(GRANTS))
+        grants = [found for found in map(GRANT.match, said) if found]
+        before = len(self.refused) + len(self.failures)
+        for schema in self.schemas or ("",):
+            if not _may_see(grants, schema):
+                hidden = f"every table of {schema}" if schema else "every table"
+                on = f"`{schema}`.*" if schema else "*.*"
+                self.refused.append(("autoincrement", _Refused(hidden, "REFERENCES", on)))
+            elif schema and schema not in seen:
+                self.failures.append(Failed(ABSENT, "autoincrement", "", f"there is no table in a schema {schema}"))
+        return len(self.refused) + len(self.failures) == before
 
     def _binlog(self) -> list[Measure]:
         if "binlog" not in self.modes:
@@ -578,7 +604,12 @@ class _Look:
         return Role(writable, ", ".join(forbid), None if changed is None else now - changed)
 
     def _cut_off(self) -> str:
-        """Say why a node of a Galera cluster refuses every table, though it answers all that is asked here; "" if it serves."""
+        """Say why it serves nobody, though it answers all that is asked here; "" if it serves.
+
+        That is a node of a Galera cluster that refuses every table, and MySQL in offline mode, which lets administrators in.
+        """
+        if self.variables.get("offline_mode", "OFF") != "OFF":
+            return f"offline_mode is {self.variables['offline_mode']}"
         if self.variables.get("wsrep_on") != "ON":
             return ""
         told = {
@@ -600,6 +631,38 @@ def _held(name: str, session: Mapping[str, Any], seconds: Any, more: str = "") -
     detail = ", ".join(word for word in (thread, more) if word)
     # What began while we asked has seconds below 0, or none.
     return Measure(name, max(0.0, _number(seconds) or 0.0), f"{user}@{host}" if host else user, detail)
+
+
+def _age(row: Mapping[str, Any]) -> float | None:
+    """Return a transaction's age in seconds.
+
+    By local time it is an hour too much when summer time began meanwhile, and by UTC below 0 in the last hour of summer time,
+    whose times come twice.
+    """
+    local, utc = _number(row.get("seconds")), _number(row.get("utc"))
+    return utc if local is not None and utc is not None and 0 <= utc < local else local
+
+
+def _may_see(grants: Iterable[re.Match[str]], schema: str) -> bool:
+    """Say whether grants show each table and column of a schema; of all schemas with ""."""
+    held: set[str] = set()
+    revoked: set[str] = set()
+    for verb, listed, pattern in (grant.groups() for grant in grants):
+        rights = COLUMN_RIGHTS if listed == "ALL PRIVILEGES" else COLUMN_RIGHTS.intersection(listed.split(", "))
+        fits = pattern is None or bool(schema and _like(pattern, schema))
+        if verb == "GRANT" and fits:
+            held |= rights
+        # MySQL's partial revokes, of one schema each
+        elif verb == "REVOKE" and (fits if schema else pattern not in SYSTEM):
+            revoked |= rights
+    return bool(held - revoked)
+
+
+def _like(pattern: str, name: str) -> bool:
+    """Say whether a pattern of LIKE, as grants on schemas are, fits a name."""
+    words = {"%": ".*", "_": "."}
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return re.fullmatch("".join(words.get(part) or re.escape(part[-1]) for part in parts), name) is not None
 
 
 def _key(name: str, column_type: str, counter: int) -> Measure:
