@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
+from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Group, Metric, Sudo, Threshold, worst
 
 from tests.plugin.readers import check_output
@@ -100,6 +100,12 @@ def test_not_measured_is_excused_by_a_failure_of_the_same_object():
     outcome = make(Metric("used", None, "/x"), fail(UNREACHABLE)).run()
     assert outcome.state == CRITICAL
     assert [item["text"] for item in outcome.items] == ["/x: it went wrong (look at it)"]
+
+
+def test_what_is_not_told_for_a_reason_is_not_collecting():
+    """A server with nothing to do would be "collecting" for ever."""
+    outcome = make(Metric("errors_rate", Collecting("is not told of so few"), "eth0"), Metric("used", 3)).run()
+    assert outcome.line == "SAMPLE OK - used 3 %, eth0 errors is not told of so few | used=3%;80;90"
 
 
 def test_a_collecting_rate_is_ok_and_said():

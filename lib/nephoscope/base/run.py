@@ -18,7 +18,10 @@ KEPT_BACK = 1.0  # seconds of every deadline that belong to the answer
 
 
 class Collecting:
-    """The value of a rate for which there is no earlier sample yet."""
+    """The value of a rate that has no earlier sample yet; with a `why`, of one that is not told for that reason."""
+
+    def __init__(self, why: str = "") -> None:
+        self.why = why
 
     def __repr__(self) -> str:
         return "COLLECTING"

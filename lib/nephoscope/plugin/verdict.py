@@ -174,7 +174,8 @@ def _metric(metric: Metric, contexts: Mapping[str, Context], excused: set[str]) 
     words = words.replace("_", " ")
     value = metric.value
     if isinstance(value, Collecting):
-        return Item(OK, metric.of, _of(metric.of, f"{words} collecting"), collecting=True)
+        text = f"{words} {value.why or 'collecting'}"
+        return Item(OK, metric.of, _of(metric.of, text), collecting=not value.why)
     if value is not None and not isinstance(value, (int, float)):
         value = float(value)  # a Decimal from a database
     if value is None or not abs(value) < 1e300:  # not measured, NaN, or no number of this world
