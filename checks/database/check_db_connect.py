@@ -3,9 +3,10 @@
 
 With `--from-service-file /etc/nova/nova.conf` (repeatable) it logs in with every connection that the service's configuration
 names, `connection`, `slave_connection` and the like of each section, read as oslo.config reads them, NAME.conf.d included; side
-by side, each an object of its own, `nova [api_database]`. Connections that differ in nothing but their name are asked once.
-Without such a file it is one connection, by options, my.cnf, pg_service.conf and libpq's environment. `-H` beside a service's
-file asks another server with the same accounts: a single node behind the virtual address.
+by side, each an object of its own, `nova [api_database]`. `--preset openstack` finds the files of the services that are here.
+Connections that differ in nothing but their name are asked once. Without such a file it is one connection, by options, my.cnf,
+pg_service.conf and libpq's environment. `-H` beside a service's file asks another server with the same accounts: a single node
+behind the virtual address.
 
 A log-in that is refused with the service's own account is CRITICAL, the answer to the question; with an account that options
 name it is UNKNOWN, as everywhere, and says what is missing.
@@ -23,8 +24,8 @@ Cost: one connection, four short statements on MySQL, one on PostgreSQL, no tabl
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, OK, Check, Finding, Metric, Threshold
-from nephoscope.probes import db_connect, sql
+from nephoscope.plugin import CRITICAL, OK, Check, Finding, Metric, Preset, Threshold
+from nephoscope.probes import db_connect, oslo_conf, sql
 
 
 def options(add):
@@ -64,6 +65,12 @@ CHECK = Check(
     judge,
     where=("remote", "node"),
     uses=("tls",),
+    presets={
+        "openstack": Preset(
+            "the configuration of every OpenStack service that is installed here",
+            options={"from_service_file": oslo_conf.SERVICES},
+        )
+    },
     thresholds=[
         Threshold("login", "s", "1", "5", main=True, help="from the first packet to the first answer"),
         Threshold("unencrypted", help="connections over the network without TLS"),

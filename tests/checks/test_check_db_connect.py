@@ -174,6 +174,25 @@ def test_a_file_without_a_connection_and_one_that_is_not_there(tmp_path):
     assert outcome.line == f"DB_CONNECT UNKNOWN - {said}"
 
 
+def test_the_services_that_are_here(tmp_path):
+    outcome = CHECK.run(["--preset", "openstack"], root=str(tmp_path))
+    assert outcome.line == (
+        "DB_CONNECT UNKNOWN - no service's configuration is here (look for /etc/keystone/keystone.conf and its like)"
+    )
+    with healthy(plugin="mysql_native_password") as server:
+        for path in ("etc/nova/nova.conf", "etc/glance/glance-api.conf"):
+            (tmp_path / path).parent.mkdir(parents=True)
+            (tmp_path / path).write_text(
+                f"[database]\nconnection = mysql://monitor:secret@127.0.0.1:{server.port}/nova?x={path}\n"
+            )
+        outcome = CHECK.run(["--preset", "openstack", "-v"], root=str(tmp_path))
+        assert outcome.line.startswith("DB_CONNECT OK - 2 of 2 connections work |")
+        assert "nova [database] MySQL" in outcome.text and "glance-api [database] MySQL" in outcome.text
+        # Named by the operator, a file must be there.
+        outcome = CHECK.run(["--preset", "openstack", "--from-service-file", "/etc/heat/heat.conf"], root=str(tmp_path))
+        assert outcome.line == "DB_CONNECT UNKNOWN - heat: No such file or directory (read /etc/heat/heat.conf)"
+
+
 def test_a_file_that_may_not_be_read(tmp_path):
     import tempfile
 
@@ -184,6 +203,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
             file.write("[database]\nconnection = mysql://u:geheim@127.0.0.1:1/d\n")
         os.chmod(path, 0)
         state, said = as_nobody(CHECK, ["--from-service-file", path])
+        assert "geheim" not in said
         assert (state, said) == (
             3,
             f"DB_CONNECT UNKNOWN - nova: Permission denied (read {path}): needs the group that the file belongs to,"

@@ -11,12 +11,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, files
 from nephoscope.base.run import Run
 
 NAMES = ("connection", "slave_connection", "sql_connection", "persistence_connection")
+# Where the services that have a database keep their configuration, as every distribution lays it.
+SERVICES = tuple(
+    f"/etc/{name}/{file or name}.conf"
+    for name, file in (
+        ("keystone", ""), ("glance", "glance-api"), ("placement", ""), ("nova", ""), ("neutron", ""), ("cinder", ""),
+        ("heat", ""), ("octavia", ""), ("barbican", ""), ("designate", ""), ("manila", ""), ("magnum", ""), ("ironic", ""), ("aodh", ""),
+        ("masakari", ""), ("mistral", ""), ("trove", ""), ("watcher", ""), ("zun", ""),
+    )
+)  # fmt: skip
 FILES_MAX = 100  # files of one directory
 LIMIT = 4 << 20  # bytes of one file: a nova.conf with all its comments has 0.5 MiB
 CURE = "the group that the file belongs to, for the user who runs the check"
@@ -117,6 +127,25 @@ def label(of: str, section: str, name: str) -> str:
 
 def _wrong(path: str, number: int, what: str) -> Failed:
     return Failed(UNREADABLE, path, f"read {path}", f"line {number} {what}: the service would not start with it")
+
+
+def present(run: Run, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the files that are there; one in a directory that may not be looked into counts as there, and says so when read.
+
+    Raises Failed absent when there is none.
+    """
+    found = []
+    for path in paths:
+        try:
+            os.stat(run.path(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        found.append(path)
+    if not found:
+        raise Failed(ABSENT, "", f"look for {paths[0]} and its like", "no service's configuration is here")
+    return tuple(found)
 
 
 def names(run: Run, path: str) -> list[str]:

@@ -422,8 +422,12 @@ def _short(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _of_services(options: Any, run: Run, kinds: Sequence[str]) -> list[Access | Failed]:
-    short = _short(options.from_service_file)
-    paths = dict.fromkeys(options.from_service_file)
+    from nephoscope.probes import oslo_conf
+
+    paths = tuple(dict.fromkeys(options.from_service_file))
+    if paths == oslo_conf.SERVICES:  # a preset's: nobody has all of them
+        paths = oslo_conf.present(run, paths)
+    short = _short(paths)
     return [one for path in paths for one in _of_service(options, run, path, short[path], kinds)]
 
 

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base.dial import context, dial, failure, patience, unix
 from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks, plain, said
 
 MARK = "/* nephoscope */ "  # shows in the process list and in logs of slow statements
@@ -101,18 +102,10 @@ class _Wire:
         return Failed(kind, self.access.of, self.tried, error)
 
     def _patience(self) -> None:
-        left = self.run.left()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self.sock.settimeout(left)
+        patience(self.run, self.sock)
 
     def _note(self, error: OSError) -> None:
-        if isinstance(error, TimeoutError) or "timed out" in str(
-            error
-        ):  # Python 3.9: socket.timeout is no TimeoutError
-            self.fault = self._failed(UNREACHABLE, f"no answer in {time.monotonic() - self.began:.1f} s")
-        else:
-            self.fault = Failed.of_os_error(self.access.of, self.tried, error)
+        self.fault = failure(self.access.of, self.tried, error, time.monotonic() - self.began)
 
     def greeting(self) -> None:
         """Look at how the server begins, before PyMySQL stumbles over it. Raises OSError, and notes why in `fault`."""
@@ -176,30 +169,12 @@ class _Tls:
         self.protocol = ""
 
     def wrap_socket(self, wire: _Wire, server_hostname: str | None = None) -> _Wire:
-        import ssl
-
-        left = self._wire.run.left()
         try:
-            if left <= 0:
-                raise TimeoutError("timed out")
-            wire.sock.settimeout(left)
+            patience(self._wire.run, wire.sock)
             name = self._access.host or None
             if self._context.check_hostname and not name:
                 name = "localhost"  # over a socket there is no other name to compare
             wire.sock = self._context.wrap_socket(wire.sock, server_hostname=name)
-        except ssl.SSLCertVerificationError as error:
-            # 62 and 64 of X509_V_ERR: the certificate is good, and another host's.
-            other = error.verify_code in (62, 64)
-            cure = "the host by a name of its certificate" if other else "its authority as --ca-file"
-            text = f"certificate: {error.verify_message.rstrip('.')}"
-            wire.fault = Failed(NOT_ALLOWED, self._access.of, LOG_IN, text, cure)
-            raise
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            wire.fault = Failed(UNREACHABLE, self._access.of, LOG_IN, "the connection was cut in the TLS handshake")
-            raise
-        except ssl.SSLError as error:
-            wire.fault = Failed(UNREADABLE, self._access.of, LOG_IN, f"TLS: {error.reason or 'not understood'}")
-            raise
         except OSError as error:
             wire._note(error)
             raise
@@ -210,25 +185,8 @@ class _Tls:
 
 def _context(access: Access) -> Any:
     """Return an SSLContext for what the access says. Raises Failed not-allowed for files that can't be used."""
-    import ssl
-
-    verified = access.tls in ("verify-ca", "verify-full")
-    try:
-        if verified:
-            context = ssl.create_default_context(cafile=access.ca_file or None)
-            # MySQL's and MariaDB's own certificates lack what Python 3.13 asks for; chain and name are verified all the same.
-            context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-            context.check_hostname = access.tls == "verify-full"
-        else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if access.cert:
-            context.load_cert_chain(access.cert, access.key or None, lambda: "")
-    except OSError as error:
-        named = ", ".join(name for name in (access.ca_file, access.cert, access.key) if name)
-        raise Failed(NOT_ALLOWED, access.of, f"read {named}", error.strerror or "not usable") from None
-    return context
+    verify, named = access.tls in ("verify-ca", "verify-full"), access.tls == "verify-full"
+    return context(access.of, access.ca_file, access.cert, access.key, verify=verify, named=named)
 
 
 class MySQL(Connection):
@@ -335,7 +293,7 @@ def connect(run: Run, access: Access) -> MySQL:
     """Return a session. Raises Failed as sql.connect says."""
     from pymysql.connections import Connection as Driver
 
-    context = _context(access) if access.tls not in ("", "disable") else None
+    trusted = _context(access) if access.tls not in ("", "disable") else None
     tried = LOG_IN
     run.stage(f"log in to {access.of}")
     if run.left() <= 0:
@@ -348,7 +306,7 @@ def connect(run: Run, access: Access) -> MySQL:
         driver = Driver(
             user=access.user,
             # MySQL's own clients send what the terminal gave them; PyMySQL would take it for Latin-1, and fail on the rest.
-            password=access.password.encode(),
+            password=access.password.encode("utf-8", "surrogateescape"),
             host=access.host or "localhost",
             port=access.port,
             database=access.database or None,
@@ -359,8 +317,8 @@ def connect(run: Run, access: Access) -> MySQL:
             auth_plugin_map=guards,
             program_name="nephoscope",
         )
-        tls = _Tls(access, wire, context)
-        if context is not None:
+        tls = _Tls(access, wire, trusted)
+        if trusted is not None:
             from pymysql.constants import CLIENT
 
             driver.ssl, driver.ctx = True, tls
@@ -402,27 +360,14 @@ class _Readable(Exception):
 
 
 def _dial(run: Run, access: Access) -> socket.socket:
-    from nephoscope.base.dial import dial
-
     tried = "connect"
     began = time.monotonic()
     try:
-        if not access.socket:
-            return dial(run, access.host, access.port)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(max(0.05, run.left()))
-            sock.connect(access.socket)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return unix(run, access.socket) if access.socket else dial(run, access.host, access.port)
     except (FileNotFoundError, NotADirectoryError):
         raise Failed(UNREACHABLE, access.of, tried, "no socket there: the server does not run") from None
     except OSError as error:
-        if isinstance(error, (TimeoutError, BlockingIOError)) or "timed out" in str(error):
-            raise Failed(UNREACHABLE, access.of, tried, f"no answer in {time.monotonic() - began:.1f} s") from None
-        raise Failed.of_os_error(access.of, tried, error) from None
+        raise failure(access.of, tried, error, time.monotonic() - began) from None
     except (UnicodeError, ValueError, OverflowError):
         raise Failed(UNREADABLE, access.of, tried, "that is no name of a host or socket") from None
 
