@@ -23,7 +23,8 @@ SERVICES = tuple(
     f"/etc/{name}/{file or name}.conf"
     for name, file in (
         ("keystone", ""), ("glance", "glance-api"), ("placement", ""), ("nova", ""), ("neutron", ""), ("cinder", ""),
-        ("heat", ""), ("octavia", ""), ("barbican", ""), ("designate", ""), ("manila", ""), ("magnum", ""), ("ironic", ""), ("aodh", ""),
+        ("heat", ""),
+        ("octavia", ""), ("barbican", ""), ("designate", ""), ("manila", ""), ("magnum", ""), ("ironic", ""), ("aodh", ""),
         ("masakari", ""), ("mistral", ""), ("trove", ""), ("watcher", ""), ("zun", ""),
     )
 )  # fmt: skip
