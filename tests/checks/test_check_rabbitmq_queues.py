@@ -161,6 +161,13 @@ def test_states_and_replicas(entry, expected):
     assert found == ([Finding(expected[0], "q", expected[1])] if expected else [])
 
 
+def test_a_mode_that_was_not_asked_for_finds_nothing():
+    found = folded(queue("q", state="crashed"), expected=("gone",))
+    argv = ["--expect", "gone", "--mode"]
+    for mode, names in (("sizes", set()), ("replicas", {"q"}), ("consumers", {"gone"})):
+        assert {thing.of for thing in told(found, *argv, mode) if isinstance(thing, Finding)} == names
+
+
 def test_an_expected_queue():
     """A pattern that meets nothing is told, never dropped: a peer computes an UNKNOWN for it and throws that away."""
     found = folded(queue("conductor", consumers=2), queue("orders"), expected=("conductor", "ord*", "gone*"))

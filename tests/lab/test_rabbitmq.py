@@ -6,10 +6,14 @@ Both ask as a user with the tag monitoring and the empty permission, and no more
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import re
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -21,6 +25,7 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 
 from tests.lab import rabbitmq
 from tests.lab.support import need, private_folder, wait_for
+from tests.simulators import rabbitmq as simulated
 
 pytestmark = pytest.mark.lab
 
@@ -44,7 +49,8 @@ def check(folder, monkeypatch):
     monkeypatch.setenv("NEPHOSCOPE_PASSWORD", "secret")
 
     def run(which, broker, *argv, at=0.0):
-        base = ["-H", "127.0.0.1", "-p", str(broker.api), "--user", "nagios", "--state-dir", str(folder / "state")]
+        port = getattr(broker, "api", None) or broker.port
+        base = ["-H", "127.0.0.1", "-p", str(port), "--user", "nagios", "--state-dir", str(folder / "state")]
         return which.run([*base, *(YOUNG if which is NODE and "--mode" not in argv else ()), *argv], clock=Clock(at))
 
     return run
@@ -362,6 +368,89 @@ def test_rights_that_are_missing(pair, check, queue, monkeypatch):
         assert "wrong-one" not in wrong.text
     finally:
         broker.user("nagios", "secret", "monitoring", {"/": EMPTY, "nova": EMPTY})
+
+
+def shape(value):
+    """What of an answer must agree: keys and kinds, not values; of a list its first member."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in sorted(value.items())}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+def test_the_simulated_broker_answers_as_the_real_one(pair, check, queue):
+    """Every question that the checks put is put to both; releases that can't be had differ from this one in what its docstring says."""
+    real = pair[0]
+    queue("orders")
+    real.publish("orders", count=3)
+    wait_for(lambda: "idle_since" in real.settled("orders", messages=3), 20, "idleness")
+    entry = simulated.queue(
+        "orders", messages=3, consumers=0, idle_since="2026-11-21T18:09:08.711+00:00", message_stats={"publish": 3}
+    )
+    of_release = {"version": "3.10.8", "cluster_links": [{"name": B}]}
+    nodes = [simulated.node(A, **of_release), simulated.node(B, **of_release)]
+    with simulated.serving(simulated.Rabbit("3.10.8", nodes=nodes, queues=[entry])) as other:
+        other.vhosts, other.overview = ["/", "nova"], {"listeners": []}
+        check(NODE, other)
+        check(QUEUES, other)
+        asked = [*dict.fromkeys(other.requests), "/api/queues/none?page=1&page_size=1", "/api/queues?page=9&page_size=500",
+                 "/api/health/checks/nonesuch", "/api/queues?page=1&page_size=500&name=%28&use_regex=true"]  # fmt: skip
+        assert len(asked) == 16
+        for path in asked:
+            answers = []
+            for base in (f"http://127.0.0.1:{real.api}", f"http://127.0.0.1:{other.port}"):
+                answers.append(answer(base + path, "nagios", "secret"))
+            (status, body), (simulated_status, simulated_body) = answers
+            if path.startswith("/api/overview?columns=node"):
+                for one in (body, simulated_body):  # what else is counted there is no question of ours
+                    one.pop("listeners", None)
+                    one["churn_rates"] = {"connection_created": one["churn_rates"]["connection_created"]}
+                    one["message_stats"] = {
+                        name: one["message_stats"][name] for name in ("return_unroutable", "drop_unroutable")
+                    }
+            assert (simulated_status, shape(simulated_body)) == (status, shape(body)), path
+        for user, password in (("nagios", "wrong"), ("nobody", "secret")):
+            both = [answer(f"http://127.0.0.1:{port}/api/whoami", user, password) for port in (real.api, other.port)]
+            assert both[0] == both[1]
+
+
+def answer(url, user, password):
+    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {secret}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as got:
+            return got.status, json.load(got)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_broker_s_own_client_is_content_with_the_simulated_one():
+    (client,) = need(
+        "/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/plugins/rabbitmq_management-3.10.8/priv/www/cli/rabbitmqadmin"
+    )
+    with simulated.serving(simulated.Rabbit("3.10.8", queues=[simulated.queue("orders", messages=3)])) as rabbit:
+        base = [
+            "/usr/bin/python3",
+            client,
+            "-H",
+            "127.0.0.1",
+            "-P",
+            str(rabbit.port),
+            "-u",
+            "nagios",
+            "-p",
+            "secret",
+            "-f",
+            "tsv",
+        ]
+        for words, said in (
+            (("list", "queues", "name", "messages"), "orders\t3"),
+            (("list", "nodes", "name", "running"), "rabbit@a\tTrue"),
+            (("show", "overview"), "3.10.8"),
+        ):
+            told = subprocess.run([*base, *words], capture_output=True, text=True, timeout=20)
+            assert (told.returncode, said in told.stdout) == (0, True), told.stdout + told.stderr
 
 
 class Page(BaseHTTPRequestHandler):

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 PAGE_MAX = 500
+MISSING = object()
 HEALTH = {
     "alarms": (3, 8), "local-alarms": (3, 8), "virtual-hosts": (3, 8), "node-is-quorum-critical": (3, 8),
     "node-is-mirror-sync-critical": (3, 8), "metadata-store/initialized": (4, 0), "ready-to-serve-clients": (4, 1),
@@ -61,7 +62,10 @@ def queue(name: str, vhost: str = "/", **fields: Any) -> dict[str, Any]:
         "message_stats": {"publish": 0, "ack": 0},
     }  # fmt: skip
     entry.update(fields)
-    return {key: value for key, value in entry.items() if value is not None}
+    told = {key: value for key, value in entry.items() if value is not None}
+    if told["type"] == "classic" and "messages" in told:
+        told.setdefault("head_message_timestamp", None)  # null as long as no publisher sets it
+    return told
 
 
 def quorum(name: str, members: list[str], online: list[str], leader: str, **fields: Any) -> dict[str, Any]:
@@ -77,13 +81,15 @@ def fresh(name: str) -> dict[str, Any]:
 
 
 def _column(entry: Any, path: list[str]) -> Any:
-    """Return what of an entry the dotted column asks for; of a list that of each member."""
+    """Return what of an entry the dotted column asks for, MISSING without it; of a list that of each member."""
+    if not path:
+        return entry
     if isinstance(entry, list):
         return [_column(one, path) for one in entry]
-    if not path or not isinstance(entry, dict) or path[0] not in entry:
-        return entry if not path else None
+    if not isinstance(entry, dict) or path[0] not in entry:
+        return MISSING
     inner = _column(entry[path[0]], path[1:])
-    return None if inner is None else {path[0]: inner}
+    return MISSING if inner is MISSING else {path[0]: inner}
 
 
 def _merge(one: Any, other: Any) -> Any:
@@ -103,7 +109,7 @@ def columns(entry: Any, names: list[str]) -> Any:
     left: Any = {}
     for name in names:
         part = _column(entry, name.split("."))
-        if part is not None:
+        if part is not MISSING:
             left = _merge(left, part)
     return left
 
@@ -149,7 +155,8 @@ class Rabbit:
         if path == "whoami":
             return 200, {"name": user, "tags": tags if self.release < (3, 9) else tags.split(",")}
         if path == "overview":
-            return 200, columns(self._overview(), names)
+            # Of the overview, whose parts are maps to the server, a dotted column brings the whole part.
+            return 200, columns(self._overview(), [name.partition(".")[0] for name in names])
         if path == "nodes":
             return 200, columns(self.nodes, names)
         if path == "vhosts":
@@ -192,6 +199,8 @@ class Rabbit:
         return 200, {"status": "ok"}
 
     def _queues(self, query: dict[str, list[str]], names: list[str], allowed: tuple[str, ...]) -> tuple[int, Any]:
+        if "page" not in query:
+            return 200, columns([entry for entry in self.each() if entry["vhost"] in allowed], names)
         page, size = int(query["page"][0]), int(query["page_size"][0])
         if size > PAGE_MAX:
             return 400, {"error": "bad_request", "reason": f"page_size too large {size}"}

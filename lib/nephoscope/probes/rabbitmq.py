@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
 
 from nephoscope.base import (
     ABSENT,
@@ -23,10 +22,13 @@ from nephoscope.base import (
     Collecting,
     Failed,
     Run,
-    http,
     samples,
 )
 from nephoscope.base.run import KEPT_BACK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.base import http
 
 PORT = 15672
 """Of the management API; with TLS it is 15671, unless the broker's owner chose otherwise."""
@@ -52,7 +54,7 @@ HEALTH = {  # path: (first release, release from which on it is gone, what a fai
     "reached-target-cluster-size": ((4, 2), (99,), "at risk"),
 }
 CERTIFICATE_DAYS = ((14, "expires soon"), (30, "expires"))
-VIEW = 2.0  # seconds that another node's own view may take
+VIEWS = 2.0  # seconds that the other nodes' own views may take together, unless they were asked for
 GROWTH_SPAN = 3600.0  # seconds over which the growth of memory is measured
 GROWTH_LEAST = 1800.0  # and the least: garbage collection alone makes a tenth in ten minutes
 GROWTH_FLOOR = 0.2  # of the mark: below it a node that doubles is a node that was just started
@@ -183,6 +185,8 @@ def reach(run: Run, options: Any) -> Api:
 
     Raises Failed: of the last host, when none answers; of a service file that can't be used; as Api.get does.
     """
+    from nephoscope.base import http
+
     brokers: list[Any] = []
     if options.from_service_file:
         from nephoscope.probes import transport_url
@@ -590,6 +594,10 @@ def _named(body: Mapping[str, Any]) -> str:
 
 def _views(run: Run, api: Api, found: Cluster, overview: Mapping[str, Any], options: Any) -> None:
     """Ask the other nodes for their own view: at the addresses that were given, else by name, on the port they listen on."""
+    from urllib.parse import urlsplit
+
+    from nephoscope.base import http
+
     session = api.session
     scheme = session.base.partition(":")[0]
     places: dict[str, str] = {}
@@ -612,17 +620,21 @@ def _views(run: Run, api: Api, found: Cluster, overview: Mapping[str, Any], opti
             name, listens = str(listener.get("node")), number(listener.get("port"))
             if listener.get("protocol") == scheme and name != found.asked and listens:
                 places[name] = f"{scheme}://{name.partition('@')[2]}:{listens:.0f}"
-    for name, base in places.items():
-        found.views[name] = _view(run, api, base, options)
+    started, most = run.clock.monotonic(), run.left() if found.wanted_views else min(VIEWS, run.left() / 2)
+    for at, (name, base) in enumerate(places.items()):
+        # A firewall that drops what is sent to them must not cost the others their turn, nor the run its answer.
+        left = (most - (run.clock.monotonic() - started)) / (len(places) - at)
+        found.views[name] = _view(_part(run, max(0.05, left)), api, base, options)
     if found.wanted_views:
         found.failures += [view for view in found.views.values() if isinstance(view, Failed)]
 
 
 def _view(run: Run, api: Api, base: str, options: Any) -> View | Failed:
-    part = _part(run, min(VIEW, run.left() / 2))
+    from nephoscope.base import http
+
     try:
-        with http.Session(part, base, **http.trust(options)) as session:
-            other = Api(part, session, api.user, "")
+        with http.Session(run, base, **http.trust(options)) as session:
+            other = Api(run, session, api.user, "")
             other._headers = api._headers
             entries = [node(entry) for entry in other.get("nodes?columns=name,running,partitions")]
     except Failed as failed:
@@ -710,4 +722,6 @@ def thinned(pairs: list[list[float]], most: int = 16) -> list[list[float]]:
 
 def part(text: str) -> str:
     """Return a name as a part of a path or a query: the virtual host "/" is %2F."""
+    from urllib.parse import quote
+
     return quote(text, safe="")

@@ -2,8 +2,8 @@
 """The queues of a RabbitMQ cluster, page by page: what each holds, who consumes it, where its replicas are.
 
 Sources: rabbitmq_management's API page (paging, columns) and rabbit_mgmt_format.erl (states, idle_since) of the tags named in
-rabbitmq.py; oslo.messaging's amqpdriver.py and impl_rabbit.py (reply_<32 hex>, <topic>_fanout_<32 hex>) and its release note of
-use_queue_manager (host name, process name and counter in the place of the digits).
+rabbitmq.py; oslo.messaging 18.3's amqpdriver.py and impl_rabbit.py (reply_<32 hex>, <topic>_fanout_<32 hex>; with
+use_queue_manager host, process and counter, colons between them, in the place of the digits; a fan-out may be a stream).
 
 A broker may have 100,000 queues: a page is folded into sums and into the worst of each kind, and let go.
 """
