@@ -13,11 +13,13 @@ pytest.importorskip("pymysql")
 from nephoscope.base import Clock
 from nephoscope.checks.database.check_db_cluster import CHECK as CLUSTER
 from nephoscope.checks.database.check_db_connect import CHECK as CONNECT
+from nephoscope.checks.database.check_db_growth import CHECK as GROWTH
+from nephoscope.checks.database.check_db_soft_deleted import CHECK as SOFT_DELETED
 from nephoscope.checks.database.check_mysql import CHECK as MYSQL
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 
 from tests.probes.one_client import certificate
-from tests.simulators.mysql_answers import READ_WAITS, RIGHTS, healthy, lock_wait, session, tables, trx
+from tests.simulators.mysql_answers import READ_WAITS, RIGHTS, healthy, instances, lock_wait, session, tables, trx
 from tests.simulators.mysql_server import Error, MySQL, rsa_key
 
 VERSIONS = pytest.mark.parametrize("version", ["8.0.40", "8.4.3"])
@@ -421,3 +423,51 @@ def test_a_server_that_fails_after_the_log_in(reach, fault, state, words):
     with healthy(plugin=NATIVE, answers=answers) as server:
         outcome = reach(server, "-t", "2.5" if fault != "flood" else "8")
         assert (outcome.state, failure(outcome, server)) == (state, words)
+
+
+# ---------------------------------------------------------------- the checks of schemas
+
+READER = RIGHTS | {"SELECT"}
+
+
+def with_instances(dead=50):
+    """Return a server's tables with a hundred instances, of which so many are marked deleted."""
+    return instances(
+        tables(), [(n, n if n <= dead else 0, "2026-01-01 00:00:00" if n <= dead else None) for n in range(1, 101)]
+    )
+
+
+def schemas(ask, check, server, *argv):
+    server.now = NOON
+    return ask(check, server, "--type", "mysql", *argv)
+
+
+@VERSIONS
+def test_rows_that_are_marked_deleted(ask, version):
+    with healthy(version, tables=with_instances(), rights=READER) as server:
+        for words in ((), ("--exact",)):
+            outcome = schemas(ask, SOFT_DELETED, server, "--schema", "nova", *words)
+            assert line(outcome) == "DB_SOFT_DELETED WARNING - nova.instances oldest 324 d is above 97 d"
+            assert (
+                "[OK] 50 rows are marked deleted (counted), 50 of them for more than 90 d, in 1 tables of nova"
+                in outcome.text
+            )
+        assert server.unknown == []
+    with healthy(version, tables=with_instances(), rights=frozenset()) as server:
+        outcome = schemas(ask, SOFT_DELETED, server, "--schema", "nova")
+        assert outcome.state == UNKNOWN
+        assert "needs GRANT REFERENCES ON nova.* TO 'monitor'@'%'" in outcome.line
+
+
+@VERSIONS
+def test_sizes_are_of_the_files_that_mysql_8_calls_by_another_name(ask, version):
+    """INNODB_TABLESPACES, where MariaDB and MySQL 5.7 have INNODB_SYS_TABLESPACES."""
+    with healthy(version, tables=with_instances(), rights=READER) as server:
+        outcome = schemas(ask, GROWTH, server)
+        assert (outcome.state, perfdata(outcome)["nova_size"]) == (OK, "114688B;;;0"), outcome.text
+        assert server.unknown == []
+    with healthy(version, tables=with_instances(), rights=READER - {"PROCESS"}) as server:
+        outcome = schemas(ask, GROWTH, server, "--mode", "growth")
+        assert line(outcome) == (
+            "DB_GROWTH UNKNOWN - a right is missing (read the sizes of InnoDB's files): needs GRANT PROCESS ON *.* TO 'monitor'@'%'"
+        )

@@ -102,6 +102,14 @@ COLUMNS = words(
     " EXTRA PRIVILEGES COLUMN_COMMENT GENERATION_EXPRESSION SRS_ID"
 )
 USER_PRIVILEGES = words("GRANTEE TABLE_CATALOG PRIVILEGE_TYPE IS_GRANTABLE")
+SCHEMA_PRIVILEGES = words("GRANTEE TABLE_CATALOG TABLE_SCHEMA PRIVILEGE_TYPE IS_GRANTABLE")
+# "The INFORMATION_SCHEMA INNODB_TABLESPACES Table" (INNODB_SYS_TABLESPACES before 8.0, and in MariaDB)
+TABLESPACES = words(
+    "SPACE NAME FLAG ROW_FORMAT PAGE_SIZE ZIP_PAGE_SIZE SPACE_TYPE FS_BLOCK_SIZE FILE_SIZE ALLOCATED_SIZE AUTOEXTEND_SIZE SERVER_VERSION"
+    " SPACE_VERSION ENCRYPTION STATE"
+)
+# "Configuring Persistent Optimizer Statistics Parameters"
+TABLE_STATS = words("database_name table_name last_update n_rows clustered_index_size sum_of_other_index_sizes")
 SCHEMATA = words(
     "CATALOG_NAME SCHEMA_NAME DEFAULT_CHARACTER_SET_NAME DEFAULT_COLLATION_NAME SQL_PATH DEFAULT_ENCRYPTION"
 )
@@ -220,13 +228,65 @@ def tables(
         "information_schema.tables": Table(TABLES, [kept[0] for kept in counted_keys], "REFERENCES"),
         "information_schema.columns": Table(COLUMNS, [kept[1] for kept in counted_keys], "REFERENCES"),
         "information_schema.user_privileges": Table(USER_PRIVILEGES, []),
-        "information_schema.schemata": Table(SCHEMATA, []),
+        "information_schema.schema_privileges": Table(SCHEMA_PRIVILEGES, []),
+        "information_schema.schemata": Table(
+            SCHEMATA,
+            [
+                row(SCHEMATA, SCHEMA_NAME=name)
+                for name in ("information_schema", "mysql", "nova", "performance_schema", "sys")
+            ],
+        ),
+        "information_schema.innodb_tablespaces": Table(TABLESPACES, [], process, denied("PROCESS")),
+        "mysql.innodb_table_stats": Table(
+            TABLE_STATS, [], "SELECT ON mysql.innodb_table_stats", hidden("innodb_table_stats")
+        ),
         "performance_schema.data_lock_waits": Table(DATA_LOCK_WAITS, [], READ_WAITS, hidden("data_lock_waits")),
         "performance_schema.threads": Table(
             THREADS, threads, "SELECT ON performance_schema.threads", hidden("threads")
         ),
         "performance_schema.processlist": Table(PROCESSLIST, listed, process),
     }
+
+
+def instances(made: dict[str, Table], rows: Iterable[tuple[int, int, str | None]]) -> dict[str, Table]:
+    """Add nova.instances with these rows (id, deleted, deleted_at), and what the catalog tells of it and of its file."""
+    columns = ("id", "deleted", "deleted_at")
+    kept = list(rows)
+    made["nova.instances"] = Table(columns, kept)
+    listed = made["information_schema.columns"].rows
+    where = {"TABLE_CATALOG": "def", "TABLE_SCHEMA": "nova", "TABLE_NAME": "instances"}
+    listed[:] = [
+        row(
+            COLUMNS,
+            COLUMN_NAME=name,
+            DATA_TYPE=kind,
+            COLUMN_TYPE=kind,
+            COLUMN_KEY="PRI" * (name == "id"),
+            EXTRA=extra,
+            **where,
+        )
+        for name, kind, extra in (
+            ("id", "int", "auto_increment"),
+            ("deleted", "int", ""),
+            ("deleted_at", "datetime", ""),
+        )
+    ]
+    made["information_schema.tables"].rows[:] = [
+        row(
+            TABLES,
+            TABLE_TYPE="BASE TABLE",
+            ENGINE="InnoDB",
+            TABLE_ROWS=len(kept),
+            DATA_LENGTH=16384,
+            INDEX_LENGTH=0,
+            DATA_FREE=0,
+            **where,
+        )
+    ]
+    made["information_schema.innodb_tablespaces"].rows.append(
+        row(TABLESPACES, NAME="nova/instances", FILE_SIZE=114688, SPACE_TYPE="Single")
+    )
+    return made
 
 
 def replica_words(version: str) -> dict[str, bool]:
