@@ -259,8 +259,8 @@ def test_tls_with_a_server_that_has_none_or_breaks_off(kind):
 
 @pytest.mark.parametrize("end, kind, said", [
     (silent, UNREACHABLE, "no answer in 0.8 s"),
-    (cut, UNREACHABLE, "the connection was cut in the TLS handshake"),
-    (says(JUNK), UNREADABLE, "TLS: WRONG_VERSION_NUMBER"),
+    (cut, UNREACHABLE, CUT),
+    (says(JUNK), UNREADABLE, "it does not speak TLS"),
 ])  # fmt: skip
 def test_a_tls_handshake_that_goes_nowhere(end, kind, said):
     def begin(sock):
