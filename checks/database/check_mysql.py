@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is MySQL or MariaDB becoming the bottleneck: full, slow, blocked, or about to run out of something?
 
-For MariaDB 10.3 to 11.x and MySQL 5.7 to 8.4, Percona's and Galera's builds with them. One connection; of counters,
-settings and sessions alone, no table of anybody's is read, and the text of no statement. A run takes 5 to 16 statements,
+For MariaDB 10.3 to 12.x and MySQL 5.7 to 9.x, Percona's and Galera's builds with them. One connection; of counters,
+settings and sessions alone, no table of anybody's is read, and the text of no statement. A run takes 6 to 17 statements,
 which `--explain` lists, whatever the number of modes and of rows; only `autoincrement` looks at each table's definition: on a
 server of thousands of tables give it a service of its own, once an hour. Rates need two runs, and begin anew when the server
-was restarted or its counters were reset. MariaDB does not count as refused whom it turns away at the place that it keeps for
-an administrator, so a peak above 100 % is a warning until max_connections is raised or `FLUSH STATUS` said.
+was restarted, its counters were reset, or the address leads to another server. MariaDB does not count as refused whom it
+turns away at the place that it keeps for an administrator, so a peak above 100 % is a warning until max_connections is raised
+or `FLUSH STATUS` said (MariaDB from 11.5 on: `FLUSH GLOBAL STATUS`).
 Transactions, queries and blockers are told as user@host: `--exclude 'backup@*'` leaves one out. A node that is cut off from
 its Galera cluster answers all of this and serves nobody: that is CRITICAL in every mode; the cluster's other affairs are
 check_db_cluster's.
@@ -16,7 +17,7 @@ files, role and uptime, on MariaDB from 10.5 on for deadlocks and history, too:
 `CREATE USER 'nagios'@'192.0.2.%' IDENTIFIED BY '...' WITH MAX_USER_CONNECTIONS 3;`
 transactions and queries, and deadlocks and history elsewhere: `GRANT PROCESS ON *.* TO 'nagios'@'192.0.2.%';`
 and on MySQL 8, who blocks whom: `GRANT SELECT ON performance_schema.data_lock_waits TO 'nagios'@'192.0.2.%';`
-autoincrement, which shows no data: `GRANT REFERENCES ON *.* TO 'nagios'@'192.0.2.%';`
+autoincrement, which shows no data: `GRANT REFERENCES ON *.* TO 'nagios'@'192.0.2.%';`, or on each schema that `--schema` names
 binlog, on MariaDB from 10.5.2 on: `GRANT BINLOG MONITOR ON *.* TO 'nagios'@'192.0.2.%';` and elsewhere
 `GRANT REPLICATION CLIENT ON *.* TO 'nagios'@'192.0.2.%';`
 """
@@ -145,12 +146,14 @@ Too many connections: `SELECT user, SUBSTRING_INDEX(host, ':', 1) h, COUNT(*) FR
 ORDER BY 3 DESC` shows whose; workers times pool size of each service must fit into max_connections. A peak above 100 %: it was
 full once, and error 1040 in the services' logs tells when. No way in: MariaDB's extra_port, MySQL's admin_address, set up
 before it is needed; `-p` takes it.
-Idle blocker, long or idle transaction: the line names connection and user@host; find that service's log, restart it, or
+Rollback after a crash: wait, a restart begins it again. Idle blocker, long or idle transaction: the line names connection and
+user@host; find that service's log, restart it, or
 `KILL <connection>`, which rolls back: a large transaction takes as long again. Prepared XA: `XA RECOVER; XA ROLLBACK '...'`.
 History grows while any snapshot is open: it ends with the longest transaction, then purge catches up.
 Slow statements: turn the slow log on (`SET GLOBAL slow_query_log = ON`), read it with mysqldumpslow or pt-query-digest.
 Hit ratio low, waits for a free page: innodb_buffer_pool_size against the data in use. For the log: innodb_log_buffer_size.
-Refused log-ins: the server's error log (log_warnings=2) names account and address: a password was changed in one place only.
+Refused log-ins: the server's error log (log_warnings=2; MySQL: log_error_verbosity=3) names account and address: a password was
+changed in one place only.
 Cut off: check_db_cluster, `SHOW STATUS LIKE 'wsrep%'`; never bootstrap before you know which node is the newest.
 AUTO_INCREMENT near its end: widen the column to BIGINT while inserts still succeed; archive or purge soft-deleted rows.
 Binary logs for ever: `SET GLOBAL expire_logs_days = 10` (MySQL 8: binlog_expire_logs_seconds), and in the configuration file.
