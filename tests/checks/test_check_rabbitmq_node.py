@@ -534,6 +534,9 @@ def test_user_password_and_hosts_of_a_service(tmp_path, monkeypatch):
         outcome = CHECK.run(argv)
         assert outcome.state == OK, outcome.line  # 127.0.0.3 refuses: the second host speaks for the cluster
         assert "p@ss" not in CHECK.run([*argv, "-vvv"]).text
+        monkeypatch.setenv("NEPHOSCOPE_PASSWORD", "for-another-check")
+        assert CHECK.run(argv).state == OK, "a service's user has the service's password"
+        monkeypatch.delenv("NEPHOSCOPE_PASSWORD")
         given = CHECK.run([*argv, "--user", "nagios"])
         assert given.line == (
             "RABBITMQ_NODE UNKNOWN - no password of user nagios was given (log in): needs an --extra-opts file or NEPHOSCOPE_PASSWORD"

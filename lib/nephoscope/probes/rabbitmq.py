@@ -196,7 +196,9 @@ def reach(run: Run, options: Any) -> Api:
         if isinstance(broker, Failed):
             raise broker
     user = options.user or next((broker.user for broker in brokers), "guest")
-    password = options.password or next((broker.password for broker in brokers if broker.user == user), "")
+    own = next((broker.password for broker in brokers if broker.user == user), "")
+    # A password that is meant for another check's user is not tried with a service's account.
+    password = own if brokers and not options.user else options.password or own
     if not password and user == "guest":
         password = user
     if not password:
