@@ -217,6 +217,28 @@ def test_a_node_apart(nodes):
         node.wait("local_state", "4")
 
 
+def test_a_node_that_comes_back_is_joining_and_no_second_cluster(nodes):
+    """What it missed waits behind a locked table, and with it the view of the members: it still sees those of before."""
+    first, _, third = nodes.servers
+    isolate = "SET GLOBAL wsrep_provider_options='gmcast.isolate={}'"
+    third.sql(isolate.format(1))
+    try:
+        third.wait("cluster_status", "non-Primary")
+        first.wait("cluster_size", "2")
+        first.sql("INSERT INTO lab.t (v) VALUES ('missed')")
+        with contextlib.closing(third.connection()) as holder, holder.cursor() as cursor:
+            cursor.execute("SET SESSION wsrep_on=0")
+            cursor.execute("LOCK TABLES lab.t WRITE")
+            third.sql(isolate.format(0))
+            third.wait("local_state", "1")
+            first.wait("cluster_size", "3")
+            joining = nodes.all("--mode", "galera", "--size", "3")
+    finally:
+        third.sql(isolate.format(0))
+    assert (joining.state, joining.said) == (WARNING, "S3 is Joining: receiving State Transfer: not yet in step")
+    third.wait("local_state", "4")
+
+
 def test_two_clusters_a_split_and_a_killed_node(nodes):
     """The last of Galera's tests: the halves do not find together again."""
     first, second, third = nodes.servers
@@ -231,6 +253,14 @@ def test_two_clusters_a_split_and_a_killed_node(nodes):
         "the nodes that may write do not see the same members: S1 (of 1); S2, S3 (of 2),"
         " the cluster has 1 of 3 members",
     )
+    third.freeze()
+    try:
+        frozen = nodes.all("--mode", "galera", "-t", "4")
+    finally:
+        third.thaw()
+    assert frozen.state == CRITICAL
+    assert frozen.said.startswith("the nodes that may write do not see the same members: S1 (of 1); S2 (of 2)"), frozen
+    assert "[CRITICAL] S3: no answer in" in frozen.text
     assert nodes.run("--mode", "galera").said == (
         "the cluster has one member: nothing takes over (--size 1 when that is meant)"
     )

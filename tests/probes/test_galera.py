@@ -37,6 +37,9 @@ def node(status=(), variables=(), before=None, shift=0.0, database=None, **run):
     return galera.node(Run(clock=Clock(shift), **run), database or Database(), *told, before)
 
 
+MISSING = "wsrep_ready, wsrep_connected or wsrep_cluster_size is missing"
+
+
 def failed(kind, error="", of="db.example:3306"):
     return Failed(kind, of, "SELECT 1 FROM mysql.help_topic", error)
 
@@ -91,7 +94,12 @@ def test_a_node_that_is_well():
         (
             {"wsrep_ready": None},
             {},
-            ("unknown", "has a cluster status that is not understood: wsrep_ready or wsrep_connected is missing"),
+            ("unknown", f"has a cluster status that is not understood: {MISSING}"),
+        ),
+        (
+            {"wsrep_cluster_size": None},
+            {},
+            ("unknown", f"has a cluster status that is not understood: {MISSING}"),
         ),
         ({"wsrep_ready": "OFF"}, {}, ("not_ready", "is not ready: wsrep_ready OFF")),
         ({"wsrep_connected": "OFF"}, {}, ("not_ready", "is not ready: wsrep_connected OFF")),
@@ -168,10 +176,10 @@ def test_a_real_table_refuses_while_all_says_ready():
 
 
 @pytest.mark.parametrize("kind", [LATE, UNREADABLE])
-def test_a_table_that_does_not_answer_for_another_reason_is_no_answer(kind):
-    with pytest.raises(Failed) as caught:
-        node(database=Database(failed(kind)))
-    assert caught.value.kind == kind
+def test_a_table_that_does_not_answer_for_another_reason_hides_nothing_else(kind):
+    found = node(CUT_OFF, database=Database(failed(kind)))
+    assert found.unasked == failed(kind)
+    assert list(found.standings()) == [("cut_off", "is cut off from its cluster: non-Primary, Initialized")]
 
 
 def test_what_refuses_is_told_once():
@@ -240,7 +248,13 @@ def test_rates():
 
 
 def test_conflicts_without_a_single_commit_are_all_of_it():
-    assert later({"wsrep_local_cert_failures": 2}).conflicts == 100.0
+    assert later({"wsrep_local_cert_failures": 200}).conflicts == 100.0
+
+
+def test_one_conflict_of_a_quiet_cluster_is_no_share():
+    found = later({"wsrep_local_cert_failures": 1, "wsrep_local_commits": 9})
+    assert found.conflicts is galera.FEW
+    assert later({}).conflicts is galera.FEW
 
 
 def test_a_cache_that_drops_nothing_covers_any_time():
@@ -276,6 +290,31 @@ def test_for_how_long_it_is_donor_or_joining():
     joined = node({"wsrep_local_state": "3"}, before=again.kept, shift=2000)
     assert (joined.donor_for, joined.joining_for) == (0.0, 0.0)
     assert node(donor, before=joined.kept, shift=2100).donor_for == 0.0
+    another = node({**donor, "wsrep_gcomm_uuid": "another"}, before=again.kept, shift=2000)  # the address has moved
+    assert another.donor_for == 0.0
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "status"),
+    [
+        ("1", "Joining: receiving State Transfer", "Primary"),
+        ("1", "Joining", "non-Primary"),
+        ("3", "Joined", "Primary"),
+    ],
+)
+def test_a_joining_node_is_neither_cut_off_nor_broken(state, word, status):
+    """wsrep_ready is OFF until it is Synced; that this lasts too long is told by its time."""
+    told = {
+        "wsrep_local_state": state,
+        "wsrep_local_state_comment": word,
+        "wsrep_cluster_status": status,
+        "wsrep_ready": "OFF",
+    }
+    refuses = Database(failed(UNREACHABLE, REFUSAL))
+    found = node(told, database=refuses)
+    assert list(found.standings()) == [("joining", f"is {word}: not yet in step")]
+    again = node(told, before=found.kept, shift=2000, database=refuses)
+    assert dict((name, value) for name, value, _ in again.values())["joining"] == pytest.approx(2000, abs=5)
 
 
 @pytest.mark.parametrize(
@@ -292,8 +331,8 @@ def test_latency(text, mean):
     assert node({"wsrep_evs_repl_latency": text}).latency == mean
 
 
-def member(size=3, uuid="a" * 36, conf="7", status="Primary", on=True):
-    return Node(name="n", on=on, status=status, size=size, uuid=uuid, conf_id=conf, state=4)
+def member(size=3, uuid="a" * 36, conf="7", status="Primary", on=True, state=4, queue=0.0):
+    return Node(name="n", on=on, status=status, size=size, uuid=uuid, conf_id=conf, state=state, recv_queue=queue)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +349,14 @@ def member(size=3, uuid="a" * 36, conf="7", status="Primary", on=True):
         (
             {"a": member(1, conf="8"), "b": member(2, conf="9"), "c": member(2, conf="9")},
             ["the nodes that may write do not see the same members: a (of 1); b, c (of 2)"],
+        ),
+        # What one sees that is not in step yet is of a while ago.
+        ({"a": member(), "b": member(2, conf="6", state=1)}, []),
+        ({"a": member(), "b": member(2, conf="6", state=3, queue=9.0)}, []),
+        ({"a": member(), "b": member(2, conf="6", state=2, queue=9.0)}, []),
+        (
+            {"a": member(1, conf="8"), "b": member(2, conf="9", state=2)},
+            ["the nodes that may write do not see the same members: a (of 1); b (of 2)"],
         ),
         (
             {"a": member(1), "b": member(1)},
@@ -335,8 +382,30 @@ def test_several_nodes(nodes, said):
         (1, 0, 1, 0, [("alone", "the cluster has one member: nothing takes over (--size 1 when that is meant)")]),
         (1, 1, 1, 0, []),
         (2, 2, 1, 0, []),
-        (2, 0, 2, 0, [("even", "the cluster has 2 members, an even number: halves that lose each other both stop")]),
-        (4, 3, 1, 0, [("even", "the cluster has 4 members, an even number: halves that lose each other both stop")]),
+        (
+            2,
+            0,
+            2,
+            0,
+            [
+                (
+                    "even",
+                    "the cluster has 2 members, an even number: halves that lose each other both stop (--size 2 when that is meant)",
+                )
+            ],
+        ),
+        (
+            4,
+            3,
+            1,
+            0,
+            [
+                (
+                    "even",
+                    "the cluster has 4 members, an even number: halves that lose each other both stop (--size 4 when that is meant)",
+                )
+            ],
+        ),
     ],
 )
 def test_the_number_of_members(members, expected, asked, known, standing):
@@ -347,6 +416,9 @@ def test_the_size_is_that_of_who_may_write():
     assert galera.size([member(3), member(2), member(1, status="non-Primary")]) == 2
     assert galera.size([member(1, status="non-Primary")]) is None
     assert galera.size([]) is None
+    assert galera.size([member(3), member(2, state=1), member(2, state=2, queue=9.0)]) == 3
+    assert galera.size([member(2, state=1)]) is None
+    assert galera.size([member(2, state=2, queue=9.0)]) == 2
 
 
 def test_an_answer_without_its_columns():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from types import SimpleNamespace
@@ -433,6 +434,31 @@ def test_a_frozen_server_does_not_cost_the_others_their_time():
         "b": Failed(UNREACHABLE, "b", "log in", "Connection refused"),
         "c": 3,
     }
+
+
+def test_two_clusters_are_looked_at_twice():
+    """A member that came between two answers is none; a split is one, though a third is silent for all the time there is."""
+    views = {"a": [node(2), node(3), node(3)], "b": [node(3)] * 3}
+
+    def see(of):
+        return Server(of, node=views[of].pop(0)._replace(uuid="u"))
+
+    found = replication.together(Run(2), {of: functools.partial(see, of) for of in views})
+    assert ([found[of].node.size for of in "ab"], len(views["b"])) == ([3, 3], 1)
+
+    wait = threading.Event()
+    split = {of: Server(of, node=node(1)._replace(uuid="u", conf_id=of)) for of in "ab"}
+    run = Run(0.5)
+
+    def ask(of):
+        if of == "c" and not wait.wait(run.left()):
+            raise Failed(UNREACHABLE, "c", "log in", "no answer")
+        if not run.left():
+            raise Failed(LATE, of, "log in", "not begun: the time was up")
+        return split[of]
+
+    found = replication.together(run, {of: functools.partial(ask, of) for of in "abc"})
+    assert found == {**split, "c": Failed(UNREACHABLE, "c", "log in", "no answer")}
 
 
 def test_a_bug_in_one_is_told():

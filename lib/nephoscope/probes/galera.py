@@ -10,6 +10,8 @@ nodes. No privilege is needed for any of it:
   read: error 1142 is the answer of a node that serves.
 * With wsrep_reject_queries the same 1047 comes while wsrep_ready stays ON; the variable itself can still be read.
 * wsrep_flow_control_paused, _sent, _recv and the averages are zeroed by FLUSH STATUS; wsrep_flow_control_paused_ns is not.
+* A view of the members comes in order with the writes, so a node that is not in step sees those of a while ago. While it joins,
+  its status is non-Primary or Primary, and wsrep_ready is OFF until it is Synced (sql/wsrep_server_service.cc of MariaDB).
 * FLUSH TABLES WITH READ LOCK and backups make a node Donor/Desynced as wsrep_desync=ON and a state transfer do.
 """
 
@@ -30,6 +32,8 @@ EMPTY_GCACHE = 1 << 63  # wsrep_local_cached_downto of a node that has cached no
 GCACHE_MOST = 30 * 86400.0  # seconds; a cache that drops nothing covers any time
 SAMPLES, BETWEEN = 3, 0.2  # looks at a flag that may be up for a moment, and the seconds between two of them
 SHOWN = 80  # characters of a list of members
+ENOUGH = 100  # transactions in the span below which a share of conflicts is noise
+FEW = Collecting(f"is not told of fewer than {ENOUGH} transactions")
 TABLE = "SELECT 1 FROM mysql.help_topic LIMIT 1"
 """Of a table that every MySQL and MariaDB has, holds nothing of anybody's, and is written by nobody."""
 
@@ -49,9 +53,10 @@ class Node(NamedTuple):
     donor_refuses  wsrep_sst_donor_rejects_queries
     delayed     wsrep_evs_delayed and wsrep_evs_evict_list together
     held        whether flow control stopped all writes in two of three looks; requested: by the wish of this node
-    answer      what a query of a real table came to: None: it was answered, or refused for a missing grant only
+    answer      how a query of a real table was refused: None: it was answered, or refused for a missing grant only
+    unasked     why that can't be told: the query came to nothing, late or not understood; None: it did
     flow        share of the last minutes in which flow control stopped writes, in percent
-    conflicts   share of this node's transactions that lost against another node's, in percent
+    conflicts   share of this node's transactions that lost against another node's, in percent; FEW of too few
     gcache      seconds of writes that its cache covers: a node that is away for longer needs a whole copy
     deps        wsrep_cert_deps_distance: how many writes could be applied side by side
     latency     mean seconds of replication in wsrep_evs_repl_latency
@@ -77,6 +82,7 @@ class Node(NamedTuple):
     held: bool = False
     requested: bool = False
     answer: Failed | None = None
+    unasked: Failed | None = None
     recv_queue: float | None = None
     send_queue: float | None = None
     flow: float | Collecting | None = None
@@ -99,6 +105,16 @@ class Node(NamedTuple):
         return self.on and self.word == PRIMARY
 
     @property
+    def joins(self) -> bool:
+        """Whether it is on its way into its cluster, and neither cut off nor in step yet."""
+        return self.state in (JOINING, JOINED)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it sees the members of now."""
+        return self.primary and (self.state == SYNCED or (self.state != JOINING and not self.recv_queue))
+
+    @property
     def said(self) -> str:
         """The node in words, for an OK."""
         return f"Galera node {self.name} is {self.comment} in a cluster of {self.size}"
@@ -108,15 +124,18 @@ class Node(NamedTuple):
         if not self.on:
             yield "off", "does not replicate: wsrep_on is OFF" + (", though a cluster is configured" * self.configured)
             return
-        if self.word in CUT_OFF:
+        if self.word in CUT_OFF and not self.joins:
             asked = "refuses every query of a table (error 1047)" if self.answer else "lets tables be read"
-            yield "cut_off", f"is cut off from its cluster: {self.status}, {self.comment or 'no state'}, and {asked}"
+            asked = "" if self.unasked else f", and {asked}"
+            yield "cut_off", f"is cut off from its cluster: {self.status}, {self.comment or 'no state'}{asked}"
             return
-        if self.word != PRIMARY or self.ready is None or self.connected is None:
-            told = self.status if self.word != PRIMARY else "wsrep_ready or wsrep_connected is missing"
+        if self.word not in (PRIMARY, *CUT_OFF) or None in (self.ready, self.connected, self.size):
+            told = (
+                self.status if self.word != PRIMARY else "wsrep_ready, wsrep_connected or wsrep_cluster_size is missing"
+            )
             yield "unknown", f"has a cluster status that is not understood: {told or 'none'}"
             return
-        if not (self.ready and self.connected) and self.state != JOINING:  # which is not ready by its nature
+        if not (self.ready and self.connected) and not self.joins:  # which is not ready by its nature
             words = {"wsrep_ready": self.ready, "wsrep_connected": self.connected}
             yield "not_ready", f"is not ready: {' and '.join(w for w, on in words.items() if not on)} OFF"
         yield from self._state()
@@ -138,7 +157,7 @@ class Node(NamedTuple):
                 f"is {self.comment}"
                 + (" and refuses queries meanwhile (wsrep_sst_donor_rejects_queries)" * self.donor_refuses),
             )
-        elif self.state in (JOINING, JOINED):
+        elif self.joins:
             yield "joining", f"is {self.comment}: not yet in step"
         elif self.state == UNDEFINED:
             yield "not_ready", f"is {self.comment or 'in no state'}"
@@ -158,7 +177,7 @@ class Node(NamedTuple):
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """Yield what is measured: name, value, detail. Of a node that is cut off nothing of it means anything."""
-        if not self.primary:
+        if not (self.primary or (self.on and self.joins)):
             return
         yield "recv_queue", self.recv_queue, ""
         yield "send_queue", self.send_queue, ""
@@ -180,7 +199,6 @@ def node(run: Run, db: Any, status: Mapping[str, str], variables: Mapping[str, s
     db         a connection (sql.Connection)
     status     SHOW GLOBAL STATUS, names in lower case, with wsrep_* and uptime; variables: SHOW GLOBAL VARIABLES likewise
     before     `Node.kept` of the run before
-    Raises Failed: the connection broke.
     """
     provider = variables.get("wsrep_provider", "none")
     loaded = provider not in ("", "none")
@@ -191,12 +209,11 @@ def node(run: Run, db: Any, status: Mapping[str, str], variables: Mapping[str, s
     if not on:
         return Node(name=variables.get("wsrep_node_name", ""), configured=configured)
     answer = attempt(db.value, TABLE)
-    if not isinstance(answer, Failed) or answer.kind in (NOT_ALLOWED, ABSENT):
-        answer = None
-    elif answer.kind != UNREACHABLE:
-        raise answer
-    held = _held(run, db, status)
-    return parse(run, status, variables, before)._replace(answer=answer, held=held)
+    failed = answer if isinstance(answer, Failed) and answer.kind not in (NOT_ALLOWED, ABSENT) else None
+    refused = failed is not None and failed.kind == UNREACHABLE
+    found = parse(run, status, variables, before)
+    found = found._replace(answer=failed if refused else None, unasked=None if refused else failed)
+    return found if found.unasked else found._replace(held=_held(run, db, status))
 
 
 def _held(run: Run, db: Any, status: Mapping[str, str]) -> bool:
@@ -226,12 +243,13 @@ def parse(run: Run, status: Mapping[str, str], variables: Mapping[str, str], bef
         "attempts": None if commits is None or conflicts is None else commits + conflicts,
         "dropped": downto,
     }
+    boot = status.get("wsrep_gcomm_uuid", "")
     history = samples.take(
         run,
         {name: value for name, value in counters.items() if value is not None},
         before=before.get("history", []),
         at=uptime,
-        boot=status.get("wsrep_gcomm_uuid", ""),
+        boot=boot,
     )
 
     def late(name: str) -> float | Collecting | None:
@@ -242,12 +260,17 @@ def parse(run: Run, status: Mapping[str, str], variables: Mapping[str, str], bef
     gcache: float | Collecting | None = dropped
     if isinstance(dropped, float) and last is not None and downto is not None:
         gcache = min(GCACHE_MOST, (last - downto) / dropped) if dropped > 0 else GCACHE_MOST
-    whole = counters["attempts"] is not None
+    conflicting: float | Collecting | None = None
+    if counters["attempts"] is not None:
+        conflicting, attempts = history.share("conflicts", "attempts"), history.rise("attempts")
+        if isinstance(attempts, float) and attempts < ENOUGH:
+            conflicting = FEW
     now = run.clock.time()
-    present = (
-        {DONOR: ["donor"], JOINING: ["joining"], JOINED: ["joining"]}.get(int(state), []) if state is not None else []
-    )
+    words = {DONOR: "donor", JOINING: "joining", JOINED: "joining"}
+    # With the node's own name: behind an address that moves there may be another than last time.
+    present = [f"{words[int(state)]} {boot}"] if state in words else []
     since = samples.since(before.get("since"), present, now)
+    spent = {name.partition(" ")[0]: now - at for name, at in since.items()}
     return Node(
         name=variables.get("wsrep_node_name", ""),
         on=True,
@@ -269,12 +292,12 @@ def parse(run: Run, status: Mapping[str, str], variables: Mapping[str, str], bef
         recv_queue=_number(status, "wsrep_local_recv_queue"),
         send_queue=_number(status, "wsrep_local_send_queue"),
         flow=flow,
-        conflicts=history.share("conflicts", "attempts") if whole else None,
+        conflicts=conflicting,
         gcache=gcache,
         deps=_number(status, "wsrep_cert_deps_distance"),
         latency=_latency(status.get("wsrep_evs_repl_latency", "")),
-        donor_for=now - since.get("donor", now),
-        joining_for=now - since.get("joining", now),
+        donor_for=spent.get("donor", 0.0),
+        joining_for=spent.get("joining", 0.0),
         kept={"history": history.keep(), "since": since},
     )
 
@@ -282,15 +305,15 @@ def parse(run: Run, status: Mapping[str, str], variables: Mapping[str, str], bef
 def clusters(nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
     """Yield where nodes that were asked at the same time do not see one cluster: a word of the suite's, and it in words.
 
-    Two histories (uuid) are two clusters. Of one history, each node that may write must name the same members: the count of
-    changes and the size are equal, and there are no more such nodes than the cluster has members.
+    Two histories (uuid) are two clusters. Of one history, each node that may write, and sees the members of now, must name the
+    same ones: the count of changes and the size are equal, and there are no more such nodes than the cluster has members.
     """
     histories: dict[str, list[str]] = {}
     views: dict[tuple[str, str, int | None], list[str]] = {}
     for of, each in nodes.items():
         if each.on and each.uuid not in ("", NOBODY):
             histories.setdefault(each.uuid, []).append(of)
-            if each.primary:
+            if each.sees:
                 views.setdefault((each.uuid, each.conf_id, each.size), []).append(of)
     if len(histories) > 1:
         told = "; ".join(f"{uuid[:8]}: {', '.join(ofs)}" for uuid, ofs in histories.items())
@@ -310,7 +333,9 @@ def clusters(nodes: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
 
 def size(nodes: Iterable[Node]) -> int | None:
     """Return how many members the cluster has, as the nodes see it that may write: the fewest; None when none may."""
-    return min((each.size for each in nodes if each.primary and each.size is not None), default=None)
+    writing = [each for each in nodes if each.primary and each.state != JOINING]
+    seeing = [each for each in writing if each.sees] or writing
+    return min((each.size for each in seeing if each.size is not None), default=None)
 
 
 def sizes(members: int, expected: int, asked: int, known: int) -> Iterator[tuple[str, str]]:
@@ -329,7 +354,11 @@ def sizes(members: int, expected: int, asked: int, known: int) -> Iterator[tuple
     elif members == 1:
         yield "alone", "the cluster has one member: nothing takes over (--size 1 when that is meant)"
     elif members % 2 == 0:
-        yield "even", f"the cluster has {members} members, an even number: halves that lose each other both stop"
+        halves = "halves that lose each other both stop"
+        yield (
+            "even",
+            f"the cluster has {members} members, an even number: {halves} (--size {members} when that is meant)",
+        )
 
 
 def status(db: Any, *more: str) -> dict[str, str]:

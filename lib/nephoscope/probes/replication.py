@@ -337,10 +337,7 @@ def look(run: Run, options: Any) -> Cluster:
     if alone:
         servers: dict[str, Any] = {of: job() for of, job in jobs.items()}
     else:
-        servers = side_by_side(run, jobs)
-        if list(galera.clusters(Cluster(tuple(servers.values())).nodes)):
-            # A member that comes or goes between two answers looks like two clusters: look once more.
-            servers = side_by_side(run, jobs)
+        servers = together(run, jobs)
     return whole(run, options, servers, before)
 
 
@@ -366,6 +363,19 @@ def _at(access: sql.Access, node: str) -> sql.Access:
         host, port = head, int(tail)
     made = access._replace(host=host.strip("[]"), port=port, socket="", also=())
     return made._replace(of=made.place)
+
+
+def together(run: Run, jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Return what several servers are: what `side_by_side` gives, twice where they seem to be more than one cluster.
+
+    A member that comes or goes between two answers looks like that. Asked again are those that answered, and where the second
+    answer does not come (one that is silent may have taken all the time) the first one stands.
+    """
+    servers = side_by_side(run, jobs)
+    if list(galera.clusters(Cluster(tuple(servers.values())).nodes)):
+        again = side_by_side(run, {of: jobs[of] for of, server in servers.items() if isinstance(server, Server)})
+        servers.update({of: server for of, server in again.items() if isinstance(server, Server)})
+    return servers
 
 
 def side_by_side(run: Run, jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
@@ -412,18 +422,18 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
         variables = galera.variables(db, "read_only", "super_read_only")
         node = galera.node(run, db, status, variables, before) if "galera" in modes else None
         found_channels: tuple[Channel, ...] = ()
-        failures: tuple[Failed, ...] = ()
+        failures = [node.unasked] if node and node.unasked else []
         if "replica" in modes:
             try:
                 found_channels = channels(db)
             except Failed as failed:
-                failures = (Failed(failed.kind, of, *failed.args[2:]),)
+                failures.append(failed)
         replicas = status.get("slaves_connected", "") if "primary" in modes else ""
         read_only = "ON" in (variables.get("read_only"), variables.get("super_read_only"))
         return Server(
             *(of, db.text, read_only, node, found_channels),
             replicas=int(replicas) if replicas.isdigit() else None,
-            failures=failures,
+            failures=tuple(Failed(failed.kind, of, *failed.args[2:]) for failed in failures),
             kept=node.kept if node else None,
         )
 
