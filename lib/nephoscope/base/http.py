@@ -10,19 +10,22 @@ import http.client
 import io
 import json
 import socket
-import ssl
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urljoin, urlsplit
 
-from nephoscope.base.dial import dial, resolve
+from nephoscope.base.dial import AUTHORITY, CUT, context, dial, failure, patience, resolve
 from nephoscope.base.failed import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.base.run import Run
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["LIMIT", "Response", "Session", "base_of", "dial", "resolve", "trust"]
 
 LIMIT = 64 << 20  # bytes of one answer
+AUTHORITY_OR_PIN = f"{AUTHORITY}, or the certificate's --fingerprint"
 
 
 class _Reader(io.RawIOBase):
@@ -37,10 +40,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._run.left()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
+        patience(self._run, self._sock)
         return cast("int | None", self._raw.readinto(buffer))
 
     def close(self) -> None:
@@ -217,22 +217,12 @@ class Session:
                 self._connection.request(method, path, body, dict(headers))
                 response = self._connection.getresponse()
             data = self._read(response, tried)
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            cure = "its authority as --ca-file, or the certificate's --fingerprint"
-            raise Failed(NOT_ALLOWED, self.of, tried, f"certificate: {error.verify_message}", cure) from None
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            self.close()
-            raise Failed(UNREACHABLE, self.of, tried, "the connection was cut before the answer was whole") from None
-        except ssl.SSLError as error:
-            self.close()
-            raise Failed(UNREADABLE, self.of, tried, f"TLS: {error.reason or error}") from None
-        except TimeoutError:
-            self.close()
-            raise Failed(UNREACHABLE, self.of, tried, f"no answer in {time.monotonic() - started:.1f} s") from None
         except (http.client.IncompleteRead, http.client.RemoteDisconnected):
             self.close()
-            raise Failed(UNREACHABLE, self.of, tried, "the connection was cut before the answer was whole") from None
+            raise Failed(UNREACHABLE, self.of, tried, CUT) from None
+        except OSError as error:  # that of a certificate is a ValueError, too
+            self.close()
+            raise failure(self.of, tried, error, time.monotonic() - started, AUTHORITY_OR_PIN) from None
         except (ValueError, UnicodeError):
             self.close()
             # Without the text itself: it may be a token that ends in a newline.
@@ -241,28 +231,23 @@ class Session:
         except http.client.HTTPException as error:
             self.close()
             raise Failed(UNREADABLE, self.of, tried, f"no HTTP: {type(error).__name__}") from None
-        except OSError as error:
-            self.close()
-            if "timed out" in str(error):  # Python 3.9: socket.timeout is no TimeoutError yet
-                raise Failed(UNREACHABLE, self.of, tried, f"no answer in {time.monotonic() - started:.1f} s") from None
-            raise Failed.of_os_error(self.of, tried, error) from None
         if response.will_close:
             self.close()
         return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._tls:
-            context = self._context()
+            trusted = context(self.of, *self._files, verify=self._verify)
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self._host, self._port, context=context
+                self._host, self._port, context=trusted
             )
         else:
             connection = http.client.HTTPConnection(self._host, self._port)
         sock = dial(self.run, self._host, self._port)
         try:
             if self._tls:
-                sock.settimeout(max(0.05, self.run.left()))
-                secure = context.wrap_socket(sock, server_hostname=self._host)
+                patience(self.run, sock)
+                secure = trusted.wrap_socket(sock, server_hostname=self._host)
                 sock = secure
                 self._check_pin(secure)
         except BaseException:
@@ -272,24 +257,6 @@ class Session:
         wrap: Any = lambda peer, **words: http.client.HTTPResponse(cast("Any", _Socket(peer, self.run)), **words)  # noqa: E731
         connection.response_class = wrap
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        ca_file, cert, key = self._files
-        try:
-            # Reading the system's authorities costs as much as all the rest: not for who does not ask them.
-            asked = self._verify or ca_file
-            context = ssl.create_default_context(cafile=ca_file) if asked else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if not self._verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if cert:
-                context.load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError) as error:
-            named = ", ".join(name for name in self._files if name)
-            raise Failed(
-                NOT_ALLOWED, self.of, f"read {named}", getattr(error, "strerror", None) or str(error)
-            ) from None
-        return context
 
     def _check_pin(self, secure: ssl.SSLSocket) -> None:
         if self._pin:
@@ -303,7 +270,7 @@ class Session:
     def _patience(self) -> None:
         """Give the socket what is left of the deadline, for its next single wait."""
         if self._connection is not None and isinstance(self._connection.sock, socket.socket):
-            self._connection.sock.settimeout(max(0.05, self.run.left()))
+            patience(self.run, self._connection.sock)
 
     def _read(self, response: http.client.HTTPResponse, tried: str) -> bytes:
         """Read the body, within its cap."""

@@ -248,7 +248,7 @@ def opened(run: Run, addresses: Sequence[Address], seconds: float) -> dict[str, 
 
 
 def _open(run: Run, there: Address) -> float:
-    from nephoscope.base.http import dial
+    from nephoscope.base.dial import dial
 
     begun = run.clock.monotonic()
     dial(run, there.host, there.port).close()
