@@ -122,14 +122,14 @@ class Node(Proc):
         return folder
 
     def service(self, pid, name, *links, net="net", **words):
-        """Add a process; a link is (address, port, state, bytes in its send queue)."""
+        """Add a process; a link is (address, port, state, bytes in its send queue, timer and retransmissions)."""
         folder = self.add(pid, name[:15], f"/usr/bin/{name}", fds=0, **words)
         self.network(net, pid)
         for link in links:
             self.link(pid, *link, net=net)
         return folder
 
-    def link(self, pid, address, port, state="01", queue=0, *, net="net", inode=None):
+    def link(self, pid, address, port, state="01", queue=0, timer="04:00000076 00000000", *, net="net", inode=None):
         six = ":" in address
         raw = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, address)
         words = "".join(f"{int.from_bytes(raw[at : at + 4], 'little'):08X}" for at in range(0, len(raw), 4))
@@ -137,7 +137,8 @@ class Node(Proc):
             self.inode += 1
             inode = self.inode
         own = "0" * len(words)
-        row = f"   0: {own}:{inode:04X} {words}:{port:04X} {state} {queue:08X}:00000000 00:00000000 00000000   112 0 {inode} 1 0 20\n"
+        asks = timer if queue else "00:00000000 00000000"
+        row = f"   0: {own}:{inode:04X} {words}:{port:04X} {state} {queue:08X}:00000000 {asks}   112 0 {inode} 1 0 20\n"
         path = self.root / net / ("tcp6" if six else "tcp")
         path.write_text(path.read_text() + row)
         fds = self.root / "proc" / str(pid) / "fd"
@@ -182,6 +183,7 @@ def test_green(node, check):
 @LITTLE
 def test_ipv6_and_what_it_wraps(node, check):
     node.service(7, "nova-compute", ("2001:db8::1", 5672), ("::ffff:192.0.2.1", 5672))
+    assert check("--broker", "::ffff:192.0.2.1").reason == "1 processes hold 1 connections to ::ffff:192.0.2.1"
     assert check("--broker", "[2001:db8::1]:5672").reason == "1 processes hold 1 connections to 2001:db8::1"
     assert check(*BROKER, "--broker", "2001:db8::1").state == OK
     assert check(*BROKER, "--expect", "nova-compute=2", "--broker", "2001:db8::1").state == OK
@@ -222,6 +224,30 @@ def test_a_send_queue_that_does_not_move(node, check):
 
 
 @LITTLE
+@pytest.mark.parametrize(
+    "timer, state",
+    [
+        ("01:00000015 00000000", OK),  # sent and not yet acknowledged: a connection that is busy is never without
+        ("00:00000000 00000000", OK),
+        ("02:00000015 00000000", OK),  # keepalive
+        ("01:00000060 00000004", WARNING),  # sent again, without an answer
+        ("04:00000198 00000000", WARNING),  # the other end has no room
+    ],
+)
+def test_a_send_queue_of_a_busy_connection_is_none_that_stands(node, check, timer, state):
+    node.service(7, "nova-compute", ("192.0.2.1", 5672, "01", 0x500, timer))
+    assert [check(*BROKER, at=at).state for at in (0, 60)] == [OK, state]
+
+
+@LITTLE
+def test_a_stopped_service_is_told_without_being_named(node, check):
+    node.service(7, "nova-compute", ("192.0.2.1", 5672), state="T")
+    node.service(8, "neutron-l3-agent", ("192.0.2.1", 5672))
+    outcome = check()
+    assert (outcome.state, outcome.reason) == (CRITICAL, "nova-compute does not run, 1 stopped by a signal")
+
+
+@LITTLE
 def test_fewer_than_expected_and_none_that_runs(node, check):
     node.service(7, "nova-conductor", ("192.0.2.1", 5672))
     node.service(8, "nova-conductor", ("192.0.2.1", 5672))
@@ -253,8 +279,8 @@ def test_a_container_has_a_network_of_its_own(node, check):
 
 def test_nothing_of_the_kind_runs(check):
     assert check().line == (
-        "AMQP_CONNECTIONS UNKNOWN - none that holds a connection to a broker runs here (look for services):"
-        " name what runs here by --expect"
+        "AMQP_CONNECTIONS UNKNOWN - no service of OpenStack that keeps a connection to a broker runs here"
+        " (look through /proc): name what runs here by --expect"
     )
     assert check().absent
 
@@ -264,6 +290,9 @@ def test_a_broker_whose_name_is_not_known(node, check):
     outcome = check("--broker", "nowhere.invalid")
     assert (outcome.state, outcome.reason.startswith("nowhere.invalid: ")) == (CRITICAL, True), outcome.text
     assert "holds" not in outcome.text
+    assert check("--broker", "a..b.example").line == (
+        "AMQP_CONNECTIONS UNKNOWN - a..b.example: that is no name of a host (look up its address)"
+    )
 
 
 @LITTLE
@@ -345,6 +374,34 @@ def test_what_ss_says_by_sudo(node, check, monkeypatch, tmp_path, out, state, sa
     bound(tmp_path, monkeypatch, ss=says(out))
     outcome = check(*BROKER)
     assert (outcome.state, outcome.reason) == (state, said)
+
+
+@LITTLE
+def test_no_right_is_needed_where_nobody_is_connected(node, check, monkeypatch, tmp_path):
+    """The tables are everybody's to read: without a socket to a broker there is none of this service's."""
+    node.service(7, "nova-compute", ("192.0.2.5", 3306))
+    node.service(8, "neutron-l3-agent", ("192.0.2.1", 5672, "02"), net="other")
+    Closed(monkeypatch, 7, 8)
+    bound(tmp_path, monkeypatch, sudo="exit 1", ss="exit 1")
+    outcome = check(*BROKER)
+    assert outcome.reason == (
+        "nova-compute has no connection to a broker, UNKNOWN: neutron-l3-agent: they are another user's,"
+        " in a network of its own (list its descriptors): needs root, or the user of neutron-l3-agent"
+    )
+
+
+@LITTLE
+def test_a_root_that_does_not_see_everything(node, check, monkeypatch, tmp_path):
+    """In a container without CAP_SYS_PTRACE ss names the container's own alone: what is nobody's may be the service's."""
+    node.service(7, "nova-compute", ("192.0.2.1", 5672))
+    Closed(monkeypatch, 7)
+    nobody = ROW.replace('users:(("nova-compute",pid=7,fd=5))', "")
+    ours = 'ESTAB 0 0 192.0.2.7:99 192.0.2.5:5665 users:(("icinga2",pid=3,fd=5)) ino:99 sk:2 <->'
+    bound(tmp_path, monkeypatch, ss=says(f"{nobody}\n{ours}"))
+    outcome = check(*BROKER)
+    assert (outcome.state, outcome.reason) == (
+        UNKNOWN, f"nova-compute: they are another user's (list its descriptors): {RIGHT}"
+    )  # fmt: skip
 
 
 @LITTLE

@@ -20,6 +20,7 @@ PORTS = (5672, 5671)  # AMQP, and AMQP over TLS
 SS = ("/usr/bin/ss", "-H", "-t", "-n", "-p", "-e", "-O")
 MOST = 32 << 20  # bytes of one table: 200 000 sockets
 FDS = 100_000  # descriptors of one process
+PROBES = b"04"  # the timer of a window that is closed (proc_net_tcp.rst); before it are the unanswered retransmissions
 STANDING = 30.0  # seconds for which a send queue must not have moved to count as stuck
 ESTABLISHED, TRYING, LEFT = (
     "01",
@@ -32,6 +33,7 @@ ESTABLISHED, TRYING, LEFT = (
 CONSUMERS = (
     *("nova-conductor", "nova-scheduler", "nova-compute", "neutron-server", "neutron-rpc-server"),
     *("neutron-openvswitch-agent", "neutron-linuxbridge-agent", "neutron-l3-agent", "neutron-dhcp-agent"),
+    *("neutron-sriov-nic-agent", "neutron-macvtap-agent", "neutron-metering-agent", "nova-network"),
     *("neutron-metadata-agent", "cinder-scheduler", "cinder-volume", "cinder-backup", "heat-engine"),
     *("manila-scheduler", "manila-share", "octavia-worker", "designate-central", "designate-worker"),
     *("magnum-conductor", "ironic-conductor", "ceilometer-agent-notification"),
@@ -39,7 +41,13 @@ CONSUMERS = (
 
 
 class Link(NamedTuple):
-    """One TCP socket: inode, its own port, address and port of the other end, the kernel's state, bytes not yet taken there."""
+    """One TCP socket.
+
+    inode, port, host, there  its own port; address and port of the other end
+    state    the kernel's
+    queue    bytes that the other end has not yet taken: on a busy connection there are always some
+    waiting  whether the kernel sends them again, or asks the other end whether it has room
+    """
 
     inode: int
     port: int
@@ -47,6 +55,7 @@ class Link(NamedTuple):
     there: int
     state: str
     queue: int
+    waiting: bool
 
 
 class Service(NamedTuple):
@@ -116,7 +125,7 @@ def look(
     expect         (service, connections at least); none: every service of CONSUMERS that runs
     named          brokers, as `broker` gives them; together with those of service_files; none: whoever is at PORTS
     own            this check's name, by which it knows its own processes
-    Raises Failed: absent (nothing of the kind runs), unreachable (/proc hangs, no name of a broker is known), unreadable.
+    Raises Failed: absent (nothing of the kind runs), unreachable (/proc hangs), unreadable.
     """
     failures: list[Failed] = []
     wanted = list(named)
@@ -133,10 +142,10 @@ def look(
     if failures and not places:
         return Host(tuple(failures), "", run.before if isinstance(run.before, dict) else {})
     table = process.scan(run, expect or [(name, 1) for name in CONSUMERS], ourselves=own)
-    groups = [one for one in table.groups if expect or isinstance(one, Failed) or one.alive]
+    groups = [one for one in table.groups if expect or isinstance(one, Failed) or one.alive or one.stopped]
     if not groups:
-        said = "none that holds a connection to a broker runs here"
-        raise Failed(ABSENT, "", "look for services", said, "name what runs here by --expect")
+        said = "no service of OpenStack that keeps a connection to a broker runs here"
+        raise Failed(ABSENT, "", process.TRIED, said, "name what runs here by --expect")
     owners = _Owners(run, [one.pid for group in groups if isinstance(group, process.Group) for one in group.alive])
     before = run.before if isinstance(run.before, dict) else {}
     kept: dict[str, Any] = {"queues": {}, "alone": {}}
@@ -150,13 +159,16 @@ def look(
 
 def _addresses(run: Run, host: str, port: int) -> set[tuple[str, int]]:
     """Return (address, port) of a broker. Raises Failed unreachable when its name is not known."""
-    from nephoscope.base.http import resolve
+    from nephoscope.base.dial import failure, resolve
 
     run.stage(f"look up {host}")
+    begun = run.clock.monotonic()
     try:
-        addresses = {str(entry[4][0]).partition("%")[0] for entry in resolve(run, host, port or PORTS[0])}
-    except OSError as error:
-        raise Failed.of_os_error(host, "look up its address", error) from None
+        found = {str(entry[4][0]).partition("%")[0] for entry in resolve(run, host, port or PORTS[0])}
+    except (OSError, UnicodeError) as error:
+        raise failure(host, "look up its address", error, run.clock.monotonic() - begun) from None
+    # As the tables are read: an IPv4 address that IPv6 wraps is IPv4.
+    addresses = {one[7:] if one.startswith("::ffff:") and "." in one else one for one in found}
     return {(address, one) for address in addresses for one in ((port,) if port else PORTS)}
 
 
@@ -168,12 +180,12 @@ def _service(
     kept: dict[str, Any],
     now: float,
 ) -> Service:
-    links = [link for one in group.alive for link in owners.links(one.pid, group.name)]
+    links = [link for one in group.alive for link in owners.links(one.pid, group.name, places)]
     links = list(dict.fromkeys(links))  # a socket that two processes share is one
     ours = [link for link in links if ((link.host, link.there) in places if places else link.there in PORTS)]
-    other = [link for link in links if link not in ours and link.there in PORTS and link.state == ESTABLISHED]
+    other = [link for link in links if link not in ours and link.state == ESTABLISHED]
     connected = [link for link in ours if link.state == ESTABLISHED]
-    waits = [_standing(link, before, kept, now) for link in connected if link.queue]
+    waits = [_standing(link, before, kept, now) for link in connected if link.queue and link.waiting]
     made = Service(group.name, group.need, len(group.alive), len(connected))
     alone = 0.0
     if not connected and group.alive and group.need:
@@ -219,50 +231,52 @@ class _Owners:
         self.tables: dict[int, dict[int, Link]] = {}
         self.told: dict[int, set[int]] | Failed | None = None  # what `ss` says
 
-    def links(self, pid: int, name: str) -> list[Link]:
-        """Return the TCP sockets of a process; none when it has ended. Raises Failed not-allowed, unreadable."""
+    def links(self, pid: int, name: str, places: set[tuple[str, int]]) -> list[Link]:
+        """Return a process's sockets to these places and to PORTS; none when it has ended. Raises Failed as `look` does."""
         space = self.spaces[pid]
         if space is None:
             return []  # it has ended
+        if space not in self.tables:
+            links = _table(self.run, pid)
+            self.tables[space] = {x.inode: x for x in links if x.there in PORTS or (x.host, x.there) in places}
+        table = self.tables[space]
         inodes = self.inodes[pid]
         if inodes is None:
-            inodes = self._by_ss(pid, name, space)
-        if space not in self.tables:
-            self.tables[space] = {link.inode: link for link in _table(self.run, pid)}
-        table = self.tables[space]
+            # Where there are none at all, no right is needed to know that this process has none.
+            inodes = self._by_ss(pid, name, space, table) if table else set()
         return [table[inode] for inode in sorted(inodes) if inode in table]
 
-    def _by_ss(self, pid: int, name: str, space: int) -> set[int]:
+    def _by_ss(self, pid: int, name: str, space: int, table: Mapping[int, Link]) -> set[int]:
         tried = "list its descriptors"
         if space != _space(self.run, "/proc/net/tcp"):
             error = "they are another user's, in a network of its own"
             raise Failed(NOT_ALLOWED, name, tried, error, f"root, or the user of {name}")
         if self.told is None:
             self.told = attempt(_ss, self.run)
-        if isinstance(self.told, Failed):
+        told = {} if isinstance(self.told, Failed) else self.told
+        mine = told.get(pid, set())
+        # What is nobody's may be its own: ss names what its user may see, which is not everything for each root.
+        unclear = not told or told.get(0, set()).intersection(table)
+        if unclear and not mine.intersection(table) and any(x.state == ESTABLISHED for x in table.values()):
             cure = f"root, the user of {name}, or a sudoers line for `{' '.join(SS)}` (nephoscope export sudoers)"
             raise Failed(NOT_ALLOWED, name, tried, "they are another user's", cure)
-        return self.told.get(pid, set())
+        return mine
 
 
 def _ss(run: Run) -> dict[int, set[int]]:
-    """Return the inodes of each process's TCP sockets, as root sees them. Raises Failed."""
+    """Return the inodes of each process's TCP sockets; those of process 0 are nobody's, for all that ss may see."""
     from nephoscope.probes.as_root import ask
 
     answer = ask(SS, run, of="ss")
     if answer.status:
         raise Failed(UNREADABLE, "ss", "run ss", (answer.err.splitlines() or ["no word why"])[-1][:80])
     found: dict[int, set[int]] = {}
-    named = 0
     for line in answer.out.splitlines():
         inode = re.search(r" ino:(\d+)", line)
-        for pid in re.findall(r",pid=(\d+),", line):
-            named += 1
-            if inode:
-                found.setdefault(int(pid), set()).add(int(inode[1]))
-    if not found:
-        # Every host has a connection of its own, that of whoever runs this at least; without names it did not look as root.
-        raise Failed(UNREADABLE, "ss", "run ss", "it names no process" if not named else "it tells no inode")
+        if inode is None:
+            raise Failed(UNREADABLE, "ss", "run ss", "it tells no inode")
+        for pid in re.findall(r",pid=(\d+),", line) or ["0"]:
+            found.setdefault(int(pid), set()).add(int(inode[1]))
     return found
 
 
@@ -323,6 +337,7 @@ def _table(run: Run, pid: int) -> Iterable[Link]:
                 host = listening.address_of(there)
                 queue = int(fields[4].partition(b":")[0], 16)
                 own = int(fields[1].rpartition(b":")[2], 16)
-                yield Link(int(fields[9]), own, host, int(port, 16), state, queue)
+                waiting = int(fields[6], 16) > 0 or fields[5].startswith(PROBES)
+                yield Link(int(fields[9]), own, host, int(port, 16), state, queue, waiting)
             except (IndexError, ValueError):
                 raise Failed(UNREADABLE, path, f"read {path}", f"not understood: {line[:60]!r}") from None
