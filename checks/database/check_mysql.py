@@ -15,10 +15,10 @@ check_db_cluster's.
 Least rights. An account without any, over TLS if you can, does for login, connections, statements, locks, innodb, temporary,
 files, role and uptime, on MariaDB from 10.5 on for deadlocks and history, too:
 `CREATE USER 'nagios'@'192.0.2.%' IDENTIFIED BY '...' WITH MAX_USER_CONNECTIONS 3;`
-transactions and queries, and deadlocks and history elsewhere: `GRANT PROCESS ON *.* TO 'nagios'@'192.0.2.%';`
-and on MySQL 8, who blocks whom: `GRANT SELECT ON performance_schema.data_lock_waits TO 'nagios'@'192.0.2.%';`
-autoincrement, which shows no data: `GRANT REFERENCES ON *.* TO 'nagios'@'192.0.2.%';`, or on each schema that `--schema` names
-binlog, on MariaDB from 10.5.2 on: `GRANT BINLOG MONITOR ON *.* TO 'nagios'@'192.0.2.%';` and elsewhere
+Transactions and queries, and deadlocks and history elsewhere: `GRANT PROCESS ON *.* TO 'nagios'@'192.0.2.%';`
+And on MySQL from 8.0 on, who blocks whom: `GRANT SELECT ON performance_schema.data_lock_waits TO 'nagios'@'192.0.2.%';`
+Autoincrement, which shows no data: `GRANT REFERENCES ON *.* TO 'nagios'@'192.0.2.%';` (or on each schema of `--schema`).
+Binlog, on MariaDB from 10.5.2 on: `GRANT BINLOG MONITOR ON *.* TO 'nagios'@'192.0.2.%';` and elsewhere
 `GRANT REPLICATION CLIENT ON *.* TO 'nagios'@'192.0.2.%';`
 """
 
