@@ -21,8 +21,8 @@ from nephoscope.probes import memcached
 
 def options(add):
     memcached.options(add)
-    add("--min-gets", type=float, default=1.0, looks=False, help="gets a second that make a hit ratio (default 1)")
-    add("--min-items", type=count, default=1000, looks=False, help="items that make evictions matter (default 1000)")
+    add("--min-gets", type=float, default=1.0, looks=False, help="gets a second that make a hit ratio")
+    add("--min-items", type=count, default=1000, looks=False, help="items that make evictions matter")
 
 
 def probe(options, run):
@@ -41,10 +41,10 @@ def judge(cache, options):
     yield from (Metric(name, cache.total(counter)) for name, counter in memcached.PRINTED.items())
     if "cache" in options.mode:
         gets = cache.rate("cmd_get")
-        quiet = isinstance(gets, float) and gets < options.min_gets and f"{gets:.2g} gets a second"
-        yield from _enough("hit", cache.hit, quiet)
+        quiet = isinstance(gets, float) and (gets < options.min_gets or not gets) and f"{gets:.2g} gets a second"
+        yield from _enough("hit", cache.hit, quiet, "hits")
         few = cache.items is not None and cache.items < options.min_items and f"{cache.items} items"
-        yield from _enough("evictions_rate", cache.rate("evictions"), few)
+        yield from _enough("evictions_rate", cache.rate("evictions"), few, "evictions")
     if isinstance(cache.trial, Failed):
         yield cache.trial
     elif cache.trial and cache.trial.error:
@@ -53,10 +53,10 @@ def judge(cache, options):
         yield Metric("roundtrip", cache.trial.seconds)
 
 
-def _enough(name, value, few):
+def _enough(name, value, few, what):
     """Yield a value, or, where it is one of too few, that it is not judged."""
     if few and isinstance(value, float):
-        yield Finding(OK, "", f"{few} are too few to judge {name.partition('_')[0]} by")
+        yield Finding(OK, "", f"{few} are too few to judge {what} by")
         value = COLLECTING
     yield Metric(name, value)
 

@@ -65,9 +65,20 @@ def test_a_first_run_is_collecting():
 def test_too_few_gets_make_no_hit_ratio():
     few = history({**NOW, "cmd_get": 1150.0, "get_hits": 901.0})
     said = found(cache(history=few), "--mode", "cache")
-    assert Finding(OK, "", "0.5 gets a second are too few to judge hit by") in said
+    assert Finding(OK, "", "0.5 gets a second are too few to judge hits by") in said
     assert Metric("hit", COLLECTING) in said
     assert Metric("hit", pytest.approx(100 / 150)) in found(cache(history=few), "--mode", "cache", "--min-gets", "0")
+
+
+def test_without_a_get_there_is_no_hit_ratio():
+    none = history({**NOW, "cmd_get": 1000.0, "get_hits": 900.0})
+    assert Metric("hit", COLLECTING) in found(cache(history=none), "--min-gets", "0")
+
+
+def test_more_hits_than_gets_are_counters_that_were_reset():
+    """`stats reset`, and both have passed what they were: no ratio of 160 percent."""
+    reset = history({**NOW, "cmd_get": 3000.0, "get_hits": 2900.0}, {**THEN, "get_hits": 100.0, "cmd_get": 1250.0})
+    assert Metric("hit", COLLECTING) in found(cache(history=reset))
 
 
 def test_few_items_make_no_evictions():
@@ -245,6 +256,12 @@ def test_a_server_that_hangs_or_drips(check, behave):
     assert outcome.line == f"MEMCACHED CRITICAL - {server.of}: no answer in 1.0 s (stats)"
 
 
+def test_what_is_no_name(check):
+    assert check(None, "-H", "a..b.example").line == (
+        "MEMCACHED UNKNOWN - a..b.example:11211: that is no name of a host (connect)"
+    )
+
+
 def test_nobody_listens(check):
     with Talker(silent) as server:
         pass
@@ -270,6 +287,9 @@ def test_a_unix_socket(check, tmp_path):
     path = str(tmp_path / "s")
     with Talker(Spoken(), path=path) as server:
         assert check(server, "--socket", path).state == OK
+        for words in (["--hostname", "h.example"], ["--port", "1"], ["--tls"], ["--ca-file", "/ca.pem"]):
+            said = f"--socket and {words[0]} do not go together"
+            assert check(server, "--socket", path, *words).line == f"MEMCACHED UNKNOWN - {said}"
     assert check(server, "--socket", path).line == f"MEMCACHED CRITICAL - {path}: No such file or directory (connect)"
 
 

@@ -197,7 +197,7 @@ def test_misses(check):
         server.tell(*["get b"] * 100)
         quiet = check(server, at=900)
         assert quiet.state == OK
-        assert re.search(r"0\.17 gets a second are too few to judge hit by", quiet.reason)
+        assert re.search(r"0\.17 gets a second are too few to judge hits by", quiet.reason)
 
 
 def test_a_restart_and_a_reset_between_two_runs(check):

@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, attempt
+from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, attempt
 from nephoscope.base.samples import History, boot_id, take
 from nephoscope.probes import stream
 from nephoscope.probes.stream import Stream
@@ -68,8 +68,11 @@ class Cache(NamedTuple):
     @property
     def hit(self) -> float | Collecting | None:
         """How many of the gets found something, in percent, since about five minutes; None when they are not counted."""
-        counted = {"get_hits", "cmd_get"} <= set(self.history.now.values)
-        return self.history.share("get_hits", "cmd_get") if counted else None
+        if not {"get_hits", "cmd_get"} <= set(self.history.now.values):
+            return None
+        share = self.history.share("get_hits", "cmd_get")
+        # More hits than gets: they were reset meanwhile, and have passed what they were.
+        return COLLECTING if isinstance(share, float) and share > 101 else share
 
     def total(self, name: str) -> int | None:
         """Return a counter as it stands; None when the server does not count it."""
@@ -98,8 +101,9 @@ def look(run: Run, options: Any, *, trial: bool) -> Cache:
     """Return what one memcached counts, and with `trial` how a key of ours fared.
 
     Raises Failed: unreachable (refused, silent, too many connections), not-allowed (it wants a log-in), unreadable (no
-    memcached, binary protocol only).
+    memcached, binary protocol only, options that do not go together).
     """
+    stream.agree(options, "socket", "hostname", "port", *stream.TLS)
     try:
         return _look(run, options, trial, log_in=False)
     except Failed as failed:

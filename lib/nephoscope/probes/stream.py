@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from nephoscope.base import NOT_ALLOWED, UNREACHABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.base.dial import CUT, context, dial, failure, patience
 from nephoscope.base.dial import unix as dial_unix
 
@@ -32,6 +32,9 @@ KNOWN = (
 )
 
 
+TLS = ("tls", "ca_file", "insecure", "cert", "key")  # the options about it
+
+
 class Tls(NamedTuple):
     """What to trust: files in PEM; with `insecure` nothing is verified, and with `named=False` not the host's name."""
 
@@ -50,6 +53,15 @@ def tls_of(options: Any) -> Tls | None:
     """Return what the group of options "tls" says, or None: TLS is spoken with --tls and with any option about certificates."""
     tls = Tls(options.ca_file, options.insecure, options.cert, options.key)
     return tls if options.tls or any(tls[:4]) else None
+
+
+def agree(options: Any, one: str, *others: str) -> None:
+    """Raise Failed unreadable for an option beside which others would be ignored: nobody would see that they are."""
+    given = vars(options)
+    for other in others:
+        if given[one] and given[other]:
+            names = " and ".join("--" + name.replace("_", "-") for name in (one, other))
+            raise Failed(UNREADABLE, "", "", f"{names} do not go together")
 
 
 def name_of(host: str, port: int) -> str:
