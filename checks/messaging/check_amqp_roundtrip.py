@@ -10,16 +10,18 @@ Brokers: -H and -p with `--user`, or `--from-service-file /etc/nova/nova.conf` (
 comes from there, from `--extra-opts` or from NEPHOSCOPE_PASSWORD.
 
 Least rights, best in a virtual host where nothing else lives (who may write to the default exchange may publish to any queue):
+
     rabbitmqctl add_vhost nephoscope
     rabbitmqctl add_user nephoscope PASSWORD
     rabbitmqctl set_permissions -p nephoscope nephoscope '^nephoscope\\.' '^amq\\.default$' '^nephoscope\\.'
+
 and `--vhost nephoscope --user nephoscope`. In the services' own virtual host the same with `-p /`. No tag is needed.
 """
 
 from __future__ import annotations
 
 from nephoscope.base import Failed
-from nephoscope.plugin import CRITICAL, OK, BadOption, Check, Finding, Grant, Metric, Threshold
+from nephoscope.plugin import CRITICAL, OK, Check, Finding, Grant, Metric, Threshold
 from nephoscope.probes import amqp
 
 
@@ -28,8 +30,6 @@ def options(add):
 
 
 def probe(options, run):
-    if options.from_service_file and (options.hostname or options.user):
-        raise BadOption("--from-service-file says where and as whom: give no -H and no --user beside it")
     return amqp.trips(options, run)
 
 

@@ -97,6 +97,9 @@ def test_green(check):
          f"it refuses that (ACCESS_REFUSED) (consume from it): {RIGHTS}"),
         ("publish", (403, "ACCESS_REFUSED - x", "channel"), UNKNOWN, f"it refuses that (ACCESS_REFUSED) (publish): {RIGHTS}"),
         ("publish", "blocked", CRITICAL, "it blocks publishers because of an alarm: low on memory"),
+        ("consume", (320, "CONNECTION_FORCED - Closed via management plugin"), CRITICAL,
+         "it closed the connection (CONNECTION_FORCED) (consume from it)"),
+        ("publish", "cancel", CRITICAL, "it took the queue away before the message was back (publish)"),
         ("publish", "nack", CRITICAL, "the message was refused by the broker (nack)"),
         ("publish", "return", CRITICAL, "the message was returned: NO_ROUTE"),
         ("publish", "alter", CRITICAL, "the message came back altered"),
@@ -249,14 +252,37 @@ def test_one_frozen_broker_does_not_hide_the_other(check, tmp_path):
         assert {item["of"]: item["state"] for item in outcome.items}[f"nova@{one.of}"] == "OK"
 
 
+def test_two_services_with_one_name_and_two_passwords_are_two(check, tmp_path):
+    """Else the wrong one of them would never be tried."""
+    with Talker(Broker(users={"os": "a"})) as server:
+        argv = written(tmp_path, *(f"rabbit://os:{word}@{server.of}/" for word in "aba"))
+        outcome = check(None, *argv)
+        of = f"os@{server.of} of {argv[3]} [DEFAULT]"
+        assert (outcome.state, outcome.reason) == (
+            UNKNOWN, f"{of}: it refuses the log-in (log in): needs the right password of user os"
+        )  # fmt: skip
+        assert {item["of"]: item["state"] for item in outcome.items} == {f"os@{server.of}": "OK", of: "UNKNOWN"}
+        assert server.clients == 2
+
+
 def test_a_file_that_is_not_there(check):
     assert check(None, "--from-service-file", "/nowhere.conf").line == (
         "AMQP_ROUNDTRIP UNKNOWN - /nowhere.conf: No such file or directory (read /nowhere.conf)"
     )
 
 
-def test_options_that_do_not_go_together(check):
-    outcome = check(None, "--from-service-file", "/etc/nova/nova.conf", "-H", "x.example")
-    assert (outcome.state, outcome.reason) == (
-        UNKNOWN, "--from-service-file says where and as whom: give no -H and no --user beside it"
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--hostname", "x.example"],
+        ["--port", "5671"],
+        ["--user", "x"],
+        ["--vhost", "x"],
+        ["--ca-file", "/x"],
+        ["--tls"],
+    ],
+)
+def test_options_that_do_not_go_together(check, words):
+    """The file says where, as whom and by which authority: what stands beside it would be ignored without a word."""
+    outcome = check(None, "--from-service-file", "/etc/nova/nova.conf", *words)
+    assert (outcome.state, outcome.reason) == (UNKNOWN, f"--from-service-file and {words[0]} do not go together")

@@ -16,7 +16,7 @@ START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK = (10, 10), (10, 11), (10, 30), (1
 CLOSE, CLOSE_OK, BLOCKED = (10, 50), (10, 51), (10, 60)
 CHANNEL_OPEN, CHANNEL_OPEN_OK, CHANNEL_CLOSE, CHANNEL_CLOSE_OK = (20, 10), (20, 11), (20, 40), (20, 41)
 DECLARE, DECLARE_OK, DELETE, DELETE_OK = (50, 10), (50, 11), (50, 40), (50, 41)
-CONSUME, CONSUME_OK, PUBLISH, RETURN, DELIVER = (60, 20), (60, 21), (60, 40), (60, 50), (60, 60)
+CONSUME, CONSUME_OK, CANCEL, PUBLISH, RETURN, DELIVER = (60, 20), (60, 21), (60, 30), (60, 40), (60, 50), (60, 60)
 ACK, NACK, SELECT, SELECT_OK = (60, 80), (60, 120), (85, 10), (85, 11)
 STEPS = {
     "log in": START_OK, "open": OPEN, "channel": CHANNEL_OPEN, "confirm": SELECT, "declare": DECLARE,
@@ -56,7 +56,7 @@ class Broker:
     at, does     the step of STEPS at which it fails, and how: "hang", "cut", "drip", "heartbeats" (a flood of nothing else),
                  "garbage", "large" (a frame of 4 GiB), "open-ended" (a frame without its end), (code, text) (closes the
                  connection), (code, text, "channel") (closes the channel), or, of a publication: "blocked", "nack",
-                 "return", "alter", "unconfirmed", "undelivered"
+                 "cancel" (of the consumer), "return", "alter", "unconfirmed", "undelivered"
     users        name -> password
     heard        the steps that came
     queues       what is declared just now
@@ -119,6 +119,9 @@ class Broker:
             self.send(2, 1, header)
             self.send(3, 1, body)
             self.method(1, ACK, struct.pack(">QB", 1, 0))
+            return
+        if does == "cancel":
+            self.method(1, CANCEL, short("tag") + b"\x01")
             return
         if does == "nack":
             self.method(1, NACK, struct.pack(">QB", 1, 0))

@@ -56,7 +56,7 @@ def options(add: Any) -> None:
     """Declare as whom, and where, beside the group "tls"."""
     add("--user", metavar="NAME", help="who logs in (default guest, which a broker lets in from its own host only)")
     add("--password", secret=True, help="that user's password")
-    add("--vhost", default="/", metavar="NAME", help="virtual host (default /)")
+    add("--vhost", metavar="NAME", help="virtual host (default /)")
     add(
         "--from-service-file",
         repeat=True,
@@ -66,7 +66,8 @@ def options(add: Any) -> None:
 
 
 def brokers(options: Any, run: Run) -> list[Broker | Failed]:
-    """Return the brokers that the options name."""
+    """Return the brokers that the options name. Raises Failed unreadable for options that do not go together."""
+    stream.agree(options, "from_service_file", "hostname", "port", "user", "vhost", *stream.TLS)
     if options.from_service_file:
         found = transport_url.brokers(run, options.from_service_file)
         return [one for one in found if isinstance(one, Failed) or run.wants(one.of)]
@@ -74,7 +75,7 @@ def brokers(options: Any, run: Run) -> list[Broker | Failed]:
     user = options.user or ("" if options.cert else "guest")
     password = options.password or ("guest" if user == "guest" else "")
     port = options.port or (TLS_PORT if tls else PORT)
-    return [Broker(options.hostname or "127.0.0.1", port, user, password, options.vhost, tls)]
+    return [Broker(options.hostname or "127.0.0.1", port, user, password, options.vhost or "/", tls)]
 
 
 def trips(options: Any, run: Run) -> list[Trip | Failed]:
@@ -298,7 +299,10 @@ class _Session:
             cure = f"`rabbitmqctl set_permissions -p {broker.vhost} {broker.user} {PERMISSIONS}`"
             return Failed(NOT_ALLOWED, of, tried, f"it refuses virtual host {broker.vhost}", cure)
         if code == 320:
-            return Failed(UNREACHABLE, of, tried, "it closed the connection (CONNECTION_FORCED): it shuts down")
+            why = ": it shuts down" if "shutdown" in text else ""
+            return Failed(UNREACHABLE, of, tried, f"it closed the connection (CONNECTION_FORCED){why}")
+        if word == "ConsumerCancelled":
+            return Failed(UNREACHABLE, of, tried, "it took the queue away before the message was back")
         if code in (506, 541) or (code == 530 and " down" in text):
             return Failed(UNREACHABLE, of, tried, f"it can't ({code} {word})")
         if code:

@@ -41,6 +41,7 @@ class Broker(NamedTuple):
     password: str = ""
     vhost: str = "/"
     tls: Tls | None = None
+    source: str = ""  # file and section, where another has the same user there with another password or TLS
 
     def __repr__(self) -> str:
         return f"Broker({self.host!r}, {self.port}, {self.user!r}, ***, {self.vhost!r}, {self.tls!r})"
@@ -53,21 +54,25 @@ class Broker(NamedTuple):
     @property
     def of(self) -> str:
         """Its name among those of several services: user, address and virtual host."""
-        return f"{self.user}@{self.place}"
+        return f"{self.user}@{self.place}" + (f" of {self.source}" if self.source else "")
 
 
 def brokers(run: Run, paths: Sequence[str]) -> list[Broker | Failed]:
     """Return every broker of these services' files, each once; a Failed in the place of what could not be read."""
-    found: dict[object, Broker | Failed] = {}
+    found: dict[Broker | str, Broker | Failed] = {}
+    names: set[str] = set()
     for path in paths:
         try:
             conf = oslo_conf.read(run, path)
             values = {section: _value(conf, section, "transport_url", path) for section in SECTIONS}
             if not any(values.values()):
                 raise Failed(ABSENT, path, f"read {path}", "no line of it sets `transport_url`")
-            for url in dict.fromkeys(value for value in values.values() if value):
-                for broker in parse(url, path, _tls_names(conf, path)):
-                    found.setdefault((broker.user, broker.host, broker.port, broker.vhost), broker)
+            for section, url in values.items():
+                for broker in parse(url, path, _tls_names(conf, path)) if url else ():
+                    if broker not in found:
+                        source = f"{path} [{section}]" if broker.of in names else ""
+                        found[broker] = broker._replace(source=source)
+                        names.add(broker.of)
         except Failed as failed:
             found[path] = failed
     return list(found.values())
