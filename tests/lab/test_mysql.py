@@ -128,9 +128,8 @@ def doing(link, statement):
 
 def test_green_with_the_documented_rights_and_no_more(db, check):
     grants = str(db.sql("SHOW GRANTS FOR 'nagios'@'127.0.0.%'"))
-    assert re.findall(r"GRANT (.*?) ON", grants) == ["PROCESS, BINLOG MONITOR, REFERENCES"] or all(
-        right in grants for right in RIGHTS
-    )
+    (held,) = re.findall(r"GRANT (.*?) ON", grants)
+    assert sorted(held.split(", ")) == sorted(RIGHTS)
     before = db.sql("SELECT @@global.read_only r, (SELECT COUNT(*) FROM nova.t) n")
     first = check(*GREEN)
     assert (first.state, line(first)) == (OK, f"MYSQL OK - {described(db)}, rates collecting"), first.text
@@ -298,7 +297,7 @@ def test_an_idle_session_holds_a_row_that_another_waits_for(db, check):
             idle.rollback()
     assert found.state == WARNING
     assert re.fullmatch(
-        rf"MYSQL WARNING - nova@127\.0\.0\.1 idle blocker [12] s is above 0 s \(connection {number}, 1 wait for it\)",
+        rf"MYSQL WARNING - nova@127\.0\.0\.1 idle blocker [1-9] s is above 0 s \(connection {number}, 1 wait for it\)",
         line(found),
     )
     assert value(found, "idle_blocker") >= 1
@@ -330,7 +329,7 @@ def test_a_long_transaction_an_idle_one_and_a_long_query(db, check):
     with session(db, autocommit=False) as idle, session(db, autocommit=False) as busy:
         say(idle, "UPDATE t SET x = 7 WHERE id = 1")
         say(busy, "UPDATE t SET x = 7 WHERE id = 2")
-        with doing(busy, "SELECT SLEEP(2.5), 'TOKEN'"):
+        with doing(busy, "SELECT SLEEP(4), 'TOKEN'"):
             time.sleep(1.3)
             limits = ("-w", "longest=0", "-w", "idle_transaction=0", "-c", "query=0")
             found = check("--mode", "transactions", "--mode", "queries", *limits, "-vv")
@@ -339,11 +338,11 @@ def test_a_long_transaction_an_idle_one_and_a_long_query(db, check):
         idle.rollback()
     assert (found.state, plain.state, spared.state) == (CRITICAL, OK, OK), spared.text
     # Seconds, not the seven hours that lie between the session's time zone and the system's.
-    assert 1 <= value(plain, "longest") <= 3
+    assert 1 <= value(plain, "longest") < 60
     assert re.fullmatch(
-        rf"MYSQL CRITICAL - nova@127\.0\.0\.1 query [12] s is above 0 s \(connection {busy.thread_id()}\), "
-        rf"WARNING: nova@127\.0\.0\.1 idle transaction [12] s is above 0 s \(connection {idle.thread_id()}\), "
-        rf"nova@127\.0\.0\.1 longest [12] s is above 0 s \(connection \d+(, idle)?\)",
+        rf"MYSQL CRITICAL - nova@127\.0\.0\.1 query [1-9] s is above 0 s \(connection {busy.thread_id()}\), "
+        rf"WARNING: nova@127\.0\.0\.1 idle transaction [1-9] s is above 0 s \(connection {idle.thread_id()}\), "
+        rf"nova@127\.0\.0\.1 longest [1-9] s is above 0 s \(connection \d+(, idle)?\)",
         line(found),
     )
     assert "TOKEN" not in found.text
@@ -360,7 +359,7 @@ def test_a_prepared_transaction_that_nobody_ends(db, check):
         found = check("--mode", "transactions", "-w", "idle_transaction=0", "-w", "longest=~:")
         assert found.state == WARNING
         assert re.fullmatch(
-            r"MYSQL WARNING - prepared XA transaction idle transaction [12] s is above 0 s", line(found)
+            r"MYSQL WARNING - prepared XA transaction idle transaction [1-9] s is above 0 s", line(found)
         )
     finally:
         db.sql("XA ROLLBACK 'lab'")

@@ -391,7 +391,7 @@ class _Look:
         uptime, flushed = self._value("Uptime"), self._value("Uptime_since_flush_status")
         if now is None or uptime is None:
             raise Failed(UNREADABLE, self.db.of, "ask for its time and uptime", "they are no numbers")
-        server = " ".join(self.variables[name] for name in SERVER if self.variables.get(name))
+        server = " ".join(self.variables[name] for name in SERVER if self.variables.get(name))[:200]
         times = [now - uptime, now - (uptime if flushed is None else flushed)]
         known = self.before.get("began")
         if not (isinstance(known, list) and len(known) == 3):
