@@ -27,7 +27,7 @@ def probe(options, run):
     {probe}
 def judge(facts, options):
     yield facts
-CHECK = Check(options, probe, judge, where={where}, deadline={deadline}, runbook="look at it", thresholds=[])
+CHECK = Check(options, probe, judge, where={where}, signs={signs}, deadline={deadline}, runbook="look at it", thresholds=[])
 main = CHECK.main
 '''
 GONE = 'raise Failed(ABSENT, "", "look for the thing", "not installed")'
@@ -38,6 +38,11 @@ HOUSE = {
     "gone": {"probe": GONE},
     "asks": {"probe": 'return Finding(OK, "", "looked at " + options.name)', "required": True},
     "cloud": {"probe": 'return Finding(CRITICAL, "", "never run here")', "where": '("remote",)'},
+    "server": {
+        "probe": 'return Finding(CRITICAL, "", "refused")',
+        "signs": '("/nonexistent/serverd", "/nonexistent/data")',
+    },
+    "local": {"probe": 'return Finding(CRITICAL, "", "refused")', "signs": '("/nonexistent/serverd", "/")'},
     "dies": {"probe": "os.abort()"},
     "hangs": {"probe": "options.name and os.mknod(options.name); time.sleep(60)", "deadline": 1.0},
 }
@@ -72,7 +77,14 @@ def build(tmp_path: Path, *names: str) -> Path:
     group.mkdir(parents=True)
     (group / "__init__.py").touch()
     for name in names:
-        values = {"required": False, "where": '("node",)', "deadline": 8.0, "question": f"Is {name}?", **HOUSE[name]}
+        values = {
+            "required": False,
+            "signs": (),
+            "where": '("node",)',
+            "deadline": 8.0,
+            "question": f"Is {name}?",
+            **HOUSE[name],
+        }
         (group / f"check_{name}.py").write_text(CHECK.format(**values))
     return tmp_path / "checks"
 
@@ -124,6 +136,14 @@ def test_run_shows_the_worst_first_and_ends_with_the_worst_state(house: Path) ->
     assert lines[4] == "not here: gone"
     assert re.fullmatch(r"4 checks in \d+\.\d s: 1 critical, 1 warning, 1 unknown, 1 ok", lines[5])
     assert len(lines) == 6
+
+
+def test_a_server_that_this_machine_never_had_is_not_asked_on_loopback_unless_by_name(tmp_path: Path) -> None:
+    """One whose program or data are here is: when it does not run, that is the news."""
+    house = build(tmp_path, "green", "server", "local")
+    lines = nephoscope(house, "run").stdout.splitlines()
+    assert lines[:3] == ["CRITICAL  check_local  refused", "OK        check_green  all well", "not here: server"]
+    assert nephoscope(house, "run", "server").stdout.splitlines()[0] == "CRITICAL  check_server  refused"
 
 
 @pytest.mark.parametrize(

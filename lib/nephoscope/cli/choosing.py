@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -113,7 +114,11 @@ def _here(terminal: bool) -> Iterable[Job]:
         mine = [service for service in services if service.check == name]
         for service in mine:
             yield _service(service, name, "the roles", terminal)
-        if not mine:
+        if check.signs and not any(map(os.path.exists, check.signs)):
+            text = f"{check.title} UNKNOWN - nothing of it is on this machine"
+            gone = Outcome(UNKNOWN, text, {"absent": True})
+            yield Job(name, (), name, lambda gone=gone: gone)  # type: ignore[misc]
+        elif not mine:
             try:
                 yield _job(name, [], name, name, terminal)
             except Refused as error:

@@ -81,6 +81,8 @@ class Check:
     needs                 the rights that it needs: Sudo, Group, Grant
     uses                  groups of common options: "target", "tls", "http", "https", "cloud"
     answers               the items of the upstream wiki's list of what to monitor that it answers: "W12"
+    signs                 paths of which a machine has one where the thing itself runs: without any, and without being asked
+                          for, `nephoscope run` does not ask loopback for a server that nobody has
     keep(facts)           pure; plain JSON that the next run gets as run.before
     deadline              seconds, unless -t says otherwise
     runbook               what to do at 3 a.m.
@@ -100,6 +102,7 @@ class Check:
         needs: Sequence[Any] = (),
         uses: Sequence[str] = (),
         answers: Sequence[str] = (),
+        signs: Sequence[str] = (),
         keep: Callable[[Any], Any] | None = None,
         deadline: float = 8.0,
         runbook: str = "",
@@ -107,7 +110,7 @@ class Check:
         self._declare, self._probe, self._judge, self._keep = options, probe, judge, keep
         self.thresholds, self.modes, self.presets = tuple(thresholds), modes or {}, presets or {}
         self.where, self.needs, self.uses, self.answers = tuple(where), tuple(needs), tuple(uses), tuple(answers)
-        self.deadline, self.runbook = deadline, runbook.strip()
+        self.signs, self.deadline, self.runbook = tuple(signs), deadline, runbook.strip()
         path = probe.__code__.co_filename
         self.name = path.rpartition("/")[2].partition(".")[0]
         self.thing = self.name.partition("check_")[2] or self.name
