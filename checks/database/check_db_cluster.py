@@ -28,7 +28,8 @@ from nephoscope.probes import replication, sql
 STATES = {
     OK: "serves",
     WARNING: "joining desynced closed held delayed fewer shrunk alone even vanished catching_up paused unreserved",
-    CRITICAL: "off cut_off not_ready refuses donor_refuses foreign split minority stopped reconnecting missing lost wrong_role",
+    CRITICAL: "off cut_off not_ready refuses donor_refuses foreign split minority stopped reconnecting missing lost wrong_role "
+    "hangs",
     UNKNOWN: "unknown",
 }
 WORDS = {word: state for state, words in STATES.items() for word in words.split()}

@@ -68,12 +68,12 @@ def test_replica_standby_primary_and_slots():
         ),
         Finding(OK, "", "a replica of 192.0.2.1:3306"),
     ]
-    standby = Postgres("7", True, Standby("streaming", "192.0.2.1:5432", 0.1, paused=True, behind=9.0, age=4.0))
+    standby = Postgres("7", True, Standby("streaming", "192.0.2.1:5432", 0.1, 30.0, paused=True, behind=9.0, age=4.0))
     assert found(Cluster((Server("", postgres=standby),))) == [
         Finding(WARNING, "", "replay is paused"),
         Metric("lag", 4.0, detail="replay is paused"),
         Metric("behind", 9.0),
-        Metric("silent", 0.1),
+        Metric("silent", 0.1, detail="an idle primary is asked for a sign after 30 s"),
         Finding(OK, "", "a standby of 192.0.2.1:5432"),
     ]
     follower = Follower("north", ("north",), "catchup", behind=9.0, seconds=1.0)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -455,6 +456,9 @@ def test_a_primary_that_froze_and_one_that_died(pair):
 # ---- a standby of PostgreSQL ------------------------------------------------------------------------------------------------
 
 
+IN_STEP = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn=pg_current_wal_lsn()"
+
+
 @pytest.fixture(scope="module")
 def primary():
     small = ("max_slot_wal_keep_size=32MB", "min_wal_size=32MB", "max_wal_size=32MB", "wal_sender_timeout=10s")
@@ -471,7 +475,7 @@ def standby(primary):
     """The same, with a standby that has a slot and a name."""
     server = primary.servers[0]
     with server.replica(primary.folder / "s", "one", "cluster_name=north") as other:
-        wait_for(lambda: server.sql("SELECT 1 FROM pg_stat_replication WHERE state='streaming'"), 10, "streaming")
+        wait_for(lambda: server.sql(IN_STEP), 10, "streaming")
         yield Asked("postgres", [server, other], primary.folder, "monitor")
 
 
@@ -544,6 +548,50 @@ def test_paused_and_lagging(standby):
     assert re.fullmatch(r"north lag \d+\.\d+ s is above 1 s", again.said), again.said
 
 
+def test_a_transaction_that_lasts_is_no_lag(standby):
+    """All of it is replayed at once, though the last commit is older than the limit; nor is the primary silent by a bit."""
+    server, _ = standby.servers
+    server.sql("INSERT INTO t VALUES ('the last commit')")
+    with contextlib.closing(server.connection(autocommit=False)) as link, link.cursor() as cursor:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            cursor.execute("INSERT INTO t SELECT repeat('x', 1000) FROM generate_series(1, 100)")
+            time.sleep(0.02)
+            if time.monotonic() > end - 1:
+                outcome = standby.run("--mode", "standby", "-w", "lag=1.5", "-w", "behind=104857600", at=1)
+                assert outcome.state == OK, outcome.text
+        link.rollback()
+
+
+def test_a_backup_is_nobody_to_miss(standby):
+    server, _ = standby.servers
+    argv = [server.programs / "pg_basebackup", "-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "-r", "1M"]
+    backup = subprocess.Popen(
+        [*argv, "-D", server.folder / "copy", "-X", "stream", "-c", "fast"], user=server.user, start_new_session=True
+    )
+    try:
+        names = "SELECT 1 FROM pg_stat_replication WHERE application_name='pg_basebackup' AND state='streaming'"
+        wait_for(lambda: server.sql(names), 10, "a backup")
+        during = standby.run(fresh=False)
+    finally:
+        os.killpg(backup.pid, signal.SIGTERM)  # with the child that takes its WAL
+        backup.wait(10)
+    wait_for(lambda: len(server.sql("SELECT 1 FROM pg_stat_replication")) == 1, 20, "the end of the backup")
+    after = standby.run(fresh=False)
+    assert during.said == after.said == "a primary, 1 standby, 1 slot"
+
+
+def test_commits_that_wait_for_a_standby(standby):
+    server, _ = standby.servers
+    server.set("synchronous_standby_names=FIRST 2 (north, south)")
+    try:
+        outcome = standby.run("--mode", "primary")
+    finally:
+        server.set("synchronous_standby_names=")
+    told = "every commit waits: 1 of 2 synchronous standbys; synchronous_standby_names is FIRST 2 (north, south)"
+    assert (outcome.state, outcome.said) == (CRITICAL, told)
+
+
 def test_a_primary_that_says_nothing(standby):
     """Its sender is frozen: the standby's receiver is "streaming" still, and nothing received is not replayed."""
     server = standby.servers[0]
@@ -556,7 +604,7 @@ def test_a_primary_that_says_nothing(standby):
     finally:
         os.kill(sender, signal.SIGCONT)
     assert outcome.state == WARNING
-    assert re.fullmatch(r"silent \d\.\d+ s is above 500 ms", outcome.said)
+    assert re.fullmatch(r"silent \d\.\d+ s is above 500 ms \(an idle .*", outcome.said)
 
 
 def test_the_primary_restarts_and_the_standby_stops(standby):
@@ -564,10 +612,10 @@ def test_the_primary_restarts_and_the_standby_stops(standby):
     server.stop()
     wait_for(lambda: not other.sql("SELECT 1 FROM pg_stat_wal_receiver"), 10, "the receiver to end")
     outcome = standby.run(at=1)
-    assert (outcome.state, outcome.said) == (CRITICAL, "no WAL receiver runs: it follows nobody")
+    assert (outcome.state, outcome.said) == (CRITICAL, "is connected to no primary: no WAL receiver runs")
     assert standby.run().said.startswith("S1: Connection refused (")
     server.start()
-    wait_for(lambda: server.sql("SELECT 1 FROM pg_stat_replication WHERE state='streaming'"), 15, "streaming")
+    wait_for(lambda: server.sql(IN_STEP), 15, "streaming")
     assert standby.run(fresh=False).state == OK
     other.stop()
     remembered, expected = standby.run(fresh=False), standby.run("--expect", "north")
@@ -617,9 +665,7 @@ def test_postgresql_18():
             server.sql("CREATE ROLE monitor LOGIN PASSWORD 'sesame'; GRANT pg_monitor TO monitor")
             server.sql("CREATE ROLE bare LOGIN PASSWORD 'sesame'")
             with server.replica(folder / "s", "one", "cluster_name=north") as other:
-                wait_for(
-                    lambda: server.sql("SELECT 1 FROM pg_stat_replication WHERE state='streaming'"), 10, "streaming"
-                )
+                wait_for(lambda: server.sql(IN_STEP), 10, "streaming")
                 both = Asked("postgres", [server, other], folder, "monitor")
                 outcome = both.all("--expect", "north", "--expect", "one")
                 assert (outcome.state, outcome.said) == (OK, "S1: a primary, 1 standby, 1 slot; S2: a standby of S1")

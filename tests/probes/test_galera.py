@@ -314,7 +314,7 @@ def test_a_joining_node_is_neither_cut_off_nor_broken(state, word, status):
     found = node(told, database=refuses)
     assert list(found.standings()) == [("joining", f"is {word}: not yet in step")]
     again = node(told, before=found.kept, shift=2000, database=refuses)
-    assert dict((name, value) for name, value, _ in again.values())["joining"] == pytest.approx(2000, abs=5)
+    assert {name: value for name, value, _ in again.values()}["joining"] == pytest.approx(2000, abs=5)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import pg_replication
 from nephoscope.probes.pg_replication import Follower, Server, Slot, Standby
 
@@ -34,6 +34,7 @@ PRIMARY = {
     "recovering": False,
     "sees": True,
     "sees_settings": True,
+    "waits_for": "",
     "system": "7575000000000000001",
     "standbys": [FOLLOWER],
     "slots": [SLOT],
@@ -41,7 +42,17 @@ PRIMARY = {
     "standby": None,
 }
 RECEIVER = {"status": "streaming", "host": "192.0.2.1", "port": "5432", "silent": 0.06}
-REPLAY = {"paused": False, "reached": "0/3000148", "behind": 0, "age": 12.5, "delay": 0, "follows": True}
+REPLAY = {
+    "paused": False,
+    "reached": "0/3000148",
+    "until": "0/3000148",
+    "behind": 0,
+    "age": 12.5,
+    "delay": 0,
+    "asks": 30,
+    "follows": True,
+}
+SIGN = "an idle primary is asked for a sign after 30 s"
 STANDBY = {**PRIMARY, "recovering": True, "standbys": [], "slots": [], "receiver": RECEIVER, "standby": REPLAY}
 
 
@@ -65,13 +76,16 @@ def standby(receiver=(), more=(), **changes):
     return parse({**STANDBY, "receiver": link, "standby": {**REPLAY, **changes}, **dict(more)})
 
 
+NAMES = ("north", "one", "192.0.2.7", "north 192.0.2.7")
+
+
 def test_a_primary():
     found = parse(PRIMARY)
     assert found == Server(
         "7575000000000000001",
         False,
         None,
-        (Follower("north", ("north", "one", "192.0.2.7"), "streaming", "async", 0.0, 0.000167, "0/3000148"),),
+        (Follower("north", NAMES, "streaming", "async", 0.0, 0.000167, "0/3000148"),),
         (Slot("one", "physical", True, 0, "reserved"),),
         ALL,
     )
@@ -87,9 +101,10 @@ def test_a_primary():
 
 def test_a_standby():
     found = parse(STANDBY)
-    assert found.standby == Standby("streaming", "192.0.2.1:5432", 0.06, True, False, 0.0, 12.5, 0.0, "0/3000148")
+    at = "0/3000148"
+    assert found.standby == Standby("streaming", "192.0.2.1:5432", 0.06, 30.0, True, False, 0.0, 12.5, 0.0, at, at)
     assert list(found.standings()) == [("", "serves", "WAL receiver from 192.0.2.1:5432 is streaming")]
-    assert list(found.values()) == [("lag", 0.0, "", ""), ("behind", 0.0, "", ""), ("silent", 0.06, "", "")]
+    assert list(found.values()) == [("lag", 0.0, "", ""), ("behind", 0.0, "", ""), ("silent", 0.06, "", SIGN)]
     assert found.said == "a standby of 192.0.2.1:5432"
 
 
@@ -120,6 +135,58 @@ def test_a_backup_is_no_standby():
     found = primary(state="backup", behind=1e12)
     assert list(found.values()) == [("standbys", 0, "", ""), ("retained", 0.0, "one", "")]
     assert list(found.positions()) == []
+    assert list(found.unlike(["primary"])) == [Failed(ABSENT, "", "", "no standby is connected")]
+    assert parse({**PRIMARY, "slots": [], "standbys": [{**FOLLOWER, "state": "backup"}]}).empty
+
+
+def test_what_streams_for_a_backup_is_no_standby_either():
+    """pg_basebackup -X stream of 15.18: two senders of its name, the second with a slot of its own."""
+    copy = {
+        **FOLLOWER,
+        "name": "pg_basebackup",
+        "address": "192.0.2.9",
+        "state": "backup",
+        "slot": None,
+        "reached": None,
+    }
+    wal = {**copy, "state": "streaming", "slot": "pg_basebackup_14915", "behind": 216}
+    for rows in ([copy, wal], [copy, {**wal, "slot": None}], [wal]):
+        found = parse({**PRIMARY, "standbys": [*rows, FOLLOWER]})
+        assert [each.name for each in found.followers] == ["north"]
+    standby = {**wal, "name": "walreceiver", "slot": "pg_walreceiver_4711"}  # wal_receiver_create_temp_slot
+    assert len(parse({**PRIMARY, "standbys": [standby]}).followers) == 1
+
+
+def test_a_sender_that_has_not_begun_has_no_measure():
+    found = primary(state="startup", behind=None, reached=None, lag=None)
+    assert ("behind", None, "north", "") not in list(found.values())
+    found = primary(behind=None, reached=None, lag=None)
+    assert ("behind", pg_replication.YET, "north", "") in list(found.values())
+    ages = dict.fromkeys(found.positions(), 61.0)
+    assert ("behind", None, "north", "") in list(found.timed(ages).values())  # it should have told by now
+
+
+@pytest.mark.parametrize(
+    ("names", "syncs", "told"),
+    [
+        ("", ["async"], None),
+        ("north", ["sync"], None),
+        ("north", [], "0 of 1"),
+        ("*", ["async"], "0 of 1"),
+        ("north, south", ["sync", "potential"], None),
+        ("FIRST 2 (north, south)", ["sync"], "1 of 2"),
+        ("2 (north, south)", ["sync", "sync"], None),
+        ("any 2 (north, south, east)", ["quorum", "quorum", "quorum"], None),
+        ("ANY 2(north, south, east)", ["quorum"], "1 of 2"),
+    ],
+)
+def test_commits_that_wait_for_a_standby(names, syncs, told):
+    rows = [{**FOLLOWER, "name": f"n{n}", "sync_state": sync} for n, sync in enumerate(syncs)]
+    row = {**PRIMARY, "waits_for": names, "standbys": rows}
+    text = f"every commit waits: {told} synchronous standbys; synchronous_standby_names is {names}"
+    found = [(of, word, text) for of, word, text in parse(row).standings() if word == "hangs"]
+    assert found == ([("", "hangs", text)] if told else [])
+    assert "hangs" not in [word for _, word, _ in parse(row, ("standby", "slots")).standings()]  # not looked at
 
 
 @pytest.mark.parametrize(
@@ -152,8 +219,14 @@ def test_a_position_that_does_not_move():
 def test_several_of_one_name_are_told_apart():
     others = [{**FOLLOWER, "name": "walreceiver", "address": address, "pid": pid} for pid, address in ((1, "192.0.2.7"), (2, "192.0.2.8"), (3, ""))]  # fmt: skip
     found = parse({**PRIMARY, "standbys": others})
-    assert [each.name for each in found.standbys] == ["walreceiver 192.0.2.7", "walreceiver 192.0.2.8", "walreceiver 3"]
-    assert found.standbys[0].names == ("walreceiver", "one", "192.0.2.7")
+    assert [each.name for each in found.standbys] == [
+        "walreceiver 192.0.2.7",
+        "walreceiver 192.0.2.8",
+        "walreceiver local",
+    ]
+    assert found.standbys[0].names == ("walreceiver", "one", "192.0.2.7", "walreceiver 192.0.2.7")
+    twice = parse({**PRIMARY, "standbys": [others[0], {**others[0], "pid": 9}]}).standbys
+    assert [each.name for each in twice] == ["walreceiver 192.0.2.7 1", "walreceiver 192.0.2.7 2"]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +267,9 @@ def test_a_temporary_slot_ends_with_its_session():
     assert slot(temporary=True).slots == ()
 
 
+ALONE = "is connected to no primary: no WAL receiver runs"
+
+
 @pytest.mark.parametrize(
     ("found", "standings"),
     [
@@ -204,10 +280,10 @@ def test_a_temporary_slot_ends_with_its_session():
             standby({"status": "dancing"}),
             [("unknown", "WAL receiver from 192.0.2.1:5432 is not understood: dancing")],
         ),
-        (standby(None), [("stopped", "no WAL receiver runs: it follows nobody")]),
+        (standby(None), [("stopped", ALONE)]),
         (
             standby(None, {"sees_settings": False}, follows=None),
-            [("stopped", "no WAL receiver runs: it follows nobody")],
+            [("stopped", ALONE)],
         ),
         (standby(None, follows=False), [("serves", "WAL comes from an archive, no primary is configured")]),
         (
@@ -233,6 +309,57 @@ def test_how_a_standby_stands(found, standings):
 )
 def test_the_lag_of_a_standby(changes, lag):
     assert standby(**changes).standby.lag == lag
+
+
+class Replays:
+    """Stands in for a session of a standby: `reached` is what each later look gives."""
+
+    def __init__(self, *reached):
+        self.reached, self.asked = list(reached), []
+
+    def value(self, statement, parameters):
+        self.asked.append(parameters)
+        return self.reached.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reached", "lag"),
+    [
+        ({"behind": 100}, [True], 0.2),
+        ({"behind": 100}, [False, True], 0.4),
+        ({"behind": 100}, [False, False, False], 7200.0),  # it does lag
+        ({"behind": 100, "age": None}, [True], 0.2),
+        ({"behind": 100, "delay": 60}, [True], 0.2),
+        ({"behind": 0}, [], 0.0),
+        ({"behind": 100, "age": 0.9}, [], 0.9),
+        ({"behind": 100, "paused": True}, [], 7200.0),
+    ],
+)
+def test_the_age_of_a_commit_is_a_lag_where_replay_does_not_pass(monkeypatch, changes, reached, lag):
+    """A transaction of two hours streams: the last commit is as old, and all is replayed at once."""
+    asked, before = Replays(*reached), standby(**{"age": 7200.0, "until": "0/4000000", **changes}).standby
+    monkeypatch.setattr(pg_replication.time, "sleep", lambda seconds: None)
+    found = pg_replication.proven(Run(), asked, before)
+    assert found.lag == pytest.approx(lag)
+    assert asked.asked == [("0/4000000",)] * len(reached)
+
+
+def test_what_may_be_silent():
+    assert standby({"silent": -0.01}).standby.silent == 0.0
+    assert ("silent", 0.06, "", "an idle primary looks the same") in list(standby(asks=0).values())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (["primary"], [("wrong_role", "is a standby and no primary")]),
+        (["standby", "primary"], [Failed(ABSENT, "", "", "no standby is connected")]),
+        (["standby"], []),
+    ],
+)
+def test_a_cascade_without_anybody_below(wanted, said):
+    assert list(parse(STANDBY).unlike(wanted)) == said
+    assert list(parse({**STANDBY, "standbys": [FOLLOWER]}).unlike(["standby", "primary"])) == []
 
 
 def test_a_standby_without_a_receiver_has_no_lag_to_show():
@@ -283,7 +410,7 @@ def test_a_server_that_is_too_old():
         version, text = (9, 6, 24), "PostgreSQL 9.6.24"
 
     with pytest.raises(Failed) as caught:
-        pg_replication.look(Old(), "", ALL)
+        pg_replication.look(Run(), Old(), "", ALL)
     assert (caught.value.kind, caught.value.error) == (
         UNREADABLE,
         "PostgreSQL 9.6.24 is older than what is known here: PostgreSQL 10",

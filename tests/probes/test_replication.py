@@ -340,6 +340,20 @@ def test_what_was_there_lately_is_missed():
     assert bad(back) == []
 
 
+def test_a_second_standby_of_one_name_changes_its_name_and_is_not_missed():
+    """Who follows without a name of its own is called walreceiver; of two each bears its address."""
+    first, second = (
+        STREAM._replace(name=f"walreceiver {of}", names=("walreceiver", of, f"walreceiver {of}"))
+        for of in ("192.0.2.7", "192.0.2.8")
+    )
+    alone = whole(Server("", postgres=Postgres("7", standbys=(first._replace(name="walreceiver"),))))
+    both = whole(Server("", postgres=Postgres("7", standbys=(first, second))), before=alone.kept, shift=60)
+    assert bad(both) == []
+    again = Server("", postgres=Postgres("7", standbys=(first._replace(name="walreceiver"),)))
+    left = [("walreceiver 192.0.2.8", "vanished", "is gone, it was there 60 s ago")]
+    assert bad(whole(again, before=both.kept, shift=120)) == left
+
+
 def test_what_could_not_be_asked_is_not_missed():
     first = whole(Server("a", postgres=Postgres("7", standbys=(STREAM,))), Server("b", channels=(RUNS,)))
     silent = Failed(UNREACHABLE, "a", "log in", "no answer")

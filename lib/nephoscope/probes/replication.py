@@ -186,7 +186,13 @@ class Server(NamedTuple):
         """Yield what should not vanish, streaming or not: connections to primaries, standbys."""
         yield from (self.named(each.name or each.source) for each in self.channels)
         if self.postgres:
-            yield from (self.named(each.name) for each in self.postgres.standbys if each.state != "backup")
+            yield from (self.named(each.name) for each in self.postgres.followers)
+
+    def stays(self) -> Iterator[str]:
+        """Yield what `present` does, and by which names a standby was present while there were others of its name, or none."""
+        yield from self.present()
+        for each in self.postgres.followers if self.postgres else ():
+            yield from map(self.named, each.names)
 
     def streams(self) -> Iterator[tuple[str, ...]]:
         """Yield what receives or sends just now: all names by which it may be expected."""
@@ -413,7 +419,7 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
     with sql.connect(run, access) as db:
         run.stage(f"ask {access.of} what it replicates")
         if db.kind == "postgres":
-            found = pg_replication.look(db, of, modes)
+            found = pg_replication.look(run, db, of, modes)
             now, kept = run.clock.time(), before.get("since") if isinstance(before, dict) else None
             since = samples.since(kept, found.positions(), now)
             found = found.timed({name: now - at for name, at in since.items()})
@@ -468,6 +474,7 @@ def whole(
         return isinstance(at, (int, float)) and 0 <= now - at <= options.remember
 
     here = [of for server in answered for of in server.present()]
+    stays = {of for server in answered for of in server.stays()}
     seen = {name: at for name, at in before["seen"].items() if lately(at)}
     looked = len(answered) == len(servers) and not any(server.failures for server in answered)
     expected = [name for name, _ in options.expect]
@@ -475,7 +482,7 @@ def whole(
     members = galera.size(nodes.values())
     return cluster._replace(
         members=max(known, default=0),
-        gone={name: now - at for name, at in seen.items() if looked and name not in (*here, *expected)},
+        gone={name: now - at for name, at in seen.items() if looked and name not in (*stays, *expected)},
         unlike=tuple(unlike),
         absent=tuple(absent),
         kept={
