@@ -127,7 +127,7 @@ def test_every_package_is_packaged(setup: configparser.ConfigParser) -> None:
 def test_the_core_needs_two_libraries(setup: configparser.ConfigParser) -> None:
     needed = [re.split(r"[ <>=]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line]
     assert needed == ["nagiosplugin", "psutil"]
-    for name in ("openstack", "aws", "mysql", "postgres", "snmp", "cli", "all"):
+    for name in ("openstack", "aws", "mysql", "postgres", "amqp", "snmp", "cli", "all"):
         assert setup["options.extras_require"][name]
 
 
