@@ -8,15 +8,19 @@ CRITICAL: wsrep off with `--mode galera`, a promoted standby with `--mode standb
 
 Galera: `SELECT 1` and SHOW answer on a node that is cut off; so a real table is asked, too. Ask every member (`--node`, one for
 each): then two clusters, a split view and a missing member are seen. How many members there should be says `--size`; without
-it fewer than in the last day only warn. Lags are zero while nothing arrives, so they count only where both threads run, or the
-WAL receiver is there. What was connected in the last day and is no more is missed; `--expect` makes that CRITICAL.
+it fewer than in the last day only warn, and so does an even number: of two nodes that lose each other both stop (an arbitrator
+makes it odd, `--size 2` says that it is meant). Lags are zero while nothing arrives, so they count only where both threads run,
+or the WAL receiver is there. What was connected in the last day and is no more is missed; `--expect` makes that CRITICAL.
+Commits that wait for a synchronous standby which is not there are CRITICAL, semi-synchronous ones that wait no more a WARNING.
+A primary that froze shows when its replica's time-out is over (slave_net_timeout, wal_receiver_timeout: 60 s unless changed).
 
 For MariaDB 10.2 to 11, MySQL 5.7 to 9 (group replication is not looked at) and PostgreSQL 10 to 18. Least grants:
 Galera: `CREATE USER 'nagios'@'%' IDENTIFIED BY '...'` and no grant at all, with `--mode galera`. Replicas:
 `GRANT SLAVE MONITOR ON *.* TO 'nagios'@'%'` (MariaDB since 10.5.9), `GRANT REPLICATION CLIENT ON *.* TO 'nagios'@'%'`
 (MySQL, MariaDB to 10.4). PostgreSQL: `CREATE ROLE nagios LOGIN CONNECTION LIMIT 3; GRANT pg_monitor TO nagios`.
 Cost for each server: one session; two SHOW, one row of mysql.help_topic and SHOW ALL SLAVES STATUS (two looks more while flow
-control is active), or one SELECT from PostgreSQL's statistics views. No table of anybody's is read.
+control is active), or one SELECT from PostgreSQL's statistics views (up to three of one position on a standby that seems to
+lag). No table of anybody's is read.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ from nephoscope.probes import replication, sql
 
 STATES = {
     OK: "serves",
-    WARNING: "joining desynced closed held delayed fewer shrunk alone even vanished catching_up paused unreserved",
+    WARNING: "joining desynced closed held delayed fewer shrunk alone even vanished catching_up paused unreserved "
+    "asynchronous",
     CRITICAL: "off cut_off not_ready refuses donor_refuses foreign split minority stopped reconnecting missing lost wrong_role "
     "hangs",
     UNKNOWN: "unknown",
@@ -45,7 +50,12 @@ MODES = {
 def options(add):
     sql.options(add)
     add("--node", repeat=True, metavar="HOST[:PORT]", help="ask this server, too, with the same account")
-    add("--size", type=count, metavar="N", help="members that the Galera cluster should have, arbitrators counted")
+    add(
+        "--size",
+        type=count,
+        metavar="N",
+        help="members that the Galera cluster should have, arbitrators counted (an even number warns unless it is this one)",
+    )
     add(
         "--expect",
         repeat=True,
@@ -125,7 +135,8 @@ Replica stopped: `SHOW REPLICA STATUS\\G` has the whole error. Duplicate key or 
 make it anew rather than skip. The primary lost that log: anew, too. Reconnecting: the primary, the way to it, the account.
 Lag: one long transaction (`SHOW PROCESSLIST`), a table without primary key, disks slower than the primary's.
 PostgreSQL: `SELECT * FROM pg_stat_replication`, `pg_stat_wal_receiver`, `pg_replication_slots`; the standby's log. Paused:
-`SELECT pg_wal_replay_resume()`. A slot that nobody uses keeps WAL until the primary's disk is full: start its consumer, or
+`SELECT pg_wal_replay_resume()`. Commits wait: bring the standby back, or take it out of synchronous_standby_names and reload.
+A slot that nobody uses keeps WAL until the primary's disk is full: start its consumer, or
 `SELECT pg_drop_replication_slot('NAME')`. Lost: pg_basebackup anew. Two primaries: fence the old one before anything else.
 """,
 )

@@ -255,6 +255,27 @@ def test_a_replica(ask, row, state, said):
     assert "sesame" not in outcome.text
 
 
+@pytest.mark.parametrize(
+    ("read_only", "said"),
+    [("ON", "OK"), ("NO_LOCK_NO_ADMIN", "OK"), ("OFF", "CRITICAL - is writable and should be read-only")],
+)
+def test_read_only_has_more_than_one_word(ask, read_only, said):
+    """ "read_only" of MariaDB 12's documentation."""
+    _, line = ask("--read-only", "on", variables={**ALONE, "read_only": read_only}, slaves=[{}])
+    assert line.startswith(f"DB_CLUSTER {said}")
+
+
+def test_semi_synchronous_replication_that_fell_back(ask):
+    for who in ("master", "source"):
+        enabled = {**ALONE, f"rpl_semi_sync_{who}_enabled": "ON"}
+        for word, said in (
+            ("ON", "OK - 1 replica connected"),
+            ("OFF", "WARNING - commits wait for no replica: semi-synchronous replication is enabled and off"),
+        ):
+            _, line = ask(variables=enabled, status={"Slaves_connected": "1", f"Rpl_semi_sync_{who}_status": word})
+            assert line == f"DB_CLUSTER {said}"
+
+
 def test_a_right_that_is_missing_hides_no_replica(ask):
     refused = ask.error(
         1227,

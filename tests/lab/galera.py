@@ -52,7 +52,7 @@ class Node(MariaDB):
             f"--wsrep-provider-options={';'.join(provider)}",
             *options,
         )
-        self.name = name
+        self.name, self.group = name, group
 
     def answers(self) -> bool:
         """Say whether it is in step with its cluster."""
@@ -73,6 +73,43 @@ class Node(MariaDB):
     def wait(self, name: str, value: str, seconds: float = 30) -> None:
         """Wait until a wsrep_* status variable has a value."""
         wait_for(lambda: self.wsrep(name) == value, seconds, f"{self.name}: wsrep_{name} = {value}")
+
+
+CHAIN = "nephoscope-lab"
+
+
+@contextlib.contextmanager
+def partition(apart: Node, *others: Node) -> Iterator[None]:
+    """Let every packet between a node and the others' group ports get lost, as a dead switch would, and bring the net back.
+
+    By iptables in a chain of our own, by port alone: what the nodes listen on, and what `apart` has connected from; and no
+    new connection to the others is made meanwhile. What a killed run left behind is removed first.
+    """
+    iptables, ss = need("iptables", "ss")
+
+    def rule(*words: object, check: bool = True) -> None:
+        subprocess.run([iptables, "-w", "5", *map(str, words)], check=check, capture_output=True, timeout=20)
+
+    def heal() -> None:
+        for words in (("-D", "INPUT", "-j", CHAIN), ("-F", CHAIN), ("-X", CHAIN)):
+            rule(*words, check=False)
+
+    rows = subprocess.run([ss, "-Htnp"], check=True, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    ends = [row.split()[3:5] for row in rows if f"pid={apart.pid}," in row]
+    own = [here for here, there in ends if int(there.rpartition(":")[2]) in [other.group for other in others]]
+    ports = [apart.group, *(int(end.rpartition(":")[2]) for end in own)]
+    heal()
+    try:
+        rule("-N", CHAIN)
+        for port in ports:
+            for side in ("--sport", "--dport"):
+                rule("-A", CHAIN, "-i", "lo", "-p", "tcp", side, port, "-j", "DROP")
+        for other in others:
+            rule("-A", CHAIN, "-i", "lo", "-p", "tcp", "--syn", "--dport", other.group, "-j", "DROP")
+        rule("-I", "INPUT", "-j", CHAIN)
+        yield
+    finally:
+        heal()
 
 
 @contextlib.contextmanager

@@ -197,11 +197,17 @@ def test_a_frozen_majority(nodes):
         node.wait("cluster_size", "3")
 
 
-def test_a_node_apart(nodes):
-    """Galera's own switch takes the third out of the network; the two others go on."""
-    first, _, third = nodes.servers
+def isolated(node, *_):
+    """Galera's own switch takes it out of the network."""
+    return setting(node, "wsrep_provider_options", "'gmcast.isolate=1'", "'gmcast.isolate=0'")
+
+
+@pytest.mark.parametrize("take", [isolated, galera.partition])
+def test_a_node_apart(nodes, take):
+    """The two others go on; when it is back, so does it."""
+    first, second, third = nodes.servers
     assert nodes.run("--mode", "galera", fresh=False).state in (OK, CRITICAL)  # the latter for what the test above made
-    with setting(third, "wsrep_provider_options", "'gmcast.isolate=1'", "'gmcast.isolate=0'"):
+    with take(third, first, second):
         third.wait("cluster_status", "non-Primary")
         first.wait("cluster_size", "2")
         remembered, expected = nodes.run("--mode", "galera", fresh=False), nodes.run("--mode", "galera", "--size", "3")
@@ -216,6 +222,7 @@ def test_a_node_apart(nodes):
     )
     for node in nodes.servers:
         node.wait("local_state", "4")
+        node.wait("cluster_size", "3")
 
 
 def test_a_node_that_comes_back_is_joining_and_no_second_cluster(nodes):
@@ -340,6 +347,31 @@ def test_a_replica_that_follows(pair):
     assert (outcome.state, outcome.said) == (OK, "1 replica connected"), outcome.text
     assert pair.run("--mode", "primary", "-c", "replicas=2:", at=1).said == "replicas 1 is below 2"
     assert pair.all("--expect", "127.0.0.1").said == "S1: a replica of S2; S2: 1 replica connected"
+
+
+def test_a_replica_that_leaves_and_commits_that_wait_for_it_no_more(pair):
+    replica, primary = pair.servers
+    both_run(replica)
+    assert pair.run(at=1, fresh=False).said == "1 replica connected"
+    primary.sql("SET GLOBAL rpl_semi_sync_master_enabled=ON, GLOBAL rpl_semi_sync_master_timeout=100")
+    replica.sql("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
+    try:
+        for statement in ("STOP SLAVE", "START SLAVE"):
+            replica.sql(statement)
+        wait_for(lambda: primary.status("Rpl_semi_sync_master_clients") == "1", 10, "a semi-synchronous replica")
+        primary.sql("INSERT INTO lab.t (v) VALUES ('waited for')")
+        assert pair.run(at=1, fresh=False).said == "1 replica connected"
+        replica.sql("STOP SLAVE")
+        primary.sql("INSERT INTO lab.t (v) VALUES ('not waited for')")
+        wait_for(lambda: primary.status("Slaves_connected") == "0", 10, "the replica to leave")
+        outcome = pair.run(at=1, fresh=False)
+    finally:
+        primary.sql("SET GLOBAL rpl_semi_sync_master_enabled=OFF")
+        replica.sql("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
+        replica.sql("START SLAVE")
+    semi = "commits wait for no replica: semi-synchronous replication is enabled and off"
+    assert (outcome.state, outcome.said) == (WARNING, f"has 0 replicas connected, it had 1, {semi}")
+    both_run(replica)
 
 
 def test_a_server_is_not_what_it_is_asked_as(pair):

@@ -193,7 +193,6 @@ def test_each_way_to_stand(changes, standings, values):
 # ---- several servers --------------------------------------------------------------------------------------------------------
 
 RUNS = Channel("", "192.0.2.1:3306", "Yes", "Yes", 2.0)
-HERE = {"servers": {}, "seen": {}, "sizes": {}}
 
 
 def options(*mode, **more):
@@ -219,9 +218,15 @@ def test_a_replica():
 
 
 def test_a_server_alone_is_absent():
-    assert whole(Server("", "MySQL 8.0.40")).failures == (
-        Failed(ABSENT, "", "", "MySQL 8.0.40 replicates nothing, neither from nor to it"),
-    )
+    for server, text in (
+        (Server("", "MariaDB 10.11.19", replicas=0), "MariaDB 10.11.19 replicates nothing, neither from nor to it"),
+        (Server("", "MySQL 8.0.40"), "MySQL 8.0.40 is no replica, and does not tell whether others replicate from it"),
+        (
+            Server("", "MySQL 8.0.40", group=True),
+            "MySQL 8.0.40 takes part in group replication, which is not looked at",
+        ),
+    ):
+        assert whole(server).failures == (Failed(ABSENT, "", "", text),)
     assert whole(Server("", "PostgreSQL 15.18", postgres=Postgres("7"))).failures == (
         Failed(ABSENT, "", "", "PostgreSQL 15.18 replicates nothing, neither from nor to it"),
     )
@@ -383,11 +388,43 @@ def test_a_larger_cluster_is_remembered():
     assert bad(whole(Server("", node=node(3)), before=kept, shift=60, size=3)) == []
 
 
+def test_replicas_of_a_mariadb_are_missed_by_their_number():
+    """Which they are it does not tell."""
+    kept = None
+    for shift, count, said in (
+        (0, 2, []),
+        (60, 1, [("", "shrunk", "has 1 replica connected, it had 2")]),
+        (120, 0, [("", "shrunk", "has 0 replicas connected, it had 2")]),
+        (180, 2, []),
+        (86600, 0, []),
+    ):
+        cluster = whole(Server("", "MariaDB 10.11.19", replicas=count), before=kept, shift=shift)
+        assert bad(cluster) == said
+        assert bool(cluster.failures) == (shift > 86400)  # that it replicates nothing
+        kept = cluster.kept
+    none = whole(Server("", "MariaDB 10.11.19"), before=whole(Server("", replicas=2)).kept, shift=60)
+    assert bad(none) == []  # not looked at
+
+
+def test_commits_that_wait_for_no_replica():
+    told = ("", "asynchronous", "commits wait for no replica: semi-synchronous replication is enabled and off")
+    assert bad(whole(Server("", replicas=1, fell_back=True))) == [told]
+    # A replica that would be the primary one day has it enabled, too.
+    assert bad(whole(Server("", replicas=0, fell_back=True, channels=(RUNS,)))) == []
+    assert bad(whole(Server("", replicas=1, fell_back=True, read_only=True))) == []
+
+
 @pytest.mark.parametrize(
-    "before", [None, [], {"seen": 3, "sizes": {"x": 1, "9": "x"}, "servers": None}, {"seen": {"a": "x"}}]
+    "before",
+    [
+        None,
+        [],
+        {"seen": 3, "sizes": {"x": 1, "9": "x"}, "servers": None, "replicas": {"one": 3}},
+        {"seen": {"a": "x"}, "replicas": {"one": {"x": "x"}}},
+    ],
 )
 def test_what_was_kept_may_be_anything(before):
-    assert bad(whole(Server("", node=node(3)), before=before)) == []
+    assert bad(whole(Server("", node=node(3), replicas=0), before=before)) == []
 
 
 def test_two_primaries_of_one_origin():

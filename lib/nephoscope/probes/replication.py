@@ -159,6 +159,8 @@ class Server(NamedTuple):
     text      product and version
     read_only  whether it takes no writes
     replicas  how many replicas are connected to it; None: not looked for, or it does not tell (MySQL)
+    fell_back  whether commits should wait for a replica (semi-synchronous replication) and do not
+    group     whether it belongs to a group replication of MySQL, which is not looked at
     failures  what could not be learnt of it
     """
 
@@ -168,6 +170,8 @@ class Server(NamedTuple):
     node: galera.Node | None = None
     channels: tuple[Channel, ...] = ()
     replicas: int | None = None
+    fell_back: bool = False
+    group: bool = False
     postgres: pg_replication.Server | None = None
     failures: tuple[Failed, ...] = ()
     kept: Any = None
@@ -177,6 +181,15 @@ class Server(NamedTuple):
         """Whether nothing replicates here, neither from nor to it, as far as was looked."""
         there = self.node or self.channels or self.replicas or (self.postgres and not self.postgres.empty)
         return not (there or self.failures)
+
+    @property
+    def nothing(self) -> str:
+        """That it replicates nothing, in words, as far as it was told."""
+        if self.group:
+            return f"{self.text} takes part in group replication, which is not looked at"
+        if self.postgres or self.replicas is not None:
+            return f"{self.text} replicates nothing, neither from nor to it"
+        return f"{self.text} is no replica, and does not tell whether others replicate from it"
 
     def named(self, name: str) -> str:
         """Return the name of an object of this server's: bare when it is the only server."""
@@ -209,6 +222,12 @@ class Server(NamedTuple):
             yield from ((self.of or self.node.name, word, text) for word, text in self.node.standings())
         for each in self.channels:
             yield from ((self.named(each.name), word, text) for word, text in each.standings())
+        if self.fell_back and not (self.channels or self.read_only):  # a replica may be ready to take over
+            yield (
+                self.of,
+                "asynchronous",
+                "commits wait for no replica: semi-synchronous replication is enabled and off",
+            )
         if self.postgres:
             yield from ((self.named(name), word, text) for name, word, text in self.postgres.standings())
 
@@ -350,7 +369,10 @@ def look(run: Run, options: Any) -> Cluster:
 def _before(kept: Any) -> dict[str, dict[str, Any]]:
     """Return what was kept, every part there and of the right shape."""
     kept = kept if isinstance(kept, dict) else {}
-    return {part: kept[part] if isinstance(kept.get(part), dict) else {} for part in ("servers", "seen", "sizes")}
+    return {
+        part: kept[part] if isinstance(kept.get(part), dict) else {}
+        for part in ("servers", "seen", "sizes", "replicas")
+    }
 
 
 def _places(run: Run, options: Any) -> list[sql.Access]:
@@ -424,8 +446,10 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
             since = samples.since(kept, found.positions(), now)
             found = found.timed({name: now - at for name, at in since.items()})
             return Server(of, db.text, found.recovering, postgres=found, kept={"since": since})
-        status = galera.status(db, "Uptime", "Slaves_connected")
-        variables = galera.variables(db, "read_only", "super_read_only")
+        semi = [f"rpl_semi_sync_{who}" for who in ("master", "source")]
+        status = galera.status(db, "Uptime", "Slaves_connected", *(f"{name}_status" for name in semi))
+        asked = ("read_only", "super_read_only", "group_replication_group_name", *(f"{name}_enabled" for name in semi))
+        variables = galera.variables(db, *asked)
         node = galera.node(run, db, status, variables, before) if "galera" in modes else None
         found_channels: tuple[Channel, ...] = ()
         failures = [node.unasked] if node and node.unasked else []
@@ -435,10 +459,16 @@ def _server(run: Run, access: sql.Access, of: str, modes: Iterable[str], before:
             except Failed as failed:
                 failures.append(failed)
         replicas = status.get("slaves_connected", "") if "primary" in modes else ""
-        read_only = "ON" in (variables.get("read_only"), variables.get("super_read_only"))
+        if "read_only" not in variables:
+            raise Failed(UNREADABLE, of, "SHOW GLOBAL VARIABLES", "the answer has no read_only")
+        # MariaDB 12 knows more than ON: NO_LOCK, NO_LOCK_NO_ADMIN.
+        read_only = any(variables.get(name, "OFF") != "OFF" for name in asked[:2])
+        off = [variables.get(f"{name}_enabled") == "ON" and status.get(f"{name}_status") == "OFF" for name in semi]
         return Server(
             *(of, db.text, read_only, node, found_channels),
             replicas=int(replicas) if replicas.isdigit() else None,
+            fell_back=any(off) and "primary" in modes,
+            group=bool(variables.get("group_replication_group_name")),
             failures=tuple(Failed(failed.kind, of, *failed.args[2:]) for failed in failures),
             kept=node.kept if node else None,
         )
@@ -456,6 +486,22 @@ def whole(
     wanted = options.mode if options.mode_given else ()
     unlike: list[tuple[str, str, str]] = []
     absent: list[Failed] = []
+    now = run.clock.time()
+
+    def lately(at: Any) -> bool:
+        return isinstance(at, (int, float)) and 0 <= now - at <= options.remember
+
+    def numbers(kept: Any) -> dict[int, float]:
+        return {int(n): at for n, at in kept.items() if n.isdigit() and lately(at)} if isinstance(kept, dict) else {}
+
+    replicas = {place: numbers(before["replicas"].get(place)) for place in servers}
+    for place, server in servers.items():
+        if isinstance(server, Server) and server.replicas is not None:
+            if server.replicas < max(replicas[place], default=0):
+                several = "s" * (server.replicas != 1)
+                text = f"has {server.replicas} replica{several} connected, it had {max(replicas[place])}"
+                unlike.append((server.of, "shrunk", text))
+            replicas[place][server.replicas] = now
     for server in answered:
         for each in server.unlike(wanted, bool(nodes)):
             if isinstance(each, Failed):
@@ -466,19 +512,14 @@ def whole(
             words = ("read-only", "writable")
             is_so, should = words if server.read_only else words[::-1]
             unlike.append((server.of, "wrong_role", f"is {is_so} and should be {should}"))
-        if server.empty and not wanted and not nodes and not options.expect:
-            absent.append(Failed(ABSENT, server.of, "", f"{server.text} replicates nothing, neither from nor to it"))
-    now = run.clock.time()
-
-    def lately(at: Any) -> bool:
-        return isinstance(at, (int, float)) and 0 <= now - at <= options.remember
-
+        if server.empty and not (wanted or nodes or options.expect) and server.of not in [of for of, *_ in unlike]:
+            absent.append(Failed(ABSENT, server.of, "", server.nothing))
     here = [of for server in answered for of in server.present()]
     stays = {of for server in answered for of in server.stays()}
     seen = {name: at for name, at in before["seen"].items() if lately(at)}
     looked = len(answered) == len(servers) and not any(server.failures for server in answered)
     expected = [name for name, _ in options.expect]
-    known = {int(n): at for n, at in before["sizes"].items() if n.isdigit() and lately(at)}
+    known = numbers(before["sizes"])
     members = galera.size(nodes.values())
     return cluster._replace(
         members=max(known, default=0),
@@ -491,6 +532,7 @@ def whole(
                 for place, server in servers.items()
             },
             "seen": {**seen, **dict.fromkeys(here, now)},
+            "replicas": {place: {str(n): at for n, at in many.items()} for place, many in replicas.items()},
             "sizes": {**{str(n): at for n, at in known.items()}, **({str(members): now} if members else {})},
         },
     )
