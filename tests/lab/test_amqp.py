@@ -185,7 +185,7 @@ def test_a_limit_of_connections(check, broker):
     try:
         assert check().line == (
             f"AMQP_ROUNDTRIP CRITICAL - 127.0.0.1:{broker.port}:"
-            " it lets nobody more in: a limit of it, the user or the virtual host (log in)"
+            " a limit of connections is reached: its own, the user's or the virtual host's (log in)"
         )
     finally:
         broker.call("DELETE", "/api/vhost-limits/%2F/max-connections")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import time
@@ -49,6 +50,14 @@ def test_tls_is_spoken_with_any_option_about_it():
 
 def test_names():
     assert (stream.name_of("a.example", 1), stream.name_of("::1", 2)) == ("a.example:1", "[::1]:2")
+
+
+def test_an_ipv6_address_may_stand_in_its_brackets():
+    assert stream.name_of("[::1]", 2) == "[::1]:2"
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        with stream.tcp(Run(3), "[::1]", port) as link:
+            assert link.of == f"[::1]:{port}"
 
 
 def test_it_is_asked_and_answers():

@@ -294,7 +294,11 @@ class _Session:
         if code == 530 and "not found" in text:
             return Failed(ABSENT, of, tried, f"there is no virtual host {broker.vhost}")
         if code in (406, 530) and re.search(LIMIT, text):
-            return Failed(UNREACHABLE, of, tried, "it lets nobody more in: a limit of it, the user or the virtual host")
+            what = re.search(r"connection|channel|queue", text.partition(" - ")[2])
+            whose = "its own, the user's or the virtual host's"
+            return Failed(UNREACHABLE, of, tried, f"a limit of {what[0] if what else 'it'}s is reached: {whose}")
+        if code in (530, 541) and " down" in text:
+            return Failed(UNREACHABLE, of, tried, f"virtual host {broker.vhost} is down")
         if code == 530 and "refused" in text:
             cure = f"`rabbitmqctl set_permissions -p {broker.vhost} {broker.user} {PERMISSIONS}`"
             return Failed(NOT_ALLOWED, of, tried, f"it refuses virtual host {broker.vhost}", cure)
@@ -303,7 +307,7 @@ class _Session:
             return Failed(UNREACHABLE, of, tried, f"it closed the connection (CONNECTION_FORCED){why}")
         if word == "ConsumerCancelled":
             return Failed(UNREACHABLE, of, tried, "it took the queue away before the message was back")
-        if code in (506, 541) or (code == 530 and " down" in text):
+        if code in (506, 541):
             return Failed(UNREACHABLE, of, tried, f"it can't ({code} {word})")
         if code:
             return Failed(UNREADABLE, of, tried, f"it answers {code} {word}")

@@ -66,7 +66,7 @@ def agree(options: Any, one: str, *others: str) -> None:
 
 def name_of(host: str, port: int) -> str:
     """Return "host:port", an IPv6 address in its brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Stream:
@@ -131,7 +131,7 @@ class Stream:
 
 def tcp(run: Run, host: str, port: int, tls: Tls | None = None, *, of: str = "") -> Stream:
     """Return a connection to a host. Raises Failed: unreachable, not-allowed (certificates), unreadable (no TLS there)."""
-    of = of or name_of(host, port)
+    of, host = of or name_of(host, port), host.strip("[]")
     tried, begun = "connect", time.monotonic()
     run.stage(f"connect to {of}")
     sock: Any = None
