@@ -8,8 +8,9 @@ OpenStack service of a list that consumes messages and runs here (nova-compute, 
 when they first have something to say). Brokers: `--broker HOST[:PORT]`, or the `transport_url` of `--from-service-file
 /etc/nova/nova.conf`; without both, whoever is at port 5672 or 5671. Nothing is connected to, no packet is sent.
 Which process a socket belongs to is told to root and to the process's user; otherwise `ss` is run by sudo, and without that
-line the service is UNKNOWN, unless nobody at all is connected, which everybody may see. A container's processes are looked at in their own network; sudo does not help there. Connections
-are counted for the whole service: of one with many workers expect as many.
+line the service is UNKNOWN, unless nobody at all is connected, which everybody may see. A container's processes are looked at
+in their own network; sudo does not help there. Connections are counted for the whole service: of one with many workers expect
+as many.
 """
 
 from __future__ import annotations
