@@ -8,7 +8,7 @@ database asked (--database); all others of the whole server. On a replica, what 
 checkpoints) is left out, and UNKNOWN where it is asked for by name. Rates and shares are over five minutes, that of checkpoints
 over an hour; a restart or a reset of the statistics begins them anew. Transactions are told as user@database:
 `--exclude 'backup@*'` leaves one out. The files of pg_wal are counted from PostgreSQL 10 on, those that wait for the archiver
-from 12 on.
+from 12 on; before 14 a wait for a lock counts from the start of the statement that waits.
 
 Least rights, PostgreSQL 10 and newer:
 `CREATE ROLE nagios LOGIN CONNECTION LIMIT 3 PASSWORD '…'; GRANT pg_monitor TO nagios;` and for "sequences", in each schema:
@@ -20,13 +20,15 @@ PostgreSQL 9.2 to 9.6 have no pg_monitor: a superuser lends the view, in the dat
 `CREATE FUNCTION nagios.activity() RETURNS SETOF pg_stat_activity LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS
 'SELECT * FROM pg_stat_activity'; CREATE VIEW nagios.pg_stat_activity AS SELECT * FROM nagios.activity();`
 `GRANT SELECT ON nagios.pg_stat_activity TO nagios; ALTER ROLE nagios SET search_path = nagios, pg_catalog;`
-Modes "login", "connections" (without --pool), "prepared", "work", "wraparound", "vacuum", "checkpoints", "checksums" and
-"settings" need no grant at all.
+There "settings" leaves out what superusers alone may see, and on a server with replicas "horizon" needs the same function and
+view for pg_stat_replication. Modes "login", "connections" (without --pool), "prepared", "work", "wraparound", "vacuum",
+"checkpoints" and "checksums" need no grant at all.
 
 Eucalyptus keeps its own server inside the cloud controller: `--preset eucalyptus` knows port, socket, databases and pools. Its
-pg_hba.conf lets root in by the socket, everybody else with a password over TLS (`-H CLC --insecure --user nagios`). It has
-database eucalyptus_shared from 4.1 on; before that name one, such as `--database eucalyptus_cloud`. A pool is one of a host,
-so sessions are counted for each client.
+pg_hba.conf lets root alone in by the socket, everybody else with a password over TLS, from the same host too
+(`-H CLC --insecure --user nagios`, and in ~/.pgpass of the agent's user `CLC:8777:*:nagios:PASSWORD`). It has database
+eucalyptus_shared from 4.1 on; before that name one, such as `--database eucalyptus_cloud`. A pool is one of a host, so sessions
+are counted for each client.
 """
 
 from __future__ import annotations
@@ -47,16 +49,17 @@ def options(add):
 
 
 def probe(options, run):
-    options.socket = None if options.hostname and options.preset else options.socket  # -H outranks the preset
+    # What was said of where to look outranks the preset.
+    options.socket = None if options.preset and (options.hostname or options.service) else options.socket
+    words = {"pools": options.pool, "dead": options.dead_rows, "vacuumed": options.vacuumed}
     with sql.connect(run, sql.access(options, run, "postgres")) as db:
-        return postgres.look(run, db, options.mode, given=options.mode_given, pools=options.pool)
+        return postgres.look(run, db, options.mode, given=options.mode_given, **words)
 
 
 def judge(server, options):
     yield from server.failures
     yield from (Finding(WORDS[kind], of, text) for of, kind, text in server.standings(options.role))
-    numbers = server.measures(options.dead_rows, options.vacuumed)
-    yield from (Metric(name, value, of, detail=detail) for name, value, of, detail in numbers)
+    yield from (Metric(name, value, of, detail=detail) for name, value, of, detail in server.readings)
 
 
 MODES = {

@@ -13,7 +13,7 @@ from nephoscope.base import COLLECTING, NOT_ALLOWED, Clock, Failed
 from nephoscope.checks.database.check_postgres import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import sql
-from nephoscope.probes.postgres import Reading, Server, Standing, Table
+from nephoscope.probes.postgres import Reading, Server, Standing
 
 from tests.probes.test_postgres import Answers
 
@@ -26,14 +26,13 @@ def found(server, *argv):
 
 def test_green():
     readings = (Reading("login", 0.01), Reading("connections", 3.7, "", "1 of 27"), Reading("hit", COLLECTING))
-    server = Server("PostgreSQL 15.18", False, "1 of 27", readings, (Standing("archiver", "ok", "is off"),), ())
+    server = Server("PostgreSQL 15.18", False, "1 of 27", readings, (Standing("archiver", "ok", "is off"),))
     assert found(server) == [
         Finding(OK, "", "PostgreSQL 15.18, primary, 1 of 27 connections"),
         Finding(OK, "archiver", "is off"),
         Metric("login", 0.01),
         Metric("connections", 3.7, detail="1 of 27"),
         Metric("hit", COLLECTING),
-        Metric("dead", 0.0),
     ]
 
 
@@ -55,17 +54,6 @@ def test_the_role_that_is_wanted():
         Finding(CRITICAL, "role", "is replica, and should be primary"),
     ]
     assert found(server, "--role", "replica") == [Finding(OK, "", "PostgreSQL 15.18, replica")]
-
-
-def test_tables_that_nobody_vacuums():
-    tables = (Table("public.a", 50.0, 20000, None), Table("public.b", 30.0, 500, 99999.0))
-    server = Server("PostgreSQL 15.18", tables=tables)
-    first = Metric("dead", 50.0, "public.a", detail="20000 rows, never vacuumed")
-    second = Metric("dead", 30.0, "public.b", detail="500 rows, vacuumed 1.2 days ago")
-    assert found(server) == [LEAD, first]
-    assert found(server, "--dead-rows", "500") == [LEAD, first, second]
-    assert found(server, "--dead-rows", "500", "--vacuumed", "2d") == [LEAD, first]
-    assert found(server, "--dead-rows", "30000") == [LEAD, Metric("dead", 0.0)]
 
 
 @pytest.fixture
@@ -91,6 +79,15 @@ def test_the_first_line_of_a_server_in_trouble(answered):
         r" public\.wide sequence 93\.1 % is above 90 %, WARNING: uptime 2\.\d+ s is below 10 min",
         outcome.line,
     ), outcome.line
+
+
+def test_tables_that_nobody_vacuums(answered):
+    db = Answers()
+    outcome = answered(db, "--mode", "vacuum", "--dead-rows", "500", "--vacuumed", "2d")
+    assert outcome.line == (
+        "POSTGRES WARNING - public.things dead 33.3 % is above 20 % (10000 rows, never vacuumed) | dead=33.333333%;20;40"
+    )
+    assert "WHERE dead >= 500 AND coalesce(vacuumed < now() - interval '1 second' * 172800, true)" in db.asked[1]
 
 
 def test_a_limit_for_each_cause(answered):
@@ -164,6 +161,14 @@ def test_the_preset_of_eucalyptus():
     )
     assert dict(options.pool) == {"eucalyptus_shared": 1024, "database_events": 8, "eucalyptus_*": 512}
     assert CHECK.parse("--preset", "eucalyptus", "--pool", "eucalyptus_cloud=100").pool == (("eucalyptus_cloud", 100),)
+
+
+def test_what_was_said_outranks_the_socket_of_eucalyptus(tmp_path, monkeypatch):
+    (tmp_path / "services").write_text("[clc]\nhost=127.0.0.1\nuser=nagios\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    words = ("--preset", "eucalyptus", "-p", "1", "--state-dir", str(tmp_path))
+    for where in (("-H", "127.0.0.1"), ("--service", "clc")):
+        assert CHECK.run([*words, *where]).line == "POSTGRES CRITICAL - 127.0.0.1:1: Connection refused (log in)"
 
 
 def test_no_socket_of_eucalyptus_here(tmp_path):

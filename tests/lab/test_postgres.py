@@ -18,7 +18,7 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 from nephoscope.probes import postgres, sql
 
 from tests.lab import postgresql
-from tests.lab.support import private_folder, wait_for
+from tests.lab.support import Daemon, free_port, listening, need, private_folder, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -150,7 +150,7 @@ def test_a_role_without_pg_monitor(server, check):
         assert (outcome.state, outcome.line.partition(" | ")[0]) == (UNKNOWN, hidden)
         assert "active=" not in outcome.line
         assert "xmin_age" not in outcome.line
-        free = ("login", "connections", "prepared", "work", "wraparound", "vacuum", "checkpoints", "settings")
+        free = ("login", "connections", "prepared", "work", "wraparound", "vacuum", "checkpoints")
         assert check(server, *modes(*free), user="bare").state == OK
     alone = check(server, "--mode", "transactions", user="bare")  # the server's own workers are hidden, too
     assert alone.reason == "the sessions of other roles are hidden from bare: needs GRANT pg_monitor TO bare"
@@ -423,6 +423,42 @@ def test_an_archiver_that_fails(server, check):
     assert check(server, "--mode", "wal").state == OK
 
 
+def test_an_archiver_without_a_command(server, check):
+    server.set("archive_command=")
+    try:
+        outcome = check(server, "--mode", "wal")
+    finally:
+        server.set("archive_command=true")
+    assert (outcome.state, outcome.reason) == (WARNING, "archiver has no command: WAL is kept until it gets one")
+
+
+def test_the_worst_table_is_told_however_many_have_more_dead_rows(server, check):
+    server.sql("CREATE DATABASE many")
+    try:
+        server.sql(
+            "DO $$ BEGIN FOR i IN 1..110 LOOP EXECUTE format('CREATE TABLE t%s WITH (autovacuum_enabled = off) AS"
+            " SELECT generate_series(1, 400) AS x', i); EXECUTE format('DELETE FROM t%s WHERE x <= 11', i); END LOOP; END $$",
+            database="many",
+        )
+        server.sql("CREATE TABLE wide(x text)", database="many")
+        server.sql("ALTER TABLE wide ALTER x SET STORAGE EXTERNAL", database="many")
+        server.sql("INSERT INTO wide SELECT repeat('x', 10000) FROM generate_series(1, 2)", database="many")
+        server.sql("DELETE FROM wide", database="many")
+        with sessions(server, database="many") as (one,):
+            one.cursor().execute("CREATE TEMP TABLE passing AS SELECT generate_series(1, 400) AS x")
+            one.cursor().execute("DELETE FROM passing")
+            counted = "SELECT count(*) AS n FROM pg_class WHERE pg_stat_get_dead_tuples(oid) >= 10"
+            wait_for(lambda: server.sql(counted, database="many")[0]["n"] == 112, what="dead rows of all tables")
+            outcome = check(server, "--mode", "vacuum", "--database", "many", "--dead-rows", "10")
+    finally:
+        server.sql("DROP DATABASE many WITH (FORCE)")
+    assert (outcome.state, outcome.reason) == (
+        CRITICAL,
+        "public.wide (TOAST) dead 100 % is above 40 % (12 rows, never vacuumed)",
+    )
+    assert "passing" not in outcome.text
+
+
 def test_dead_rows(server, check):
     server.sql("CREATE TABLE worn(x int) WITH (autovacuum_enabled = off)")
     server.sql("INSERT INTO worn SELECT generate_series(1, 1000)")
@@ -511,6 +547,23 @@ def test_settings(server, check):
         WARNING,
         "fsync is off: a crash damages the data, settings wait for a restart: max_connections",
     )
+
+
+def test_a_setting_that_superusers_alone_may_see(server, check):
+    server.sql("CREATE ROLE bare LOGIN PASSWORD 'secret'")
+    server.set("external_pid_file=/nonexistent/pid")
+    try:
+        hidden = check(server, "--mode", "settings", user="bare")
+        seen = check(server, "--mode", "settings")
+    finally:
+        server.sql("ALTER SYSTEM RESET external_pid_file")
+        server.sql("DROP ROLE bare")
+        server.restart()  # or it is said to wait for one for ever
+    assert (hidden.state, hidden.reason) == (
+        UNKNOWN,
+        "some settings are hidden from bare: needs GRANT pg_monitor TO bare",
+    )
+    assert (seen.state, seen.reason) == (WARNING, "settings wait for a restart: external_pid_file")
 
 
 def test_nothing_is_counted(server, check):
@@ -628,7 +681,55 @@ def test_a_replica_is_asked_for_what_only_the_primary_knows(server, check, place
 # --- servers of their own --------------------------------------------------------------------------------------------------------
 
 
-def test_tls_is_demanded(place, check):
+def test_another_server_behind_the_same_address(server, place, folder, monkeypatch):
+    """A replica has the same identifier, databases and resets as its primary: only when it started tells them apart."""
+    services = folder / "services"
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+
+    def look(at, shift):
+        services.write_text(f"[db]\nhost=127.0.0.1\nport={at.port}\nuser=nagios\npassword=secret\n")
+        services.chmod(0o600)
+        words = ["--service", "db", "--state-dir", str(folder / "state"), *modes("work", "locks", "wal")]
+        return CHECK.run(words, clock=Clock(shift=shift))
+
+    with server.replica(place / f"other-{server.folder.name}") as replica:
+        look(server, 0)
+        assert "commits_rate=" in look(server, 300).line
+        other = look(replica, 600)
+        assert (other.state, "_rate=" in other.line, "commits collecting" in other.text) == (OK, False, True), (
+            other.text
+        )
+        assert re.search(r" commits_rate=[\d.]+ .* wal_rate=\d", look(replica, 900).line)
+
+
+def test_behind_a_pooler(server, place, check):
+    """pgbouncer, which hands a connection on after each transaction."""
+    home = place / f"pool-{server.folder.name}"
+    home.mkdir()
+    port = free_port()
+    (home / "users").write_text('"nagios" "secret"\n')
+    (home / "pgbouncer.ini").write_text(f"""[databases]
+* = host=127.0.0.1 port={server.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {home}/users
+pool_mode = transaction
+""")
+    words = ("-p", str(port))
+    with Daemon(
+        [need("pgbouncer")[0], home / "pgbouncer.ini"], user="postgres", log=home / "log", ready=listening(port)
+    ):
+        first = check(server, *words)
+        second = check(server, *words, clock=Clock(shift=300))
+    assert (first.state, second.state) == (OK, OK), first.text + second.text
+    assert re.search(r"primary, \d of 27 connections, rates collecting \| login=", first.line)
+    assert "commits_rate=" in second.line
+
+
+def test_tls_is_demanded(place, check, folder, monkeypatch):
     hba = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
     with postgresql.server(place / "tls", hba=hba) as server:
         server.sql("CREATE ROLE nagios LOGIN PASSWORD 'secret' IN ROLE pg_monitor")
@@ -646,6 +747,18 @@ def test_tls_is_demanded(place, check):
         server.restart()
         assert check(server, "--mode", "login", "--ca-file", str(certificate)).state == OK
         assert check(server, "--mode", "login", "--insecure").state == OK
+        # As the page says it for Eucalyptus, whose lines are hostssl.
+        server.sql("CREATE DATABASE eucalyptus_shared")
+        passwords = folder / ".pgpass"
+        passwords.write_text(f"127.0.0.1:{server.port}:*:nagios:secret\n")
+        passwords.chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(passwords))
+        words = ("--preset", "eucalyptus", "--insecure", *modes("login", "connections", "transactions"))
+        eucalyptus = check(server, *words, password="")
+        assert (eucalyptus.state, "pool=0%;80;95" in eucalyptus.line) == (OK, True), eucalyptus.text
+        passwords.chmod(0o644)
+        ignored = check(server, *words, password="")
+        assert (ignored.state, str(passwords) in ignored.line) == (UNKNOWN, True), ignored.line
         unknown = check(server, "--mode", "login", "--tls")
         assert (unknown.state, "certificate verify failed" in unknown.line) == (UNKNOWN, True), unknown.line
 
@@ -682,7 +795,14 @@ def test_damaged_pages(place, check):
         damaged[100:108] = b"\xff" * 8
         path.write_bytes(damaged)
         server.start()
-        with contextlib.suppress(Exception):
+        server.set("track_counts=off")
+        with pytest.raises(Exception, match="invalid page"):
+            server.sql("SELECT count(*) FROM victim")
+        blind = check(server, "--mode", "checksums")
+        assert (blind.state, blind.reason) == (UNKNOWN, "checksums: nothing is counted: track_counts is off")
+        assert server.sql("SELECT sum(checksum_failures)::int AS n FROM pg_stat_database") == [{"n": 0}]
+        server.set("track_counts=on")
+        with pytest.raises(Exception, match="invalid page"):
             server.sql("SELECT count(*) FROM victim")
         counted = "SELECT sum(checksum_failures)::int AS n FROM pg_stat_database"
         wait_for(lambda: server.sql(counted)[0]["n"], what="the count of a damaged page")

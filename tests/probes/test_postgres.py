@@ -16,7 +16,7 @@ import pytest
 from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import postgres
 from nephoscope.probes import postgres_statements as statements
-from nephoscope.probes.postgres import Reading, Server, Standing, Table
+from nephoscope.probes.postgres import Reading, Server, Standing
 
 RECORDED = json.loads(Path(__file__).with_name("postgres_answers.json").read_text())
 MODES = (
@@ -77,6 +77,7 @@ def test_what_each_version_told(version):
     got = values(server)
     assert server.failures == ()
     assert server.text == f"PostgreSQL {version}.{RECORDED[version]['version'][1]}"
+    assert Answers(version).first["started"] % 1  # to the microsecond: two servers of a cluster may start in one second
     assert (got["login", ""], got["waiters", ""], got["active", ""], got["idle_in_transaction", ""]) == (0.012, 1, 1, 1)
     assert got["sequence", "public.wide"] == pytest.approx(93.132257)
     assert 2 < got["longest", "postgres@postgres"] < 4
@@ -85,8 +86,9 @@ def test_what_each_version_told(version):
     assert got["retained", "abandoned"] > 4_000_000
     assert got["pool", "postgres"] == 30.0
     assert (got["xid", "postgres"], got["mxid", "postgres"]) == (pytest.approx(17 / 21474836.48, rel=0.99), 0)
-    assert server.tables[0][:3] == ("public.things", pytest.approx(100 / 3), 10000)
-    assert server.tables[0].vacuumed is None
+    assert [reading for reading in server.readings if reading.name == "dead"] == [
+        Reading("dead", pytest.approx(100 / 3), "public.things", "10000 rows, never vacuumed")
+    ]
     # as many sessions as were open, over 30 connections less 3 for superusers (16 keeps reserved_connections, 0 by default)
     assert server.used == "4 of 27"
     assert ("ready" in {name for name, _ in got}) == (int(version) >= 12)
@@ -107,7 +109,8 @@ def test_a_role_that_sees_nothing_of_others():
             NOT_ALLOWED,
             "",
             "",
-            "the sessions of other roles, the files that wait for the archiver and the files of pg_wal are hidden from bare",
+            "the sessions of other roles, the files that wait for the archiver, the files of pg_wal and some"
+            " settings are hidden from bare",
             "GRANT pg_monitor TO bare",
         ),
         Failed(
@@ -121,6 +124,18 @@ def test_a_role_that_sees_nothing_of_others():
     names = {reading.name for reading in server.readings}
     assert not names & {"active", "idle_in_transaction", "longest", "waiters", "xmin_age", "ready", "wal", "sequence"}
     assert {"connections", "prepared", "xid", "retained"} <= names
+
+
+def test_settings_that_are_for_superusers_to_see():
+    db = Answers("15 bare")
+    db.second["masked"] = 0
+    server = looked(db, "settings")
+    assert [failed.error for failed in server.failures] == ["some settings are hidden from bare"]
+    assert [reading.name for reading in server.readings] == ["uptime"]
+    db = Answers("15 bare")
+    db.version = (9, 6, 24)  # where no right lends them
+    told = Standing("settings", "ok", "that superusers alone may see are not looked at")
+    assert told in looked(db, "settings").states
 
 
 def test_before_version_10_the_cure_is_another():
@@ -182,9 +197,10 @@ def test_what_this_server_cannot_have(mode, version, setting, why):
 def test_nothing_is_counted():
     db = Answers()
     db.set("track_counts", "off")
-    server = looked(db, "work", "vacuum", "locks", "login")
+    server = looked(db, "work", "vacuum", "locks", "checksums", "login")
     assert [(failed.kind, failed.of, failed.error) for failed in server.failures] == [
-        (UNREADABLE, mode, "nothing is counted: track_counts is off") for mode in ("work", "vacuum", "locks")
+        (UNREADABLE, mode, "nothing is counted: track_counts is off")
+        for mode in ("work", "vacuum", "locks", "checksums")
     ]
     assert [reading.name for reading in server.readings] == ["login"]
 
@@ -288,6 +304,14 @@ def test_the_archiver(mode, replica, row, standing):
     db.first["replica"] = replica
     db.second["archiver"] = [row]
     assert standing in looked(db, "wal").states
+
+
+def test_an_archiver_that_has_no_command():
+    db = Answers()
+    db.first["no_command"] = True
+    db.second["archiver"] = [{"failing": False, "archived": 7}]
+    text = "has no command: WAL is kept until it gets one"
+    assert Standing("archiver", "degraded", text) in looked(db, "wal").states
 
 
 @pytest.mark.parametrize(
@@ -475,20 +499,31 @@ def test_rates():
 def test_the_hits_of_few_blocks_are_noise():
     twice = Twice("work")
     twice.look(0)
-    assert twice.look(300, blks_read=999)["hit", ""] is COLLECTING
+    assert twice.look(300, blks_read=999)["hit", ""].why == "is not told of fewer than 1000 blocks"
     assert twice.look(600, blks_read=2000)["hit", ""] == 0.0
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"started": 1}, {"reset": 77.0}, {"id": 6}, {"xact_commit": 5}],
-    ids=["a restart", "a reset", "another database", "fewer than before"],
+    [{"started": Answers().first["started"] + 0.25}, {"reset": 77.0}, {"id": 6}, {"xact_commit": 5}],
+    ids=[
+        "a restart, or another server that started in the same second",
+        "a reset",
+        "another database",
+        "fewer than before",
+    ],
 )
 def test_counters_that_began_anew(change):
     twice = Twice("work")
     twice.look(0, xact_commit=100)
     assert twice.look(300, xact_commit=400)["commits_rate", ""] == pytest.approx(1.0, rel=1e-3)
     assert twice.look(600, **{"xact_commit": 1000, **change})["commits_rate", ""] is COLLECTING
+
+
+def test_a_position_that_is_not_told_is_no_beginning():
+    twice = Twice("wal")
+    twice.look(0, position=None)
+    assert twice.look(300, position=5e12)["wal_rate", ""] is COLLECTING
 
 
 def test_checkpoints_that_were_asked_for():
@@ -569,17 +604,21 @@ def test_standings():
 
 
 def test_which_tables_are_due():
-    tables = (
-        Table("a", 50.0, 20000, None),
-        Table("b", 30.0, 15000, 172800.0),
-        Table("c", 90.0, 12000, 3600.0),
-        Table("d", 99.0, 9, None),
-    )
-    server = Server("", readings=(Reading("login", 0.1),), tables=tables)
-    assert server.measures(10000, 86400.0) == [
-        Reading("login", 0.1),
+    db = Answers()
+    db.second["tables"] = [
+        {"name": "a", "dead": 20000, "share": 50.0, "vacuumed": None, "never": True},
+        {"name": "b", "dead": 15000, "share": 30.0, "vacuumed": 172800.0, "never": False},
+    ]
+    server = looked(db, "vacuum", dead=500, vacuumed=3600.0)
+    assert server.readings == (
         Reading("dead", 50.0, "a", "20000 rows, never vacuumed"),
         Reading("dead", 30.0, "b", "15000 rows, vacuumed 2.0 days ago"),
-    ]
-    assert Server("", tables=()).measures(1, 1.0) == [Reading("dead", 0.0)]
-    assert Server("").measures(1, 1.0) == []
+    )
+    assert "WHERE dead >= 500 AND coalesce(vacuumed < now() - interval '1 second' * 3600, true)" in db.asked[1]
+    assert server.states == (
+        Standing("vacuum", "ok", "of database postgres alone"),
+        Standing("autovacuum", "ok", "is on"),
+    )
+    db.second["tables"] = None
+    db.asked = []
+    assert looked(db, "vacuum").readings == (Reading("dead", 0.0),)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
 from nephoscope.probes import postgres_statements as statements
 
 RATES_SPAN = 300.0  # seconds over which rates and shares are reckoned
@@ -21,9 +21,11 @@ CHECKPOINTS_SPAN = 3600.0  # a checkpoint comes every five minutes at most, by d
 SHUTDOWN = 1 << 31  # transactions after which identifiers begin anew
 PAGES = 20  # of sequences
 VOLUME = 1000  # blocks: the share of fewer that were in the cache is noise
+FEW = Collecting(f"is not told of fewer than {VOLUME} blocks")
 FORCED = 2  # checkpoints that were asked for and are still no habit: a backup asks for one
 PRIMARY = ("prepared", "vacuum", "checkpoints")  # modes whose facts a replica does not have
-STATISTICS = ("locks", "work", "vacuum")  # modes that need track_counts
+STATISTICS = ("locks", "work", "vacuum", "checksums")  # modes that need track_counts
+OF_ONE = ("vacuum", "sequences")  # modes that look at the database asked alone
 MIB = 1 << 20
 UNITS = {"B": 1, "kB": 1 << 10, "8kB": 8 << 10, "MB": 1 << 20, "16MB": 16 << 20, "GB": 1 << 30}
 
@@ -60,15 +62,6 @@ class Standing(NamedTuple):
     text: str
 
 
-class Table(NamedTuple):
-    """A table with dead rows: how many percent of all are dead, how many, and seconds since a vacuum (None: never)."""
-
-    name: str
-    share: float
-    dead: int
-    vacuumed: float | None
-
-
 class Server(NamedTuple):
     """One look at one server.
 
@@ -77,7 +70,6 @@ class Server(NamedTuple):
     used      sessions, "3 of 97"; "" not looked at
     readings  numbers
     states    what is so
-    tables    tables with dead rows, most first; None: not looked at
     failures  what could not be learnt
     kept      plain JSON for the next run
     """
@@ -87,7 +79,6 @@ class Server(NamedTuple):
     used: str = ""
     readings: Sequence[Reading] = ()
     states: Sequence[Standing] = ()
-    tables: Sequence[Table] | None = None
     failures: Sequence[Failed] = ()
     kept: Any = None
 
@@ -97,20 +88,6 @@ class Server(NamedTuple):
         wrong = [Standing("role", "failed", f"is {now}, and should be {role}")] if role not in (None, now) else []
         text = f"{self.text}, {now}" + (f", {self.used} connections" if self.used else "")
         return [Standing("", "ok", text), *wrong, *self.states]
-
-    def measures(self, dead: int, since: float) -> list[Reading]:
-        """Return all numbers; of tables those with at least `dead` dead rows, not vacuumed for `since` seconds."""
-        due = [
-            Reading("dead", table.share, table.name, f"{table.dead} rows, {_when(table.vacuumed)}")
-            for table in self.tables or ()
-            if table.dead >= dead and (table.vacuumed is None or table.vacuumed > since)
-        ]
-        none = [] if due or self.tables is None else [Reading("dead", 0.0)]
-        return [*self.readings, *due, *none]
-
-
-def _when(seconds: float | None) -> str:
-    return "never vacuumed" if seconds is None else f"vacuumed {seconds / 86400:.1f} days ago"
 
 
 class _Look:
@@ -124,9 +101,9 @@ class _Look:
         self.started = str(first["started"])
         self.settings = {row["name"]: _setting(row) for row in first["settings"] or ()}
         self.may = {name for name in ("waldir", "ready") if first[name]}
+        self.all_settings, self.no_command = bool(first["all_settings"]), bool(first["no_command"])
         self.readings: list[Reading] = []
         self.standings: list[Standing] = []
-        self.tables: list[Table] | None = None
         self.failures: list[Failed] = []
         self.used = ""
         self.hidden: list[str] = []  # what the role may not see
@@ -179,22 +156,32 @@ def _setting(row: Mapping[str, Any]) -> float | str:
 
 
 def look(
-    run: Run, db: Any, modes: Sequence[str], *, given: bool = False, pools: Sequence[tuple[str, int]] = ()
-) -> Server:
+    run: Run, db: Any, modes: Sequence[str], *, given: bool = False, pools: Sequence[tuple[str, int]] = (),
+    dead: int = statements.DEAD, vacuumed: float = statements.VACUUMED,
+) -> Server:  # fmt: skip
     """Ask an open connection (`sql.Connection`) for the facts of these modes: two statements, and one for each 500 sequences.
 
-    given    the modes were asked for by name: one that this server can't have is a failure
-    pools    (database or glob, sessions that one client's pool may open), the first that fits counts
+    given           the modes were asked for by name: one that this server can't have is a failure
+    pools           (database or glob, sessions that one client's pool may open), the first that fits counts
+    dead, vacuumed  of tables those with so many dead rows, not vacuumed for so many seconds
     Raises Failed when the server can't be asked at all; one that is older than 9.2 is unreadable.
     """
     if tuple(db.version) < (9, 2):
         raise Failed(UNREADABLE, "", "", f"{db.text} is older than 9.2, the first that this check can ask")
     run.stage(f"ask {db.of} for its role, its settings and what may be seen")
-    state = _Look(db, modes, given, db.row(statements.first(db.version)))
+    first = db.row(statements.first(db.version))
+    state = _Look(db, modes, given, first)
     pools = pools if "connections" in state.modes else ()
     run.stage(f"ask {db.of} for {', '.join(state.modes)}")
     facts = db.row(
-        statements.second(state.version, state.modes, replica=state.replica, may=tuple(state.may), pools=bool(pools))
+        statements.second(
+            *(state.version, state.modes),
+            replica=state.replica,
+            may=tuple(state.may),
+            pools=bool(pools),
+            dead=dead,
+            vacuumed=vacuumed,
+        )
     )
     kept = dict(run.before) if isinstance(run.before, dict) else {}
     if facts.get("masked"):
@@ -217,6 +204,8 @@ def look(
         "settings": lambda: _settings(state, facts.get("pending")),
     }
     for mode in state.modes:
+        if mode in OF_ONE:
+            state.tell(mode, "ok", f"of database {first['database']} alone")
         masked = facts.get("masked") and mode in statements.SESSIONS
         if mode in parts and not masked and not (facts.get("masked_senders") and mode == "horizon"):
             failed = attempt(parts[mode])
@@ -227,19 +216,8 @@ def look(
     _rates(state, run, kept, facts)
     if state.hidden:
         state.failures.insert(0, _hidden(state))
-    tables = None if state.tables is None else tuple(state.tables)
-    return Server(
-        *(
-            state.text,
-            state.replica,
-            state.used,
-            tuple(state.readings),
-            tuple(state.standings),
-            tables,
-            tuple(state.failures),
-            kept,
-        )
-    )
+    parts_told = (tuple(state.readings), tuple(state.standings), tuple(state.failures))
+    return Server(state.text, state.replica, state.used, *parts_told, kept)
 
 
 def _hidden(state: _Look) -> Failed:
@@ -371,13 +349,11 @@ def _wraparound(state: _Look, rows: Sequence[Mapping[str, Any]] | None) -> None:
 def _vacuum(state: _Look, rows: Sequence[Mapping[str, Any]] | None) -> None:
     off = state.settings.get("autovacuum") == "off"
     state.tell("autovacuum", "degraded" if off else "ok", "is off" if off else "is on")
-    state.tables = [
-        Table(
-            row["name"], 100.0 * row["dead"] / (row["dead"] + (row["live"] or 0)), row["dead"],
-            None if row["never"] else row["vacuumed"],
-        )
-        for row in rows or ()
-    ]  # fmt: skip
+    for row in rows or ():
+        when = "never vacuumed" if row["never"] else f"vacuumed {row['vacuumed'] / 86400:.1f} days ago"
+        state.put("dead", row["share"], row["name"], f"{row['dead']} rows, {when}")
+    if not rows:
+        state.put("dead", 0.0)
 
 
 def _checkpoints(state: _Look, run: Run, kept: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -401,6 +377,8 @@ def _wal(state: _Look, facts: Mapping[str, Any]) -> None:
     row: Mapping[str, Any] = next(iter(facts["archiver"] or ()), {})
     if mode == "off" or (state.replica and mode != "always"):
         state.tell("archiver", "ok", "is off" if mode == "off" else "rests on a replica")
+    elif state.no_command:
+        state.tell("archiver", "degraded", "has no command: WAL is kept until it gets one")
     elif row.get("failing"):
         text = f"fails at {row['segment']}, last {row['seconds']:.0f} s ago, and has archived nothing since"
         state.tell("archiver", "failed", text)
@@ -458,6 +436,10 @@ def _settings(state: _Look, pending: Sequence[str] | None) -> None:
     for name in ("fsync", "full_page_writes"):
         if state.settings.get(name) == "off":
             state.tell(name, "degraded", "is off: a crash damages the data")
+    if not state.all_settings and state.version >= (10,):
+        state.hidden.append("some settings")
+    elif not state.all_settings:  # no right lends them
+        state.tell("settings", "ok", "that superusers alone may see are not looked at")
     if pending:
         state.tell("settings", "degraded", f"wait for a restart: {', '.join(pending)}")
 
@@ -475,8 +457,8 @@ def _rates(state: _Look, run: Run, kept: dict[str, Any], facts: Mapping[str, Any
 
     rows = facts.get("databases") or ()
     counters: dict[str, float] = {}
-    if "position" in facts:
-        counters["wal"] = facts["position"] or 0.0
+    if facts.get("position") is not None:
+        counters["wal"] = facts["position"]
     if rows:
         total = {name: float(sum(row[name] or 0 for row in rows)) for name in COUNTERS}
         counters.update(
@@ -494,5 +476,5 @@ def _rates(state: _Look, run: Run, kept: dict[str, Any], facts: Mapping[str, Any
     if "work" in state.modes:
         volume = history.rise("asked")
         few = isinstance(volume, (int, float)) and volume < VOLUME
-        state.put("hit", COLLECTING if few else history.share("blks_hit", "asked"))
+        state.put("hit", FEW if few else history.share("blks_hit", "asked"))
         state.put("rollbacks", history.share("xact_rollback", "ended"))

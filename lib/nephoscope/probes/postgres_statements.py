@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LISTED = 100  # waiting sessions, tables, sequences that are fetched
+DEAD, VACUUMED = 10000, 86400.0  # rows, seconds
 SESSIONS = ("transactions", "locks", "horizon")  # modes that look at other roles' sessions
 NAMES = ("max_connections", "superuser_reserved_connections", "reserved_connections", "autovacuum_freeze_max_age",
          "autovacuum_multixact_freeze_max_age", "max_wal_size", "wal_keep_size", "wal_keep_segments", "wal_segment_size",
@@ -48,10 +49,15 @@ def first(version: Sequence[int]) -> str:
         return f"has_function_privilege('{function}()', 'execute')" if tuple(version) >= (least,) else "false"
 
     names = ", ".join(f"'{name}'" for name in NAMES)
+    # Without this right pg_settings has no row of a setting that is for superusers to see, such as shared_preload_libraries.
+    settings = "pg_has_role('pg_read_all_settings', 'usage')"
+    if tuple(version) < (10,):
+        settings = "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
     return (
-        "SELECT current_user::text AS role, pg_is_in_recovery() AS replica,"
+        "SELECT current_user::text AS role, current_database()::text AS database, pg_is_in_recovery() AS replica,"
         " extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS uptime,"
-        " extract(epoch FROM pg_postmaster_start_time())::bigint AS started,"
+        f" {_epoch('pg_postmaster_start_time()')} AS started, {settings} AS all_settings,"
+        " (SELECT bool_and(setting = '') FROM pg_settings WHERE name IN ('archive_command', 'archive_library')) AS no_command,"
         f" {right('pg_ls_waldir', 10)} AS waldir, {right('pg_ls_archive_statusdir', 12)} AS ready,"
         f" {_rows(f'SELECT name, setting, unit FROM pg_settings WHERE name IN ({names})')} AS settings"
     )
@@ -76,12 +82,14 @@ def _clients(version: Sequence[int]) -> str:
 
 
 def second(
-    version: Sequence[int], modes: Sequence[str], *, replica: bool = False, may: Sequence[str] = (), pools: bool = False
-) -> str:
+    version: Sequence[int], modes: Sequence[str], *, replica: bool = False, may: Sequence[str] = (), pools: bool = False,
+    dead: int = DEAD, vacuumed: float = VACUUMED,
+) -> str:  # fmt: skip
     """Return the statement that asks for the facts of all modes but sequences, as one row of JSON.
 
-    may    "waldir", "ready": what the role may call
-    pools  sessions by database and client, too
+    may             "waldir", "ready": what the role may call
+    pools           sessions by database and client, too
+    dead, vacuumed  of tables those with so many dead rows, not vacuumed for so many seconds
     """
     version, wanted = tuple(version), set(modes)
     ask: dict[str, str] = {}
@@ -116,16 +124,8 @@ def second(
     if "wraparound" in wanted:
         multi = "mxid_age(datminmxid)" if version >= (9, 5) else "NULL::int"
         ask["wraparound"] = _rows(f"SELECT datname AS name, age(datfrozenxid) AS xid, {multi} AS mxid FROM pg_database")
-    if "vacuum" in wanted:  # functions, not the view: that also counts each table's indexes
-        ask["tables"] = _rows(
-            f"SELECT name, dead, live, {_seconds('greatest(by_hand, by_itself)')} AS vacuumed,"
-            " coalesce(by_hand, by_itself) IS NULL AS never"
-            " FROM (SELECT n.nspname || '.' || c.relname AS name, pg_stat_get_dead_tuples(c.oid) AS dead,"
-            " pg_stat_get_live_tuples(c.oid) AS live, pg_stat_get_last_vacuum_time(c.oid) AS by_hand,"
-            " pg_stat_get_last_autovacuum_time(c.oid) AS by_itself FROM pg_class c"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'm', 't')) t"
-            f" WHERE dead > 0 ORDER BY dead DESC LIMIT {LISTED}"
-        )
+    if "vacuum" in wanted:
+        ask["tables"] = _tables(dead, vacuumed)
     if "checkpoints" in wanted:
         view = (
             ("num_requested", "num_timed", "checkpointer")
@@ -147,6 +147,26 @@ def second(
             "(SELECT array_to_json(array_agg(name::text ORDER BY name)) FROM pg_settings WHERE pending_restart)"
         )
     return f"SELECT {', '.join(f'{text} AS {name}' for name, text in ask.items()) or '1 AS nothing'}"
+
+
+def _tables(dead: int, vacuumed: float) -> str:
+    """Return an expression for the tables with dead rows that nobody vacuums, the worst first.
+
+    Functions and not pg_stat_all_tables, which also counts each table's indexes. Not temporary tables: only their session could
+    vacuum them. A TOAST table goes by the name of the table whose it is.
+    """
+    return _rows(
+        f"SELECT name, dead, 100.0::float8 * dead / (dead + live) AS share, {_seconds('vacuumed')} AS vacuumed,"
+        " vacuumed IS NULL AS never"
+        " FROM (SELECT n.nspname || '.' || coalesce(o.relname || ' (TOAST)', c.relname) AS name,"
+        " pg_stat_get_dead_tuples(c.oid) AS dead, pg_stat_get_live_tuples(c.oid) AS live,"
+        " greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid)) AS vacuumed"
+        " FROM pg_class c LEFT JOIN pg_class o ON c.relkind = 't' AND o.reltoastrelid = c.oid"
+        " JOIN pg_namespace n ON n.oid = coalesce(o.relnamespace, c.relnamespace)"
+        " WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence <> 't') t"
+        f" WHERE dead >= {max(1, int(dead))} AND coalesce(vacuumed < now() - interval '1 second' * {vacuumed:.0f}, true)"
+        f" ORDER BY share DESC, dead DESC LIMIT {LISTED}"
+    )
 
 
 def _ask_transactions(ask: dict[str, str], version: Sequence[int]) -> None:
