@@ -294,7 +294,7 @@ def test_a_right_that_is_missing_hides_no_replica(ask):
 
 def test_options_that_are_wrong(tmp_path):
     for argv, said in (
-        ([], "what to ask"),
+        ([], "--type mysql or postgres"),
         (["--type", "mysql", "--mode", "galera", "-w", "retained=5"], "retained"),
         (["--type", "mysql", "--size", "three"], "'three' is not a whole number"),
         (["--type", "mysql", "--expect", "=3"], "names nothing"),

@@ -337,11 +337,22 @@ class Replays:
 )
 def test_the_age_of_a_commit_is_a_lag_where_replay_does_not_pass(monkeypatch, changes, reached, lag):
     """A transaction of two hours streams: the last commit is as old, and all is replayed at once."""
-    asked, before = Replays(*reached), standby(**{"age": 7200.0, "until": "0/4000000", **changes}).standby
+    asked, before = Replays(*reached), standby(**{"age": 7200.0, "until": "0/4000010", **changes}).standby
     monkeypatch.setattr(pg_replication.time, "sleep", lambda seconds: None)
     found = pg_replication.proven(Run(), asked, before)
     assert found.lag == pytest.approx(lag)
-    assert asked.asked == [("0/4000000",)] * len(reached)
+    assert asked.asked == [("0/4000010",)] * len(reached)
+
+
+@pytest.mark.parametrize(
+    ("until", "behind", "lag"),
+    [("0/5002000", 912, 0.0), ("0/5002010", 912, 90.0), ("0/5002000", 40000, 90.0), ("", 912, 90.0)],
+)
+def test_a_record_that_has_begun_is_no_lag(until, behind, lag):
+    """15.18 with a transaction that wrote and waits: what was sent ends with a page."""
+    found = standby(until=until, behind=behind, age=90.0)
+    assert found.standby.lag == lag
+    assert ("behind", behind, "", "") in list(found.values())
 
 
 def test_what_may_be_silent():

@@ -9,7 +9,8 @@ For PostgreSQL 10 to 18. Sources: its manual, "The Cumulative Statistics System"
 * replay_lag is NULL as soon as the standby is idle and in step, and until it has replayed a first commit; while replay stands
   still it may go on to show what was measured last. So how long a position does not move counts, too.
 * now() - pg_last_xact_replay_timestamp() grows on an idle primary, and while a long transaction is replayed, which has not
-  committed: it is a lag only while something stays not replayed.
+  committed: it is a lag only while something stays not replayed. What nobody waits for is written to disk, and sent, page by
+  page: the last record may have begun and its rest not be there.
 * A standby whose receiver is gone, or is slow, has replayed all that it received, so that difference is 0. Its primary's end of
   WAL is latest_end_lsn, which comes with each message.
 * An idle primary says something only when it is asked for a sign, each half of wal_receiver_timeout.
@@ -41,6 +42,7 @@ RECEIVER = {"starting": "catching_up", STREAMING: "serves", "waiting": "stopped"
 WAL = {"reserved": "serves", "extended": "serves", "unreserved": "unreserved", "lost": "lost"}
 RIGHT = "GRANT pg_monitor TO the account"
 BASE_BACKUP = "pg_basebackup_"  # begins the name of the slot that a backup has for as long as it takes
+PAGE, RECORD = 8192, 4 * 8192  # bytes of a page of WAL (XLOG_BLCKSZ), and of a record that is not small
 SURELY = 1.0  # seconds up to which the age of a commit needs no proof to be a lag
 LOOKS, BETWEEN = 3, 0.2  # looks at a position that may be reached in a moment, and the seconds before each
 SHOWN = 80  # characters of a list of standbys
@@ -163,9 +165,15 @@ class Standby(NamedTuple):
     stuck: float = 0.0
 
     @property
+    def begun(self) -> bool:
+        """Whether nothing but the beginning of a record is left to replay, whose rest the primary did not send yet."""
+        inside = int(self.until.partition("/")[2] or "1", 16) % PAGE
+        return self.behind is not None and self.behind < RECORD and not inside
+
+    @property
     def lag(self) -> float | None:
         """Seconds behind, 0 while all that there is is replayed; None: not known."""
-        if self.behind == 0:
+        if self.behind == 0 or self.begun:
             return 0.0
         age = self.age if self.age is not None else self.stuck or None
         return None if age is None else max(0.0, age - self.delay)
