@@ -2,11 +2,12 @@
 """Is each broker node healthy, joined, and away from its memory, disk and descriptor limits?
 
 For RabbitMQ 3.8 to 4.3, by its management API: of -H, or of the first host of `--from-service-file` that answers, which speaks
-for the whole cluster. Each other node is asked for its own view of partitions, by its name on the port that it listens on;
-where that can't be reached from here it is said with -v, and with `--views` it counts. Health checks that a release lacks are
-left out. A node that is frozen makes the API of all others wait for it: that is told as an API that does not answer.
-`mem_growth` compares with an hour ago, at least half an hour: a restart, or an hour without runs, begins anew. Certificates
-are those of the node that was asked.
+for the whole cluster. Each other node is asked for its own view of partitions, by its name on the port that it listens on, and
+one that is said not to run whether it was only cut off; where that can't be reached from here it is said with -v, and with
+`--views` it counts. Health checks that a release lacks are left out. A node that is frozen makes the API of all others wait
+for it: that is told as an API that does not answer.
+`mem_growth` compares with an hour ago, at least half an hour; after a longer pause it is the mean growth of an hour. A restart
+begins anew. Certificates are those of the node that was asked.
 
 Least rights, the same in all releases: `rabbitmqctl add_user nagios`, `rabbitmqctl set_user_tags nagios monitoring`. It reads
 no message and changes nothing. Cost: three GETs of a few KiB, one for each health check of the release (five to nine) and one
@@ -15,7 +16,7 @@ of each other node.
 
 from __future__ import annotations
 
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Grant, Metric, Threshold
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, Finding, Grant, Metric, Threshold
 from nephoscope.probes import rabbitmq
 
 WORDS = {
@@ -39,13 +40,17 @@ def options(add):
 
 
 def probe(options, run):
+    if options.expect and "nodes" not in options.mode:
+        raise BadOption("--expect is of mode nodes, which was not asked for")
+    if options.views and "partitions" not in options.mode:
+        raise BadOption("--views is of mode partitions, which was not asked for")
     return rabbitmq.cluster(run, options)
 
 
 def judge(cluster, options):
     yield from cluster.failures
-    for mode, of, kind, text in cluster.standings(options.expect or ()):
-        if mode in options.mode:
+    for modes, of, kind, text in cluster.standings(options.expect or ()):
+        if {*modes}.intersection(options.mode):
             yield Finding(STATES[kind], of, text)
     yield from (Metric(*number) for number in cluster.numbers())
     lacking = f", not in this release: {', '.join(cluster.lacking)}" if cluster.lacking and options.verbose else ""
@@ -131,14 +136,15 @@ By hand: `rabbitmq-diagnostics cluster_status`, `rabbitmq-diagnostics alarms`, `
 Alarm of memory: every publisher of the cloud waits, so services seem hung. Find the queue that grew (check_rabbitmq_queues),
 start its consumers or purge it: `rabbitmqctl purge_queue -p VHOST NAME`; of its own statistics (`mgmt_db` in the breakdown):
 `rabbitmqctl eval 'rabbit_mgmt_storage:reset_all().'`. Alarm of disk: make room below /var/lib/rabbitmq.
-Partition: the sides have gone on without each other. Choose the side to trust; `rabbitmqctl stop_app; rabbitmqctl start_app`
-on the nodes of the other one: what only these had is lost. Then set cluster_partition_handling = pause_minority.
+Partition, or a node that runs and is not seen: the sides have gone on without each other. Choose the side to trust;
+`rabbitmqctl stop_app; rabbitmqctl start_app` on the nodes of the other one: what only these had is lost. Then set
+cluster_partition_handling = pause_minority.
 Not running: its log below /var/log/rabbitmq, then `rabbitmqctl start_app` or its service. When all were down, the one that was
 stopped last starts first.
 Log-in answered, then silence: a node is frozen (swap, paused guest, dead disk). `rabbitmq-diagnostics -n NODE ping` each; stop
 the one that stays silent, and the others answer again.
-Descriptors: LimitNOFILE of the service. At risk: stopping this node would cost a queue its majority; bring the missing one back
-first.
+Descriptors: LimitNOFILE of the service. node-is-quorum-critical: stopping this node would cost a queue its majority; bring the
+missing one back first. In a cluster of two it is always so: a third node ends that.
 """,
 )
 main = CHECK.main

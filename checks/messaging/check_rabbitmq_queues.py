@@ -17,7 +17,7 @@ told as UNKNOWN. It reads no message and changes nothing. Cost: four GETs and on
 
 from __future__ import annotations
 
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Grant, Metric, Threshold
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, Finding, Grant, Metric, Threshold
 from nephoscope.plugin.options import expect
 from nephoscope.probes import rabbitmq, rabbitmq_queues
 
@@ -44,13 +44,15 @@ def options(add):
 
 
 def probe(options, run):
+    if options.expect and "consumers" not in options.mode:
+        raise BadOption("--expect is of mode consumers, which was not asked for")
     return rabbitmq_queues.survey(run, options)
 
 
 def judge(queues, options):
     yield from queues.failures
-    for mode, of, kind, text in queues.standings(options.expect or ()):
-        if mode in options.mode:
+    for modes, of, kind, text in queues.standings(options.expect or ()):
+        if {*modes}.intersection(options.mode):
             yield Finding(WORDS[kind], of, text)
     yield from (Metric(*number) for number in queues.numbers())
     yield Finding(OK, "", queues.summary)

@@ -6,8 +6,11 @@ Real brokers are in tests/lab/test_rabbitmq.py.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import struct
+import threading
 import time
 
 import pytest
@@ -133,9 +136,34 @@ def test_a_node_that_sees_others_than_the_one_that_was_asked():
     )
     assert findings(seen, "--mode", "partitions") == [
         Finding(CRITICAL, "rabbit@a", "is partitioned from rabbit@b"),
-        Finding(CRITICAL, "rabbit@b", "does not see rabbit@a, which rabbit@a does"),
+        Finding(CRITICAL, "rabbit@b", "does not see rabbit@a"),
     ]
     assert Metric("partitions", 1) in judged(seen)
+
+
+def test_a_node_that_is_cut_off_is_not_called_down():
+    """While the net is cut neither side lists a partition: each only has the other as not running."""
+    seen = cluster(A, DOWN, views={"rabbit@b": View(frozenset({"rabbit@b"}), frozenset())})
+    text = "runs, but rabbit@a does not see it"
+    for argv in ((), ("--mode", "partitions"), ("--mode", "nodes")):
+        assert findings(seen, *argv) == [Finding(CRITICAL, "rabbit@b", text)]
+    assert Metric("partitions", 1) in judged(seen)
+    given = cluster(A, DOWN, views={"b:15672": View(frozenset({"rabbit@b"}), frozenset())})
+    assert findings(given) == [
+        Finding(CRITICAL, "rabbit@b", text),
+        Finding(CRITICAL, "b:15672", "does not see rabbit@a"),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["nodes", "partitions", "memory", "disk", "limits", "traffic"])
+def test_a_node_that_tells_nothing_is_unknown_in_each_mode_that_looks_at_what_it_tells(mode):
+    assert findings(
+        cluster(A._replace(links=None), A._replace(name="rabbit@b", links=None, told=False)), "--mode", mode
+    ) == [Finding(UNKNOWN, "rabbit@b", "runs, but tells no statistics (yet)")]
+
+
+def test_a_node_that_does_not_run_is_no_part_of_a_whole_cluster():
+    assert findings(cluster(A, DOWN), "--mode", "partitions") == [Finding(CRITICAL, "rabbit@b", "is not running")]
 
 
 def test_a_view_that_could_not_be_had_counts_only_where_it_was_asked_for():
@@ -149,7 +177,8 @@ def test_a_view_that_could_not_be_had_counts_only_where_it_was_asked_for():
 
 def test_every_word_has_a_state():
     health = [
-        Standing("health", "certificate", kind, "") for kind in ("expires", "expires soon", "down", "at risk", "runs")
+        Standing(("health",), "certificate", kind, "")
+        for kind in ("expires", "expires soon", "down", "at risk", "runs")
     ]
     assert [thing.state for thing in judged(cluster(A, health=health)) if isinstance(thing, Finding) and thing.of == "certificate"] == [
         WARNING, CRITICAL, CRITICAL, WARNING, OK]  # fmt: skip
@@ -251,6 +280,30 @@ def test_two_runs_make_rates_and_a_restart_makes_none(check):
         assert restarted.reason == "rabbit@a run queue 15 is above 5"
 
 
+def test_a_node_that_comes_back_is_no_storm_of_connections(check):
+    """Its counters, which are old, are in the sum again: only nodes that were there both times make a rate."""
+    rabbit = Rabbit(nodes=[node("rabbit@a"), node("rabbit@b")])
+    with serving(rabbit):
+        for minute, nodes, created in (
+            (0, rabbit.nodes, 1_000_000),
+            (1, rabbit.nodes[:1], 500_000),
+            (2, rabbit.nodes, 1_000_010),
+        ):
+            rabbit.nodes, rabbit.overview = nodes, {"churn_rates": {"connection_created": created}}
+            outcome = check(rabbit, "--mode", "traffic", clock=Clock(60 * minute))
+            assert (outcome.state, [item for item in outcome.perfdata if "opened" in item]) == (OK, []), outcome.line
+        rabbit.overview = {"churn_rates": {"connection_created": 1_000_070}}
+        (rate,) = [item for item in check(rabbit, "--mode", "traffic", clock=Clock(180)).perfdata if "opened" in item]
+        assert float(rate.partition("=")[2].partition(";")[0]) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_run_queue_that_is_not_told_is_not_empty(check):
+    rabbit = Rabbit(nodes=[node("rabbit@a", run_queue=None)])
+    with serving(rabbit):
+        outcome = check(rabbit)
+    assert (outcome.state, outcome.reason) == (UNKNOWN, "rabbit@a run queue was not measured")
+
+
 def test_connections_that_vanish(check):
     rabbit = Rabbit()
     with serving(rabbit):
@@ -301,8 +354,7 @@ def test_each_other_node_is_asked_for_its_own_view(check):
         given = check(rabbit, "--views", f"127.0.0.1:{other.port}")
         assert (given.state, given.reason) == (
             CRITICAL,
-            f"127.0.0.1:{other.port} does not see {names[0]}, which {names[0]} does, "
-            f"{names[0]} is partitioned from 127.0.0.1:{other.port}",
+            f"127.0.0.1:{other.port} does not see {names[0]}, {names[0]} is partitioned from 127.0.0.1:{other.port}",
         )
         asked = [path for path in other.requests if path.startswith("/api/nodes")]
         assert asked == ["/api/nodes?columns=name,running,partitions"]
@@ -316,6 +368,22 @@ def test_each_other_node_is_asked_for_its_own_view(check):
         )
         junk = check(rabbit, "--views", "a:b:c")
         assert (junk.state, junk.reason) == (UNKNOWN, "a:b:c: is no HOST or HOST:PORT")
+
+
+def test_a_node_that_is_said_not_to_run_is_asked_where_the_others_listen(check):
+    """Its listeners are forgotten with it."""
+    down = {"name": "rabbit@127.0.0.1", "type": "disc", "running": False}
+    other = Rabbit(nodes=[node("rabbit@127.0.0.1"), {"name": "rabbit@a", "type": "disc", "running": False}])
+    with serving(other), serving(Rabbit(nodes=[node("rabbit@a"), down])) as rabbit:
+        rabbit.overview = {"listeners": [{"node": "rabbit@a", "protocol": "http", "port": other.port}]}
+        outcome = check(rabbit)
+        assert (outcome.state, outcome.reason) == (CRITICAL, "rabbit@127.0.0.1 runs, but rabbit@a does not see it")
+        assert check(rabbit, "--views", "none").reason == "rabbit@127.0.0.1 is not running"
+        # Behind a port that is forwarded stands a node of another name, which proves nothing of this one.
+        other.nodes = [node("rabbit@elsewhere")]
+        elsewhere = check(rabbit, "-v")
+        assert elsewhere.reason == "rabbit@127.0.0.1 is not running"
+        assert "rabbit@127.0.0.1 was not asked for its own view: another node answered" in elsewhere.text
 
 
 def test_nodes_that_are_silent_from_here_cost_two_seconds_together(check):
@@ -380,6 +448,26 @@ def test_a_health_check_that_a_release_lacks_is_never_critical(check):
     assert (outcome.state, "not in this release: node-is-mirror-sync-critical" in outcome.line) == (OK, True)
 
 
+def test_health_checks_that_are_all_missing_are_no_health(check):
+    rabbit = Rabbit("3.7.28")
+    rabbit.faults = {f"health/checks/certificate-expiration/{days}/days": 404 for days in (14, 30)}
+    with serving(rabbit):
+        assert check(rabbit).state == OK
+        outcome = check(rabbit, "--mode", "health")
+        assert (outcome.state, outcome.reason) == (
+            UNKNOWN,
+            f"127.0.0.1:{rabbit.port}: RabbitMQ 3.7.28 has no health checks (GET /api/health/checks)",
+        )
+
+
+def test_a_release_of_unknown_words_is_asked_everything(check):
+    rabbit = Rabbit()
+    rabbit.health = {"virtual-hosts": {"reason": "Some virtual hosts are down", "virtual-hosts": ["nova"]}}
+    rabbit.overview = {"rabbitmq_version": "next"}
+    with serving(rabbit):
+        assert check(rabbit).reason == "virtual-hosts Some virtual hosts are down: nova"
+
+
 @pytest.mark.parametrize("version", ["3.8.34", "3.13.7", "4.2.9"])
 def test_a_log_in_that_is_refused(check, monkeypatch, version):
     with serving(Rabbit(version)) as rabbit:
@@ -439,6 +527,13 @@ def test_statistics_that_are_switched_off_are_no_zeros(check):
     assert [item.partition("=")[0] for item in outcome.perfdata] == ["answer", "nodes", "partitions", "connections"]
 
 
+def test_alarms_need_no_statistics(check):
+    rabbit = Rabbit(nodes=[{"name": "rabbit@a", "type": "disc", "running": True}])
+    rabbit.overview = {"disable_stats": True}
+    with serving(rabbit):
+        assert check(rabbit, "--mode", "alarms", "--mode", "health").state == OK
+
+
 def test_a_peer_that_is_frozen_is_told_with_the_stage(check):
     with serving(Rabbit()) as rabbit:
         rabbit.faults = {"nodes": "hang"}
@@ -486,6 +581,31 @@ def test_nobody_listens(check):
     assert check(None, "--unreachable-state", "warning", port=port).state == WARNING
 
 
+@pytest.mark.parametrize("greets", [True, False])
+def test_the_port_of_amqp_is_told_from_a_broker_that_resets(check, greets):
+    """A broker reads eight bytes, greets and closes: what it left unread makes a reset, which may come before the greeting."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            for turn in range(2):
+                with contextlib.suppress(OSError), server.accept()[0] as sock:
+                    sock.recv(8)
+                    if greets and turn:
+                        sock.sendall(b"AMQP\x00\x00\x09\x01")
+                    else:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = server.getsockname()[1]
+        outcome = check(None, port=port)
+    if greets:
+        cure = "is this the port of RabbitMQ's management API (15672, with --tls 15671)?"
+        expected = (UNKNOWN, f"127.0.0.1:{port}: this port speaks AMQP, not HTTP (GET /api/whoami): {cure}")
+    else:
+        expected = (CRITICAL, f"127.0.0.1:{port}: Connection reset by peer (GET /api/whoami)")
+    assert (outcome.state, outcome.reason) == expected
+
+
 def test_other_json_is_no_rabbitmq(check):
     class Other(Rabbit):
         def answer(self, path, query, user):
@@ -510,6 +630,8 @@ def test_no_node_at_all(check):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
+        (("--expect", "a", "--mode", "memory"), "--expect is of mode nodes, which was not asked for"),
+        (("--views", "a", "--mode", "memory"), "--views is of mode partitions, which was not asked for"),
         (("-w", "fds=80", "--mode", "memory"), "option -w: 'fds' is a limit of mode limits, which was not asked for"),
         (("-c", "sockets=95"), "the limit sockets met nothing: no such value here"),
         (("-w", "mem_share/rabbit@c=50"), "the limit mem_share/rabbit@c met nothing: no such value here"),

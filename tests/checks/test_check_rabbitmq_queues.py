@@ -89,6 +89,13 @@ def test_what_is_missing_is_not_0():
     assert one(messages=0).size is None, "no message has no size"
 
 
+def test_a_mailbox_of_mqtt_tells_nothing_and_is_no_riddle(check):
+    """Its list entry has no consumers, for ever (rabbit_mqtt_qos0_queue.erl of 3.12 and later)."""
+    box = {"name": "mqtt-subscription-1qos0", "vhost": "/", "type": "rabbit_mqtt_qos0_queue", "state": "running"}
+    with serving(Rabbit(queues=[box, {**box, "name": "b", "type": "MQTT QoS 0", "messages": 0}, queue("q")])) as rabbit:
+        assert [check(rabbit, at=at).state for at in (0, 120)] == [OK, OK]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -180,6 +187,15 @@ def test_an_expected_queue():
     assert Finding(UNKNOWN, "gone*", "is not among those that were looked at") in told(found, *argv)
 
 
+def test_an_expected_queue_that_tells_no_consumers_yet_is_unknown():
+    found = folded(fresh("orders"), expected=("orders",))
+    assert [thing for thing in told(found, "--expect", "orders") if thing.of] == [
+        Finding(UNKNOWN, "orders", "tells no consumers (yet)")
+    ]
+    enough = folded(fresh("orders.1"), queue("orders.2"), expected=("orders*",))
+    assert told(enough, "--expect", "orders*") == []
+
+
 def test_a_stream_is_a_log_and_no_backlog():
     stream = queue("events", type="stream", messages=5_000_000, consumers=0)
     assert told(folded(stream)) == []
@@ -241,6 +257,10 @@ def test_a_queue_grows_when_it_rose_in_each_of_the_last_three_runs(depths, expec
 def test_a_queue_that_keeps_little_of_much_is_no_growing_one():
     assert grown(100, 160, 220, 280, published=[0, 1000, 2000, 3000]) == []
     assert grown(100, 160, 220, 280, published=[0, 100, 200, 300]) == [(1.0, "q")]
+
+
+def test_a_queue_whose_statistics_began_anew_is_not_judged_by_them():
+    assert grown(1000, 1010, 1020, 1030, published=[10**6, 10**6 + 1000, 10**6 + 2000, 50]) == []
 
 
 def test_runs_a_moment_apart_are_one_sample():
@@ -405,6 +425,42 @@ def test_hidden_queues_are_unknown(check):
         )
 
 
+def test_a_broker_that_does_not_count_its_queues_may_hide_some(check):
+    with serving(Rabbit(queues=[queue("a", "hidden"), queue("b")])) as rabbit:
+        rabbit.overview = {"object_totals": {}}
+        outcome = check(rabbit)
+        assert (outcome.state, outcome.reason) == (
+            UNKNOWN,
+            f"127.0.0.1:{rabbit.port}: it does not count its queues: whether some are hidden can't be told (GET /api/overview)",
+        )
+
+
+def test_very_many_virtual_hosts_are_not_asked_one_by_one(check):
+    """Those that showed a queue are not asked at all, of the others a hundred; that some may be hidden is told all the same."""
+    with serving(Rabbit(queues=[queue("q", f"v{n}") for n in range(400)])) as rabbit:
+        rabbit.vhosts = ["/", *(f"v{n}" for n in range(400))]
+        rabbit.users["nagios"] = ("secret", "monitoring", ("/", *(f"v{n}" for n in range(399))))
+        one = check(rabbit)
+        assert (one.state, "no permission on vhost v399" in one.reason, len(rabbit.requests)) == (UNKNOWN, True, 7)
+        rabbit.requests.clear()
+        # Queues that are hidden behind a hundred virtual hosts which have none.
+        rabbit.vhosts = [*(f"none{n}" for n in range(200)), "v0", "v1"]
+        rabbit.queues = [*(queue(f"q{n}", "v0") for n in range(99)), queue("q", "v1")]
+        rabbit.users["nagios"] = ("secret", "monitoring", ("/", "v0", *(f"none{n}" for n in range(200))))
+        other = check(rabbit)
+        assert (other.state, len(rabbit.requests)) == (UNKNOWN, 107)
+        assert "99 of 100 queues are shown to user nagios" in other.reason
+
+
+def test_a_question_for_what_is_hidden_that_fails_costs_nothing_that_was_learnt(check):
+    with serving(Rabbit(queues=[queue("a", "dark"), queue("scheduler", consumers=0)])) as rabbit:
+        rabbit.vhosts, rabbit.faults = ["/", "dark"], {"queues/dark": "hang"}
+        outcome = check(rabbit, "-t", "2")
+    assert outcome.state == CRITICAL
+    assert "scheduler consumers 0 is below 1" in outcome.reason
+    assert "(GET /api/queues/dark): the log-in was answered" in outcome.reason
+
+
 def test_hidden_queues_of_a_broker_that_names_no_virtual_host(check):
     with serving(Rabbit(queues=[])) as rabbit:
         rabbit.overview = {"object_totals": {"queues": 7}}
@@ -486,7 +542,57 @@ def test_too_many_queues_for_the_time_are_said(check):
 def test_more_troubles_than_can_be_told_are_counted(check):
     with serving(Rabbit(queues=[queue(f"q{n}", state="crashed") for n in range(450)])) as rabbit:
         outcome = check(rabbit, "-v")
-    assert (outcome.state, "[WARNING] 150 more queues are not well" in outcome.text) == (CRITICAL, True)
+    assert (outcome.state, "[CRITICAL] 350 more queues are not well" in outcome.text) == (CRITICAL, True)
+
+
+def test_what_is_critical_is_not_lost_behind_many_warnings(check):
+    mirrors = [queue(f"q{n}", slave_nodes=["b"], synchronised_slave_nodes=[]) for n in range(400)]
+    with serving(Rabbit(queues=[*mirrors, quorum("z", ["a", "b", "c"], ["a"], "a")])) as rabbit:
+        outcome = check(rabbit)
+    assert (outcome.state, outcome.reason.partition(",")[0]) == (CRITICAL, "z has lost its majority: b")
+
+
+@pytest.mark.parametrize("argv", [("-w", "notifications=10"), ("-w", "notifications/notifications.*=10")])
+def test_notifications_are_not_lost_behind_many_fuller_queues(check, argv):
+    fuller = [queue(f"q{n}", messages=20) for n in range(150)]
+    with serving(Rabbit(queues=[*fuller, queue("notifications.info", messages=15)])) as rabbit:
+        outcome = check(rabbit, *argv)
+    assert (outcome.state, outcome.reason.partition(" (")[0]) == (
+        WARNING,
+        "notifications.info notifications 15 is above 10",
+    )
+
+
+def test_an_unread_queue_is_not_lost_behind_many_fuller_ones(check):
+    fuller = [queue(f"q{n}", messages=20, consumers=0) for n in range(150)]
+    with serving(Rabbit(queues=[*fuller, queue("fat", messages=2, memory=900_000_000, consumers=0)])) as rabbit:
+        assert check(rabbit).reason == "fat unconsumed memory 56.2 % is above 10 %"
+        named = check(rabbit, "-c", "unconsumed_messages/fat=1", "--mode", "consumers")
+        assert "fat unconsumed messages 2 is above 1 (2 messages)" in named.reason
+
+
+def test_orphans_of_types_that_do_not_tell_since_when(check):
+    """Quorum queues have no idle_since (seen on 3.10.8): those without consumer are counted when as many were so for an hour."""
+
+    def replies(count):
+        return [quorum(f"reply_{n:032x}", ["a"], ["a"], "a", consumers=0) for n in range(count)]
+
+    with serving(Rabbit(queues=replies(600))) as rabbit:
+        for minute in (0, 20, 40):
+            assert check(rabbit, at=60 * minute).state == OK
+        outcome = check(rabbit, at=3601)
+        assert (outcome.state, outcome.reason) == (WARNING, "orphans 600 is above 500")
+        rabbit.queues = [queue("q")]
+        assert check(rabbit, at=3900).state == OK
+        rabbit.queues = replies(700)
+        assert check(rabbit, at=4200).state == OK, "these came a moment ago"
+        assert check(rabbit, at=7000).state == OK
+
+
+def test_a_limit_of_a_mode_that_was_not_asked_for(check):
+    with serving(Rabbit(queues=[queue("a")])) as rabbit:
+        outcome = check(rabbit, "--expect", "b", "--mode", "sizes")
+    assert outcome.line == "RABBITMQ_QUEUES UNKNOWN - --expect is of mode consumers, which was not asked for"
 
 
 def test_patterns_that_name_too_many_queues_are_said(check):

@@ -53,6 +53,8 @@ HEALTH = {  # path: (first release, release from which on it is gone, what a fai
     "quorum-queues-without-elected-leaders/all-vhosts/": ((4, 1), (99,), "down"),
     "reached-target-cluster-size": ((4, 2), (99,), "at risk"),
 }
+STATISTICS = ("nodes", "partitions", "memory", "disk", "limits", "traffic")
+"""Modes that look at what nodes tell of themselves; alarms and health have questions of their own."""
 CERTIFICATE_DAYS = ((14, "expires soon"), (30, "expires"))
 VIEWS = 2.0  # seconds that the other nodes' own views may take together, unless they were asked for
 GROWTH_SPAN = 3600.0  # seconds over which the growth of memory is measured
@@ -115,13 +117,31 @@ class Api:
         except Failed as failed:
             if failed.kind == UNREACHABLE and failed.error in DOWN:
                 raise Failed(UNREACHABLE, self.of, failed.tried, failed.error, PLUGIN) from None
-            # The AMQP port greets in its own words and resets the connection.
-            if failed.kind == UNREADABLE or "reset" in failed.error:
+            kind, error = failed.kind, failed.error
+            # The AMQP port greets in its own words and resets the connection, which may come first.
+            if "reset" in error and self._greets():
+                kind, error = UNREADABLE, "this port speaks AMQP, not HTTP"
+            if kind == UNREADABLE:
                 cure = f"is this the port of RabbitMQ's management API ({PORT}, with --tls 15671)?"
-                raise Failed(failed.kind, self.of, failed.tried, failed.error, cure) from None
+                raise Failed(kind, self.of, failed.tried, error, cure) from None
             raise
         if not isinstance(who, dict) or "name" not in who or "tags" not in who:
             raise Failed(UNREADABLE, self.of, "GET /api/whoami", "this is no RabbitMQ: it does not say who logged in")
+
+    def _greets(self) -> bool:
+        """Whether the port answers eight bytes that are no AMQP, as a client's first eight must be, with "AMQP"."""
+        from urllib.parse import urlsplit
+
+        from nephoscope.base.dial import dial, patience
+
+        parts = urlsplit(self.session.base)
+        try:
+            with dial(self.session.run, parts.hostname or "", parts.port or PORT) as sock:
+                sock.sendall(b"GET /api")
+                patience(self.session.run, sock)
+                return sock.recv(4) == b"AMQP"
+        except OSError:
+            return False
 
     def get(self, path: str, vhost: str = "") -> Any:
         """Return the JSON of a path below /api/; `vhost` is the one that the path needs a permission for.
@@ -321,9 +341,9 @@ class View(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A thing that has a state of its own: `kind` is a word that the judge knows."""
+    """A thing that has a state of its own: `kind` is a word that the judge knows, `modes` are those that it concerns."""
 
-    mode: str
+    modes: tuple[str, ...]
     of: str
     kind: str
     text: str
@@ -370,25 +390,34 @@ class Cluster:
                 sides.setdefault(other, set()).add(name)
         return {name: sorted(by) for name, by in sorted(sides.items())}
 
+    @property
+    def cut(self) -> set[str]:
+        """Nodes that do not run, as the one that was asked believes, and that another view has running."""
+        views = [view.running for view in self.views.values() if isinstance(view, View)]
+        return {one.name for one in self.nodes if not one.running and any(one.name in running for running in views)}
+
     def standings(self, expected: tuple[str, ...]) -> Iterator[Standing]:
         """Yield what has a state of its own; `expected` are names of nodes, or their number."""
         yield from self._present(expected)
         for one in self.nodes:
-            if not one.running:
-                yield Standing("nodes", one.name, "down", "is not running")
+            if one.name in self.cut:
+                text = f"runs, but {self.asked} does not see it"
+                yield Standing(("nodes", "partitions"), one.name, "partition", text)
+            elif not one.running:
+                yield Standing(("nodes", "partitions"), one.name, "down", "is not running")
             elif not one.told:
-                yield Standing("nodes", one.name, "untold", "runs, but tells no statistics (yet)")
+                yield Standing(STATISTICS, one.name, "untold", "runs, but tells no statistics (yet)")
             elif one.draining:
-                yield Standing("nodes", one.name, "draining", "is in maintenance mode")
+                yield Standing(("nodes",), one.name, "draining", "is in maintenance mode")
             else:
-                yield Standing("nodes", one.name, "runs", "runs")
+                yield Standing(("nodes",), one.name, "runs", "runs")
         versions = {one.name: one.version for one in self.running if one.version}
         if len(set(versions.values())) > 1:
             text = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-            yield Standing("nodes", "", "mixed", f"releases are mixed: {text}")
+            yield Standing(("nodes",), "", "mixed", f"releases are mixed: {text}")
         alarms = {(one.name, what) for one in self.nodes for what in one.alarms} | set(self.alarms)
         for name, what in sorted(alarms):
-            yield Standing("alarms", name, "alarm", f"{what} alarm: publishers are blocked in the whole cluster")
+            yield Standing(("alarms",), name, "alarm", f"{what} alarm: publishers are blocked in the whole cluster")
         yield from self._split()
         yield from self.health
 
@@ -396,38 +425,36 @@ class Cluster:
         names = {one.name for one in self.nodes}
         short = {name.partition("@")[2] for name in names}
         for word in expected:
-            if word.isdigit():
+            if word.isdecimal():
                 runs = len(self.running)
                 if runs < int(word):
                     kind = "few" if 2 * runs > int(word) else "too few"
-                    yield Standing("nodes", "", kind, f"{runs} of {word} nodes run")
+                    yield Standing(("nodes",), "", kind, f"{runs} of {word} nodes run")
             elif word not in names and word not in short:
-                yield Standing("nodes", word, "missing", "is no node of this cluster")
+                yield Standing(("nodes",), word, "missing", "is no node of this cluster")
 
     def _split(self) -> Iterator[Standing]:
         for name, by in self.partitioned.items():
-            yield Standing("partitions", name, "partition", f"is partitioned from {', '.join(by)}")
+            yield Standing(("partitions",), name, "partition", f"is partitioned from {', '.join(by)}")
         runs = {one.name for one in self.running}
         for name, view in self.views.items():
             if isinstance(view, Failed):
                 if not self.wanted_views:
-                    yield Standing("partitions", name, "unseen", f"was not asked for its own view: {view.error}")
+                    yield Standing(("partitions",), name, "unseen", f"was not asked for its own view: {view.error}")
                 continue
             gone = sorted(runs - view.running)
-            if gone:
-                yield Standing(
-                    "partitions", name, "partition", f"does not see {', '.join(gone)}, which {self.asked} does"
-                )
+            if gone and name not in self.cut:  # that is told already
+                yield Standing(("partitions",), name, "partition", f"does not see {', '.join(gone)}")
         for one in self.running:
             apart = sorted(runs - set(one.links) - {one.name}) if one.links is not None else []
             if apart:
-                yield Standing("partitions", one.name, "unlinked", f"has no connection to {', '.join(apart)}")
+                yield Standing(("partitions",), one.name, "unlinked", f"has no connection to {', '.join(apart)}")
 
     def numbers(self) -> Iterator[tuple[Any, ...]]:
         """Yield name, value, object, least and most of everything that was measured."""
         yield "answer", self.answer
         yield "nodes", len(self.running)
-        yield "partitions", len(self.partitioned)
+        yield "partitions", len(self.cut.union(self.partitioned))
         yield "stats_backlog", self.backlog
         yield "connections", self.connections
         yield "connections_lost", self.lost
@@ -479,14 +506,17 @@ def cluster(run: Run, options: Any) -> Cluster:
             raise Failed(UNREADABLE, api.of, "GET /api/nodes", "its fields are not those of RabbitMQ") from None
         if not found.nodes:
             raise Failed(UNREADABLE, api.of, "GET /api/nodes", "it lists no node, not even itself")
-        if overview.get("disable_stats") is True:
+        modes = options.mode
+        if overview.get("disable_stats") is True and set(modes).intersection(STATISTICS):
             text = "the management plug-in keeps no statistics here (management_agent.disable_metrics_collector)"
             found.failures.append(Failed(UNREADABLE, "", "GET /api/overview", text))
-        modes = options.mode
         if "alarms" in modes:
             _alarms(api, found)
         if "health" in modes:
             _health(api, found)
+            if not found.health and not found.failures and options.mode_given:
+                text = f"RabbitMQ {found.version} has no health checks"
+                found.failures.append(Failed(ABSENT, api.of, "GET /api/health/checks", text))
         if "partitions" in modes:
             _views(run, api, found, overview, options)
         _history(run, found, overview)
@@ -550,7 +580,7 @@ def _health(api: Api, found: Cluster) -> None:
     now = release(found.version)
     for path, (first, gone, kind) in HEALTH.items():
         name = path.partition("/all-vhosts")[0]
-        if not first <= now < gone:
+        if now and not first <= now < gone:
             found.lacking.append(name)
             continue
         try:
@@ -564,9 +594,9 @@ def _health(api: Api, found: Cluster) -> None:
             found.lacking.append(name)
         elif body:
             text = f"{str(body.get('reason', 'failed'))[:160]}{_named(body)}"
-            found.health.append(Standing("health", name, kind, text))
+            found.health.append(Standing(("health",), name, kind, text))
         else:
-            found.health.append(Standing("health", name, "runs", "is well"))
+            found.health.append(Standing(("health",), name, "runs", "is well"))
     for days, kind in CERTIFICATE_DAYS:
         try:
             body = _check(api, f"certificate-expiration/{days}/days")
@@ -581,9 +611,9 @@ def _health(api: Api, found: Cluster) -> None:
                 sorted({f"{one.get('protocol')} port {one.get('port')}" for one in body.get("expired") or ()})
             )
             text = f"expires within {days} days{': ' if ports else ''}{ports}"
-            found.health.append(Standing("health", "certificate", kind, text))
+            found.health.append(Standing(("health",), "certificate", kind, text))
             return
-    found.health.append(Standing("health", "certificate", "runs", "none expires within 30 days"))
+    found.health.append(Standing(("health",), "certificate", "runs", "none expires within 30 days"))
 
 
 def _named(body: Mapping[str, Any]) -> str:
@@ -620,13 +650,21 @@ def _views(run: Run, api: Api, found: Cluster, overview: Mapping[str, Any], opti
     else:
         for listener in overview.get("listeners") or ():
             name, listens = str(listener.get("node")), number(listener.get("port"))
-            if listener.get("protocol") == scheme and name != found.asked and listens:
+            if listener.get("protocol") == scheme and listens:
                 places[name] = f"{scheme}://{name.partition('@')[2]}:{listens:.0f}"
+        # One that does not run has no listener any more. If it is only cut off, it may answer where others listen.
+        own = urlsplit(places.pop(found.asked, session.base)).port
+        for one in found.nodes:
+            if not one.running and one.name != found.asked:
+                places[one.name] = f"{scheme}://{one.name.partition('@')[2]}:{own}"
     started, most = run.clock.monotonic(), run.left() if found.wanted_views else min(VIEWS, run.left() / 2)
     for at, (name, base) in enumerate(places.items()):
         # A firewall that drops what is sent to them must not cost the others their turn, nor the run its answer.
         left = (most - (run.clock.monotonic() - started)) / (len(places) - at)
-        found.views[name] = _view(_part(run, max(0.05, left)), api, base, options)
+        view = _view(_part(run, max(0.05, left)), api, base, options)
+        if not options.views and isinstance(view, View) and name not in view.running:
+            view = Failed(UNREADABLE, name, "GET /api/nodes", "another node answered")
+        found.views[name] = view
     if found.wanted_views:
         found.failures += [view for view in found.views.values() if isinstance(view, Failed)]
 
@@ -665,8 +703,10 @@ def _history(run: Run, found: Cluster, overview: Mapping[str, Any]) -> None:
         counters["opened"] = opened
     ups = _dict(before.get("uptime"))
     started = {one.name for one in found.running if (one.uptime or 0.0) < (number(ups.get(one.name)) or 0.0)}
-    # The counters are sums over all nodes, so a restart of any makes them begin anew.
-    history = samples.take(run, counters, before=[] if started else before.get("samples") or [])
+    known = {one.name for one in found.running if one.uptime is not None}
+    # The counters are sums over all nodes that run: one that was restarted, went or came back makes them begin anew.
+    same = not started and known == set(ups)
+    history = samples.take(run, counters, before=(before.get("samples") or []) if same else [])
     found.unroutable = history.rate("unroutable")
     found.opened = history.rate("opened") if opened is not None else None
     earlier = number(before.get("connections"))
@@ -678,11 +718,12 @@ def _history(run: Run, found: Cluster, overview: Mapping[str, Any]) -> None:
     for one in found.running:
         if one.memory is None or one.uptime is None:
             continue
-        older = [] if one.name in started else _older(rings.get(one.name), now)
-        found.growth[one.name] = _growth(older, now, one.memory, one.limit)
-        memory[one.name] = thinned([*older, [round(now, 1), one.memory]])
+        ring = [] if one.name in started else older(rings.get(one.name), now, GROWTH_SPAN)
+        found.growth[one.name] = _growth(ring, now, one.memory, one.limit)
+        memory[one.name] = thinned([*ring, [round(now, 1), one.memory]])
         last = number(queues.get(one.name))
-        found.held[one.name] = COLLECTING if last is None else min(last, one.run_queue or 0.0)
+        if one.run_queue is not None:
+            found.held[one.name] = COLLECTING if last is None else min(last, one.run_queue)
     found.kept = {
         "samples": history.keep(),
         "connections": found.connections,
@@ -692,14 +733,14 @@ def _history(run: Run, found: Cluster, overview: Mapping[str, Any]) -> None:
     }
 
 
-def _older(ring: Any, now: float) -> list[list[float]]:
-    """Return the kept [time, value]; of those before the span the last one only."""
+def older(ring: Any, now: float, span: float) -> list[list[float]]:
+    """Return the kept [time, value], oldest first; of those from before the span (seconds) the last one only."""
     pairs = [
         [float(pair[0]), float(pair[1])]
         for pair in (ring if isinstance(ring, list) else ())
         if isinstance(pair, list) and len(pair) == 2 and None not in map(number, pair) and pair[0] < now
     ]
-    while len(pairs) > 1 and now - pairs[1][0] >= GROWTH_SPAN:
+    while len(pairs) > 1 and now - pairs[1][0] >= span:
         del pairs[0]
     return pairs
 

@@ -30,6 +30,7 @@ NET = 0.2  # of what is published stays
 APART = 30.0  # seconds between two samples of a queue
 AHEAD = 21600.0  # seconds that a forecast looks ahead
 ORPHANED = 3600.0  # seconds without consumer and use
+ASKED = 100  # virtual hosts that are asked one by one whether they are hidden
 COLUMNS = (
     "vhost,name,type,state,messages,messages_ready,messages_unacknowledged,message_bytes,memory,consumers,idle_since,"
     "head_message_timestamp,members,online,leader,slave_nodes,synchronised_slave_nodes,message_stats.publish,message_stats.ack"
@@ -68,7 +69,7 @@ class Queue(NamedTuple):
     kind     "service", "notifications", "transient" or "other"
     size     bytes of one message, the mean of those that it holds
     age      seconds since the time stamp of its first message, where publishers set one
-    idle     seconds without use
+    idle     seconds without use; quorum queues do not tell it, nor does one that is in use
     """
 
     name: str
@@ -82,7 +83,7 @@ class Queue(NamedTuple):
     size: float | None
     memory: float
     age: float | None
-    idle: float
+    idle: float | None
     members: tuple[str, ...]
     online: tuple[str, ...] | None
     leader: str | None
@@ -95,6 +96,11 @@ class Queue(NamedTuple):
     def stream(self) -> bool:
         """Whether it is a log that keeps what was read: its length is no backlog."""
         return self.type == "stream"
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is no more than a connection's mailbox (MQTT with QoS 0), which tells neither messages nor consumers."""
+        return "mqtt" in self.type.lower()
 
     @property
     def unconsumed(self) -> bool:
@@ -152,7 +158,7 @@ def queue(entry: dict[str, Any], services: re.Pattern[str], now: float) -> Queue
         size / messages if size and messages else None,
         number(entry.get("memory")) or 0.0,
         max(0.0, now - stamp) if stamp else None,
-        _idle(idle, now) if idle else 0.0,
+        _idle(idle, now) if idle else None,
         _strings(entry.get("members")),
         _strings(online) if isinstance(online, list) else None,
         None if leader is None else str(leader),
@@ -204,8 +210,11 @@ class Queues:
         self.tops: dict[str, Top] = {}
         self.named: dict[str, Queue] = {}
         self.troubles: list[Standing] = []
-        self.untold = 0  # troubles beyond those that are told
+        self.untold: dict[tuple[str, str], int] = {}  # mode and kind -> troubles beyond those that are told
         self.found: dict[str, float] = {}  # expected glob -> consumers of the queues that match it
+        self.vague: set[str] = set()  # expected globs with a queue that does not tell its consumers (yet)
+        self.shown: set[str] = set()  # virtual hosts of which a queue was listed
+        self.forlorn = 0  # queues of processes, without consumer, that do not tell for how long
         self._since: dict[str, Top] = {}
         self._depth = Top(KEPT)
 
@@ -216,13 +225,16 @@ class Queues:
         for glob in expected:
             if fnmatchcase(one.name, glob):
                 self.found[glob] = self.found.get(glob, 0.0) + (one.consumers or 0.0)
+                if one.consumers is None:
+                    self.vague.add(glob)
         self._state(one)
         if one.messages is None or one.consumers is None:
-            if one.state not in BROKEN:
+            if one.state not in BROKEN and not one.bare:
                 self._hold("blank", one)
             return
-        if one.kind == "transient":
-            self.orphans += one.consumers == 0 and one.idle >= ORPHANED
+        if one.kind == "transient" and one.consumers == 0 and not one.stream:
+            self.forlorn += one.idle is None
+            self.orphans += one.idle is not None and one.idle >= ORPHANED
         if not one.stream:
             self._fold(one)
         for glob in globs:
@@ -235,6 +247,8 @@ class Queues:
         if one.messages:
             self._top("messages", one.messages, one)
             self._depth.add(one.messages, one)
+            if one.kind == "notifications":
+                self._top("notifications", one.messages, one)
         if one.unacked:
             self._top("unacked", one.unacked, one)
             self._hold("stuck", one)
@@ -259,10 +273,11 @@ class Queues:
         self._since.setdefault(name, Top(KEPT)).add(one.messages or 0.0, one)
 
     def _trouble(self, mode: str, of: str, kind: str, text: str) -> None:
-        if len(self.troubles) < 3 * SHOWN:
-            self.troubles.append(Standing(mode, of, kind, text))
-        else:
-            self.untold += 1
+        # A hundred of each kind: what is worse must not be lost behind what came first.
+        count = self.untold.get((mode, kind), -SHOWN) + 1
+        self.untold[mode, kind] = count
+        if count <= 0:
+            self.troubles.append(Standing((mode,), of, kind, text))
 
     def _state(self, one: Queue) -> None:
         """Note what is wrong with a queue's state and replicas."""
@@ -287,7 +302,7 @@ class Queues:
     def held(self, name: str, same: Callable[[Queue, list[Any]], bool] | None = None) -> Iterator[tuple[float, Queue]]:
         """Yield for how many seconds queues have been in a condition, by earlier runs, and the queues, the longest first.
 
-        same: whether a queue is still as it was noted (by what `_marks` keeps), for conditions that are a standstill.
+        same: whether a queue is still as it was noted (by `keep`), for conditions that are a standstill.
         """
         known = self.before.get(name)
         known = known if isinstance(known, dict) else {}
@@ -316,7 +331,7 @@ class Queues:
             at, was, published = ring[-RISES]
             net = (depths[-1] - was) / (self.now - at)
             inflow = ((one.publish or 0.0) - published) / (self.now - at)
-            if net > NET * inflow:
+            if inflow >= 0 and net > NET * inflow:  # else its statistics began anew meanwhile
                 yield net, one
 
     def _ring(self, one: Queue) -> list[list[float]]:
@@ -329,12 +344,20 @@ class Queues:
             if isinstance(entry, list) and len(entry) == 3 and None not in map(number, entry) and entry[0] < self.now
         ]
 
+    def _forlorn(self) -> list[list[float]]:
+        """Return the [time, number] of queues of processes without consumer, over an hour and now; [] for less than that.
+
+        They don't tell since when, and are too many to be remembered one by one: so many at least have lasted.
+        """
+        kept = rabbitmq.older(self.before.get("forlorn"), self.now, ORPHANED)
+        return [*kept, [self.now, self.forlorn]] if kept and self.now - kept[0][0] >= ORPHANED else []
+
     def numbers(self) -> Iterator[tuple[Any, ...]]:
         """Yield name, value, object, least, most and detail of everything that was measured."""
         yield "queues", self.looked
         yield "total", self.total
         yield "unconsumed", self.unconsumed
-        yield "orphans", self.orphans
+        yield "orphans", self.orphans + min((count for _, count in self._forlorn()), default=0)
         for name, values in self._measures():
             empty = True
             for value, one, detail in values:
@@ -356,7 +379,10 @@ class Queues:
         yield "messages", measure("messages", lambda one: one.messages)
         yield (
             "notifications",
-            [(value, one, ADVICE) for value, one in self.tops.get("messages", ()) if one.kind == "notifications"],
+            [
+                (value, one, ADVICE)
+                for value, one, _ in measure("notifications", lambda one: one.messages, "notifications")
+            ],
         )
         yield "backlog", measure("backlog", lambda one: one.ready, "service")
         yield "unacked", measure("unacked", lambda one: one.unacked)
@@ -367,14 +393,20 @@ class Queues:
         advice = {
             one.name: ADVICE if one.kind == "notifications" else f"{one.messages:.0f} messages" for _, one in held
         }
-        yield "unconsumed_age", [(value, one, advice[one.name]) for value, one in held[:SHOWN]]
-        held.sort(key=lambda pair: -(pair[1].messages or 0.0))
-        yield "unconsumed_messages", [(one.messages or 0.0, one, advice[one.name]) for _, one in held[:SHOWN]]
+
+        def worst(pairs: Iterable[tuple[float, Queue]]) -> list[tuple[float, Queue]]:
+            ordered = sorted(pairs, key=lambda pair: -pair[0])
+            return [pair for at, pair in enumerate(ordered) if at < SHOWN or pair[1].name in self.named]
+
+        yield "unconsumed_age", [(value, one, advice[one.name]) for value, one in worst(held)]
+        pairs = worst((one.messages or 0.0, one) for _, one in held)
+        yield "unconsumed_messages", [(value, one, advice[one.name]) for value, one in pairs]
         if self.mark:
-            yield "unconsumed_memory", [(100.0 * one.memory / self.mark, one, "") for _, one in held[:SHOWN]]
-        yield "flow_age", [(value, one, "") for value, one in list(self.held("flow"))[:SHOWN]]
-        yield "unacked_age", [(value, one, "") for value, one in list(self.held("stuck", self._standstill))[:SHOWN]]
-        grow = sorted(self.growing(), key=lambda pair: -pair[0])[:SHOWN]
+            shares = worst((100.0 * one.memory / self.mark, one) for _, one in held)
+            yield "unconsumed_memory", [(value, one, "") for value, one in shares]
+        yield "flow_age", [(value, one, "") for value, one in worst(self.held("flow"))]
+        yield "unacked_age", [(value, one, "") for value, one in worst(self.held("stuck", self._standstill))]
+        grow = worst(self.growing())
         yield "growth_rate", [(rate, one, "") for rate, one in grow]
         yield "forecast", [((one.messages or 0.0) + rate * AHEAD, one, "") for rate, one in grow]
 
@@ -387,17 +419,20 @@ class Queues:
                     if self.whole
                     else ("unknown", "is not among those that were looked at")
                 )
-                yield Standing("consumers", glob, kind, text)
+                yield Standing(("consumers",), glob, kind, text)
+            elif self.found[glob] < least and glob in self.vague:
+                yield Standing(("consumers",), glob, "unknown", "tells no consumers (yet)")
             elif self.found[glob] < least:
-                yield Standing("consumers", glob, "missing", f"has {self.found[glob]:.0f} consumers, not {least}")
+                yield Standing(("consumers",), glob, "missing", f"has {self.found[glob]:.0f} consumers, not {least}")
             else:
-                yield Standing("consumers", glob, "runs", "exists")
+                yield Standing(("consumers",), glob, "runs", "exists")
         yield from self.troubles
-        if self.untold:
-            yield Standing("replicas", "", "lessened", f"{self.untold} more queues are not well")
+        for (mode, kind), count in self.untold.items():
+            if count > 0:
+                yield Standing((mode,), "", kind, f"{count} more queues are not well")
         for seconds, one in self.held("blank"):
             if seconds > 0:
-                yield Standing("replicas", one.name, "unknown", f"has told no statistics for {seconds / 60:.0f} min")
+                yield Standing(("replicas",), one.name, "unknown", f"has told no statistics for {seconds / 60:.0f} min")
 
     def keep(self) -> dict[str, Any]:
         """Return what the next run needs, plain JSON: since when, and the last depths of the fullest queues."""
@@ -417,6 +452,8 @@ class Queues:
             if not ring or self.now - ring[-1][0] >= APART:
                 ring = [*ring, [round(self.now, 1), one.messages or 0.0, one.publish or 0.0]]
             depth[one.name] = ring[-RISES:]
+        forlorn = rabbitmq.older(self.before.get("forlorn"), self.now, ORPHANED)
+        kept["forlorn"] = rabbitmq.thinned([*forlorn, [round(self.now, 1), float(self.forlorn)]])
         return {**kept, "depth": depth}
 
     @property
@@ -469,10 +506,11 @@ def _survey(run: Run, api: Api, options: Any) -> Queues:
     if len(found.named) > NAMED:
         text = f"more than {NAMED} queues match the patterns of -w and -c: narrow them"
         found.failures.append(Failed(UNREADABLE, api.of, "", text))
-    everything = found.whole and not options.vhost
+    if found.whole and not options.vhost:
+        hidden = _guard(api, found, number((overview.get("object_totals") or {}).get("queues")))
+        found.failures += hidden
+        found.whole = not hidden
     found.whole = found.whole and not options.matching
-    if everything:
-        _guard(api, found, number((overview.get("object_totals") or {}).get("queues")))
     if not found.looked and not found.failures and not run.left_out:
         raise Failed(ABSENT, api.of, "GET /api/queues", "no queue" + (" matches" if options.matching else " here"))
     return found
@@ -512,7 +550,9 @@ def _list(run: Run, api: Api, found: Queues, vhost: str, matching: str, services
                 found.listed += int(body["total_count"])
             done += len(entries)
             for entry in entries:
-                yield queue(entry, services, found.now)
+                one = queue(entry, services, found.now)
+                found.shown.add(str(entry["vhost"]))
+                yield one
         except (KeyError, TypeError, ValueError, AttributeError):
             raise Failed(UNREADABLE, api.of, f"GET /api/{path}", "its fields are not those of RabbitMQ") from None
         page += 1
@@ -527,28 +567,40 @@ def _refusal(api: Api, path: str, status: int, body: Any, vhost: str) -> Failed:
     return Failed(UNREADABLE, api.of, f"GET /api/{path}", f"HTTP {status} {reason}".rstrip())
 
 
-def _guard(api: Api, found: Queues, counted: float | None) -> None:
-    """Add a Failed when the broker has more queues than it lists: those of a virtual host without permission it hides."""
-    if counted is None or found.listed >= counted:
-        return
+def _guard(api: Api, found: Queues, counted: float | None) -> list[Failed]:
+    """Return a Failed when the broker has more queues than it lists: those of a virtual host without permission it hides."""
+    if counted is None:
+        text = "it does not count its queues: whether some are hidden can't be told"
+        return [Failed(UNREADABLE, api.of, "GET /api/overview", text)]
+    if found.listed >= counted:
+        return []
+    try:
+        names = [str(entry.get("name")) for entry in api.get("vhosts?columns=name")]
+        dark = [name for name in names if name not in found.shown]
+        refused = _hidden(api, dark[:ASKED])
+        if refused:
+            return refused
+        # Who was asked may be seen: queues came or went between the two questions. Ask again before saying anything.
+        overview = api.get("overview?columns=object_totals.queues")
+        again = number((overview.get("object_totals") or {}).get("queues")) or 0.0
+        listed = number(api.get("queues?page=1&page_size=1&columns=name").get("total_count")) or 0.0
+    except Failed as failed:  # what was learnt of the queues stands
+        return [rabbitmq.frozen(failed)]
+    if listed >= again or (listed >= 0.8 * again and len(dark) <= ASKED):
+        return []
+    text = f"{listed:.0f} of {again:.0f} queues are shown to user {api.user}"
+    return [Failed(NOT_ALLOWED, found.of, "GET /api/queues", text, rabbitmq.right(api.user))]
+
+
+def _hidden(api: Api, vhosts: Iterable[str]) -> list[Failed]:
+    """Return a Failed for each of these virtual hosts that refuses to list its queues."""
     refused = []
-    for entry in api.get("vhosts?columns=name"):
-        name = str(entry.get("name"))
+    for name in vhosts:
         try:
             api.get(f"queues/{rabbitmq.part(name)}?page=1&page_size=1&columns=name", name)
         except Failed as failed:
-            if failed.kind == UNREACHABLE or failed.kind == LATE:
+            if failed.kind in (UNREACHABLE, LATE):
                 raise
             if failed.kind == NOT_ALLOWED:
                 refused.append(failed)
-    if refused:
-        found.whole = False
-        found.failures += refused[:SHOWN]
-        return
-    # Every virtual host may be seen: queues came or went between the two questions. Ask again before saying anything.
-    again = number((api.get("overview?columns=object_totals.queues").get("object_totals") or {}).get("queues")) or 0.0
-    listed = number(api.get("queues?page=1&page_size=1&columns=name").get("total_count")) or 0.0
-    if again and (not listed or listed < 0.8 * again):
-        found.whole = False
-        text = f"{listed:.0f} of {again:.0f} queues are shown to user {api.user}"
-        found.failures.append(Failed(NOT_ALLOWED, found.of, "GET /api/queues", text, rabbitmq.right(api.user)))
+    return refused
