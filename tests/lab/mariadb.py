@@ -54,6 +54,7 @@ class MariaDB(Daemon):
                 f"--port={self.port}",
                 f"--socket={self.socket}",
                 f"--pid-file={folder / 'mysqld.pid'}",
+                f"--tmpdir={folder}",  # a server that starts sweeps its own, and /tmp is that of every other lab
                 *SMALL,
                 *options,
             ],
