@@ -2,10 +2,11 @@
 """Which schema or table grows, and when does its disk fill?
 
 Sizes are those of files, asked of the server; no table is read. Growth is that of `--span` and known when half of it was
-seen; a single step, such as an import, is no growth that goes on. `days_left` needs to know what may be used: `--size`, all
-that the schemas may take together, or `--path`, the data directory where the check runs on the server's own machine; then it
-is the time until that is used up, at most a year. Without either it is said that nobody watches the disk (check_filesystem
-does).
+seen; a single step, such as an import, is no growth that goes on. `pace` is the growth of the last day in times of the usual
+one: the median of the seven days before, at least 64 MiB; it needs a run every few hours. `days_left` needs to know what may
+be used: `--size`, all that the schemas may take together, or `--path`, the data directory where the check runs on the
+server's own machine; then it is the time until that is used up, at most a year. Without either it is said that nobody
+watches the disk (check_filesystem does).
 
 `--preset openstack` names schemas that must be there. `--preset eucalyptus` is for the database of a cloud controller:
 PostgreSQL on port 8777, socket /var/lib/eucalyptus/db/data, database eucalyptus_shared (before 4.1 give --database
@@ -18,7 +19,7 @@ because its statistics of a table follow in steps of a tenth; for mode analyse w
 `GRANT REFERENCES ON nova.* TO 'nagios'@'%'; GRANT PROCESS ON *.* TO 'nagios'@'%';
 GRANT SELECT (database_name, table_name, last_update) ON mysql.innodb_table_stats TO 'nagios'@'%';`
 PostgreSQL 10 and later: `GRANT pg_read_all_stats TO nagios;`; before, CONNECT on every database.
-Statements: 4 for a connection, 2 for its rights, 1 for the files, 2 for each schema.
+Statements: 4 for a connection, 2 for its rights, 3 for sizes, 1 for each schema with large tables.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ def probe(options, run):
 
 def judge(survey, options):
     yield from survey.failures
+    fastest = survey.fastest
+    grows = f", {fastest.name} grows most: {human(fastest.rate * 86400, 'B')} a day" if fastest else ""
     for schema in survey.schemas:
         yield Metric("size", schema.size, schema.name, 0)
         yield Metric("growth_rate", schema.rate, schema.name)
+        yield Metric("pace", schema.pace, schema.name, 0, detail=f"usual: {human(schema.usual, 'B')} a day{grows}")
     large = [table for table in survey.tables if table.size >= options.least]
     yield Metric("table", survey.tables[0].size if survey.tables else 0, "", 0)
     # While no table is large, the numbers stand in their places all the same.
@@ -61,9 +65,7 @@ def judge(survey, options):
     else:
         yield from [] if survey.analysed else [Metric("analysed", 0.0)]
         for name, age in survey.analysed.items():
-            yield Finding(OK, name, "was never analysed") if age is None else Metric("analysed", age, name, 0)
-    fastest = survey.fastest
-    grows = f", {fastest.name} grows most: {human(fastest.rate * 86400, 'B')} a day" if fastest else ""
+            yield Finding(OK, name, "analysed: not known") if age is None else Metric("analysed", age, name, 0)
     if survey.days is not None:
         yield Metric("days_left", survey.days, "", 0, detail=f"{human(max(0, survey.room), 'B')} left{grows}")
     if survey.schemas:
@@ -108,11 +110,13 @@ CHECK = Check(
         Threshold("analysed", "s", mode="analyse", print="worst", help="since a large table's statistics were made"),
         Threshold("days_left", "", "30:", "7:", mode="growth", main=True, late=True, help="days until it is full"),
         Threshold("growth_rate", "B", mode="growth", help="growth of a schema, bytes per second"),
+        Threshold("pace", "", "3", mode="growth", late=True, help="growth of the last day, in times of the usual"),
     ],
     runbook="""
 By hand, MySQL: `SELECT table_schema, table_name, ROUND((data_length + index_length) / 1048576) AS mib, table_rows,
 ROUND(data_free / 1048576) AS unused FROM information_schema.tables ORDER BY 3 DESC LIMIT 20;`, and `du -xsh /var/lib/mysql/*`:
 binary logs, undo and temporary tablespaces are no part of any schema. PostgreSQL: `\\l+`, `\\dt+`; nor is the WAL.
+Grows faster than it used to: look which table (line 1 names it), and for a job that was set up or a cleaner that stopped.
 Grows without end: soft-deleted rows (check_db_soft_deleted), expired tokens, reservations, events of heat, an audit table.
 A disk that is full stops every API: `PURGE BINARY LOGS BEFORE …` frees the most at once where replicas have read them.
 Fragmented: `OPTIMIZE TABLE t` copies it, so needs its size again in free space; on Galera one node after the other.

@@ -75,7 +75,7 @@ def test_what_was_not_seen_is_handed_on():
 def sized(argv=(), **more):
     words = {
         "schemas": [db_growth.Growth("nova", 5000, 2.0)],
-        "tables": [db_growth.Table("nova.big", 3 << 30, 1 << 30, 1)],
+        "tables": [db_growth.Table("nova.big", 3 << 30, 1 << 30)],
         "growing": [],
         "analysed": {},
         "total": db_growth.Growth("", 5000, 2.0),
@@ -89,10 +89,11 @@ def test_sizes():
     assert sized(analysed={"nova.big": 60.0, "nova.new": None}) == [
         Metric("size", 5000, "nova", 0),
         Metric("growth_rate", 2.0, "nova"),
+        Metric("pace", COLLECTING, "nova", 0, detail="usual: 64 MiB a day, nova grows most: 169 KiB a day"),
         Metric("table", 3 << 30, "", 0),
         Metric("fragmented", 100 / 3, "nova.big", 0, 100),
         Metric("analysed", 60.0, "nova.big", 0),
-        Finding(OK, "nova.new", "was never analysed"),
+        Finding(OK, "nova.new", "analysed: not known"),
         Finding(OK, "", "4.88 KiB in 1 schemas, the largest table is nova.big, nova grows most: 169 KiB a day; "
                         "neither --size nor --path says when it is full"),
     ]  # fmt: skip
@@ -103,6 +104,9 @@ def test_days_that_are_left():
     found = sized(room=1 << 20, days=6.0, growing=[big])
     said = "1 MiB left, nova.big grows most: 127 KiB a day"
     assert Metric("days_left", 6.0, "", 0, detail=said) in found
+    fast = sized(schemas=[db_growth.Growth("nova", 5, 9.0, 4.5, 100 << 20)], growing=[big])
+    said = "usual: 100 MiB a day, nova.big grows most: 127 KiB a day"
+    assert Metric("pace", 4.5, "nova", 0, detail=said) in fast
     assert "neither" not in found[-1].text
     assert Metric("days_left", 0.0, "", 0, detail="0 B left") in sized(room=-5, days=0.0, schemas=[], growing=[])
     assert Metric("days_left", COLLECTING, "", 0, detail="5 B left") in sized(room=5, days=COLLECTING, schemas=[])

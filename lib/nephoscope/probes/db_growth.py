@@ -5,8 +5,9 @@
 MySQL and MariaDB: the files of InnoDB by information_schema.innodb_sys_tablespaces (innodb_tablespaces from MySQL 8.0 on),
 which needs PROCESS; of other engines, and where all tables lie in one file, data_length + index_length of
 information_schema.tables. For InnoDB those are statistics, made anew when a tenth of a table's rows changed
-(innodb_stats_auto_recalc) and by ANALYZE: good for a size, blind for growth. Unused is data_free. When statistics were made:
-mysql.innodb_table_stats.last_update, local time.
+(innodb_stats_auto_recalc) and by ANALYZE: good for a size, blind for growth. Unused is data_free. The server opens each table
+of which it is asked that, so it is asked of large ones and those without a file alone; while an ALTER holds one it says NULL
+(seen on MariaDB 10.11). When statistics were made: mysql.innodb_table_stats.last_update, local time.
 
 PostgreSQL: pg_database_size of each database, which blocks on nothing; the schemas and tables of the database that the
 connection is to by pg_class.relpages, which is as old as the last VACUUM or ANALYZE (pg_total_relation_size would wait for a
@@ -16,24 +17,27 @@ lock). Statistics: pg_stat_all_tables.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from statistics import median
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, Collecting, Failed, Run, attempt
+from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
 from nephoscope.probes import mounts, schemas
 from nephoscope.probes.schemas import Place
 
 SAMPLES = 28  # kept of each thing, over one span
 TABLES = 40  # tables whose growth is followed: the largest
 DAY = 86400.0
+WEEK = 7  # days before this one, of whose growth the median is what is usual
+STEP = 64 << 20  # bytes a day: less is never the usual growth, for files grow in steps of megabytes
 
 
 class Table(NamedTuple):
-    """One table: bytes on disk with its indexes, those of them that hold nothing, rows by statistics (None: unknown)."""
+    """One table: bytes on disk with its indexes, and those of them that hold nothing."""
 
     name: str
     size: int
     unused: int
-    rows: int | None
 
     @property
     def fragmented(self) -> float:
@@ -42,11 +46,17 @@ class Table(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """Bytes now, and bytes per second; COLLECTING until half a span was seen."""
+    """Bytes now, and bytes per second; COLLECTING until half a span was seen.
+
+    pace   growth of the last day, as a multiple of the usual; COLLECTING until there is a week before it
+    usual  bytes a day: the median of the seven days before, at least STEP
+    """
 
     name: str
     size: int
     rate: float | Collecting
+    pace: float | Collecting = COLLECTING
+    usual: float = STEP
 
 
 class Survey(NamedTuple):
@@ -85,44 +95,62 @@ class Survey(NamedTuple):
 
 def survey(run: Run, options: Any) -> Survey:
     """Look at the sizes that the options ask for. Raises Failed when there is none at all."""
+    if not (options.size or options.path) and any(map(_limits_days, (*options.warning, *options.critical))):
+        raise Failed(
+            UNREADABLE, "", "", "a limit of days_left needs --size or --path: nothing else says when it is full"
+        )
     failures: list[Failed] = []
     sizes: dict[str, int] = {}
     tables: list[Table] = []
-    analysed: dict[str, float | None] | Failed = {}
-    files: dict[str, Any] = {}
+    ages: dict[str, float | None] = {}
+    analysed: dict[str, float | None] | Failed = ages
     with schemas.opened(run, options) as sight:
         places, missing = sight.choose(options.schema)
-        failures += [*sight.failures, *missing]
-        for place in places:
-            if place.db.kind == "mysql" and not run.wants(place.name):
-                continue
-            run.stage(f"{place.db.of}: sizes of {place.name}")
-            if place.db.kind == "mysql" and place.db.of not in files:
-                files[place.db.of] = attempt(_files, place.db)
-                if isinstance(files[place.db.of], Failed) and "growth" in options.mode:
-                    failures.append(files[place.db.of])
-            found = (
-                attempt(_postgres, place) if place.db.kind != "mysql" else attempt(_mysql, place, files[place.db.of])
-            )
+        failures += sight.failures
+        wanted = [place for place in places if place.db.kind == "mysql" and run.wants(place.name)]
+        seen: dict[str, list[Table]] = {}
+        for db in {id(place.db): place.db for place in wanted}.values():
+            run.stage(f"{db.of}: sizes of tables")
+            files = attempt(_files, db)
+            if isinstance(files, Failed) and "growth" in options.mode:
+                failures.append(files)
+            found = attempt(_mysql, [place for place in wanted if place.db is db], files, options.least)
             if isinstance(found, Failed):
-                failures.append(Failed(found.kind, place.name, *found.args[2:]))
+                failures.append(found)
                 continue
-            mine, of_databases, unseen = found
-            failures += unseen
+            for name, of_schema in found.items():
+                seen[name] = [table for table in of_schema if isinstance(table, Table)]
+                failures += [table for table in of_schema if isinstance(table, Failed)]
+                # Of a part of the tables the sum would be a smaller truth.
+                if sight.places[name].whole and len(seen[name]) == len(of_schema):
+                    sizes[name] = sum(table.size for table in seen[name])
+        for place in wanted:
             if not place.whole:
                 failures.append(_hidden(place))
-            elif not mine and options.schema and place.db.kind == "mysql":
+            elif seen.get(place.name) == [] and options.schema:
                 failures.append(Failed(ABSENT, place.name, "read its sizes", "there is no table in it"))
-            tables += mine
-            if place.whole:  # of a part of the tables the sum would be a smaller truth
-                sizes.update(of_databases or {place.name: sum(table.size for table in mine)})
-            if "analyse" in options.mode and not isinstance(analysed, Failed):
-                large = [table for table in mine if table.size >= options.least]
-                said = attempt(_analysed, place, large) if large else {}
-                if isinstance(said, Failed):
-                    analysed = said
-                else:
-                    analysed.update(said)
+        for place in sight.places.values():  # each connection tells the sizes of all databases of its server
+            if place.db.kind == "mysql":
+                continue
+            run.stage(f"{place.db.of}: sizes of databases and tables")
+            answer = attempt(_postgres, place)
+            if isinstance(answer, Failed):
+                failures.append(Failed(answer.kind, place.name, *answer.args[2:]))
+                continue
+            mine, of_databases, unseen = answer
+            seen[place.name] = mine if place in places else []
+            sizes.update({name: size for name, size in of_databases.items() if _named(name, options.schema)})
+            failures += [one for one in unseen if _named(one.of, options.schema) and one not in failures]
+        told = (*sizes, *(failed.of for failed in failures))
+        failures += [one for one in missing if not any(fnmatchcase(name, one.of) for name in told)]
+        tables = [table for name in seen for table in seen[name] if run.wants(table.name)]
+        for place in places if "analyse" in options.mode else ():
+            large = [table for table in seen.get(place.name, ()) if table.size >= options.least]
+            said = attempt(_analysed, place, large) if large else {}
+            if isinstance(said, Failed):
+                analysed = said
+                break
+            ages.update(said)
         if not sizes and not failures:
             raise Failed(NOT_ALLOWED, "", "list the schemas", "the account sees no schema")
     sizes = {name: size for name, size in sizes.items() if run.wants(name)}
@@ -133,9 +161,18 @@ def survey(run: Run, options: Any) -> Survey:
             failures.append(free)
         else:
             room = free.free if room is None else min(room, free.free)
-    tables = [table for table in tables if run.wants(table.name)]
     tables.sort(key=lambda table: (-table.size, table.name))
     return _grown(run, options, sizes, tables, analysed, room, failures)
+
+
+def _limits_days(words: str) -> bool:
+    """Say whether -w or -c gives a limit of days_left, by its name or by none."""
+    name, named, limit = words.partition("=")
+    return bool(limit) and name == "days_left" if named else bool(words)
+
+
+def _named(name: str, globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _grown(
@@ -149,7 +186,15 @@ def _grown(
     def growth(kind: str, name: str, size: int) -> Growth:
         key = f"{kind}/{name}"
         kept[key] = added(before.get(key), now, size, options.span)
-        return Growth(name, size, mounts.slope(kept[key], options.span))
+        rate = mounts.slope(kept[key], options.span)
+        if kind != "schema":
+            return Growth(name, size, rate)
+        day, week = f"day/{name}", f"week/{name}"
+        kept[day] = added(before.get(day), now, size, DAY)
+        last = mounts.slope(kept[day], DAY)
+        kept[week], usual = of_days(before.get(week), now, last)
+        pace = max(0.0, last * DAY / usual) if usual and not isinstance(last, Collecting) else COLLECTING
+        return Growth(name, size, rate, pace, usual or STEP)
 
     whole = [growth("schema", name, size) for name, size in sorted(sizes.items())]
     growing = [growth("table", table.name, table.size) for table in tables[:TABLES]]
@@ -165,6 +210,18 @@ def _grown(
         left = mounts.full_in(room, all_of_it.rate) if room > 0 else 0.0
         days = left if isinstance(left, Collecting) else left / DAY
     return Survey(whole, tables, growing, analysed, all_of_it, room, days, failures, kept)
+
+
+def of_days(before: Any, now: float, rate: float | Collecting) -> tuple[list[list[float]], float | None]:
+    """Return the kept growth of days, [when, bytes per second], with today's, and what is usual in bytes a day.
+
+    The usual is the median of the seven days before this one, at least STEP; None until there are so many.
+    """
+    kept = _samples(before, now, (WEEK + 3) * DAY)
+    earlier = [value for at, value in kept if now - at >= DAY]
+    if not isinstance(rate, Collecting) and (not kept or now - kept[-1][0] >= DAY):
+        kept.append([now, rate])
+    return kept, max(STEP, median(earlier[-WEEK:]) * DAY) if len(earlier) >= WEEK else None
 
 
 def _samples(before: Any, now: float, span: float) -> list[list[float]]:
@@ -221,24 +278,44 @@ def _decoded(name: str) -> str:
     return re.sub(r"@([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), name)
 
 
-def _mysql(place: Place, files: Any) -> tuple[list[Table], dict[str, int], list[Failed]]:
-    """Return the tables of a schema. Raises Failed."""
-    if place.db.flavour == "mysql":
-        attempt(place.db.rows, "SET SESSION information_schema_stats_expiry = 0")
-    rows = place.db.rows(
-        "SELECT table_name AS name, data_length AS data, index_length AS indexes, data_free AS unused, table_rows AS n"
-        " FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
-        (place.inside,),
-    )
-    found = []
-    for row in rows:
-        if row["data"] is None:  # an engine without a size, or no right on it
+def _mysql(places: Sequence[Place], files: Any, least: int) -> dict[str, list[Table | Failed]]:
+    """Return the tables of each schema of one connection; a Failed for one that can't be read now. Raises Failed."""
+    db = places[0].db
+    names = {place.inside: place.name for place in places}
+    known = {} if isinstance(files, Failed) else files
+    found: dict[str, list[Table | Failed]] = {name: [] for name in names.values()}
+    if db.flavour == "mysql":
+        attempt(db.rows, "SET SESSION information_schema_stats_expiry = 0")
+    within = f"information_schema.tables WHERE table_schema IN ({', '.join(['%s'] * len(names))})"
+    listed = db.rows(f"SELECT table_schema AS space, table_name AS name FROM {within}", tuple(names))
+    asked = set()
+    for row in listed:
+        key = str(row["space"]), str(row["name"])
+        if known.get(key, least) >= least:
+            asked.add(key[1])
+        else:
+            found[names[key[0]]].append(Table(f"{names[key[0]]}.{key[1]}", known[key], 0))
+    if not asked:
+        return found
+    for row in db.rows(
+        "SELECT table_schema AS space, table_name AS name, engine, data_length AS data, index_length AS indexes,"
+        f" data_free AS unused FROM {within} AND table_type = 'BASE TABLE' AND table_name IN"
+        f" ({', '.join(['%s'] * len(asked))})",
+        (*names, *sorted(asked)),
+    ):
+        key = str(row["space"]), str(row["name"])
+        schema, name = names[key[0]], f"{names[key[0]]}.{key[1]}"
+        file, unused = known.get(key), int(row["unused"] or 0)
+        if file is not None and file < least:  # a small one of that name, told already
             continue
-        unused = int(row["unused"] or 0)
-        file = None if isinstance(files, Failed) else files.get((place.inside, str(row["name"])))
+        if file is None and row["data"] is None:
+            if row["engine"] is None:  # else it is one whose size nobody can tell
+                error = "the server does not tell it: a change of the table holds it, or it is damaged"
+                found[schema].append(Failed(UNREADABLE, name, "read its size", error))
+            continue
         size = int(row["data"]) + int(row["indexes"] or 0) + unused if file is None else file
-        found.append(Table(f"{place.name}.{row['name']}", size, min(unused, size), row["n"]))
-    return found, {}, []
+        found[schema].append(Table(name, size, min(unused, size)))
+    return found
 
 
 def _postgres(place: Place) -> tuple[list[Table], dict[str, int], list[Failed]]:
@@ -256,19 +333,14 @@ def _postgres(place: Place) -> tuple[list[Table], dict[str, int], list[Failed]]:
         else:
             sizes[str(row["name"])] = int(row["size"])
     found = [
-        Table(
-            f"{row['space']}.{row['name']}",
-            int(row["size"]),
-            0,
-            None if row["n"] is None or row["n"] < 0 else int(row["n"]),
-        )
+        Table(f"{place.name if row['space'] == 'public' else row['space']}.{row['name']}", int(row["size"]), 0)
         for row in place.db.rows(
-            "SELECT s.nspname AS space, c.relname AS name, c.reltuples AS n, (c.relpages + COALESCE(t.relpages, 0)"
+            "SELECT s.nspname AS space, c.relname AS name, (c.relpages + COALESCE(t.relpages, 0)"
             " + COALESCE((SELECT SUM(x.relpages) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid"
             " WHERE i.indrelid IN (c.oid, c.reltoastrelid)), 0))::bigint * current_setting('block_size')::bigint AS size"
             " FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid"
             " WHERE c.relkind IN ('r', 'm') AND s.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
-            " ORDER BY 4 DESC LIMIT 2000"
+            " ORDER BY 3 DESC LIMIT 2000"
         )
     ]
     return found, sizes, unseen
@@ -279,7 +351,7 @@ def _analysed(place: Place, tables: Sequence[Table]) -> dict[str, float | None]:
     if place.db.kind == "mysql":
         tried = "read mysql.innodb_table_stats"
         statement = (
-            "SELECT table_name AS name, TIMESTAMPDIFF(SECOND, last_update, NOW()) AS age"
+            "SELECT NULL AS space, table_name AS name, TIMESTAMPDIFF(SECOND, last_update, NOW()) AS age"
             " FROM mysql.innodb_table_stats WHERE database_name = %s"
         )
         rows = attempt(place.db.rows, statement, (place.inside,))
@@ -290,11 +362,15 @@ def _analysed(place: Place, tables: Sequence[Table]) -> dict[str, float | None]:
     else:
         rows = attempt(
             place.db.rows,
-            "SELECT schemaname || '.' || relname AS name,"
+            "SELECT schemaname AS space, relname AS name,"
             " EXTRACT(EPOCH FROM now() - GREATEST(last_analyze, last_autoanalyze)) AS age FROM pg_stat_all_tables",
         )
     if isinstance(rows, Failed):
         raise rows
-    prefix = f"{place.name}." if place.db.kind == "mysql" else ""
-    ages = {f"{prefix}{row['name']}": row["age"] for row in rows}
-    return {table.name: None if ages.get(table.name) is None else float(ages[table.name]) for table in tables}
+    ages: dict[str, float | None] = {table.name: None for table in tables}
+    for row in rows:
+        space = str(row["space"]) if row["space"] not in (None, "public") else place.name
+        name = f"{space}.{str(row['name']).partition('#')[0]}"  # of a partitioned table each part has its own: t#P#p0
+        if name in ages and row["age"] is not None:
+            ages[name] = max(float(row["age"]), ages[name] or 0.0)
+    return ages

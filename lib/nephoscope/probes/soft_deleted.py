@@ -126,20 +126,25 @@ def half_seen(place: Place) -> Failed:
 def of_schema(run: Run, place: Place, options: Any) -> tuple[list[Table | Failed], Shadow | None]:
     """Return the tables of one schema, the smallest first, and what its shadow tables hold. Raises Failed."""
     run.stage(f"{place.db.of}: statistics of {place.name}")
-    sizes, columns = (_mysql if place.db.kind == "mysql" else _postgres)(place)
+    sizes, columns, hidden = (_mysql if place.db.kind == "mysql" else _postgres)(place)
     now = place.db.value(f"SELECT {schemas.NOW[place.db.kind]}")
     if not isinstance(now, datetime):
         raise Failed(UNREADABLE, place.name, "ask the server for its time", "no time came back")
     jobs: list[tuple[str, Mark, int | None]] = []
-    for name in columns:
-        mark = marked(place, name, columns[name]) if name in sizes else None
-        if mark and not name.startswith(SHADOW) and run.wants(f"{place.name}.{name}"):
+    found: list[Table | Failed] = []
+    for name in sizes:
+        if name.startswith(SHADOW):
+            continue
+        mark = marked(place, name, columns.get(name, {}))
+        if mark and run.wants(f"{place.name}.{name}"):
             jobs.append((name, mark, sizes[name][0]))
+        elif name in hidden and run.wants(f"{place.name}.{name}"):
+            error = "the server does not tell its columns: a change of the table holds it, or it is damaged"
+            found.append(Failed(UNREADABLE, f"{place.name}.{name}", "look for its marks", error))
     jobs.sort(key=lambda job: (job[2] or 0, job[0]))
     ask = _Ask(run, place, now, options.retention)
     small = [] if options.exact else [job for job in jobs if job[2] is None or job[2] <= SMALL]
     counted = ask.small(small)
-    found: list[Table | Failed] = []
     for name, mark, rows in jobs:
         try:
             found.append(counted.get(name) or ask.one(name, mark, rows, options.exact))
@@ -152,8 +157,20 @@ def of_schema(run: Run, place: Place, options: Any) -> tuple[list[Table | Failed
     return found, Shadow(place.name, sum(rows or 0 for rows, _ in shadow), share) if shadow else None
 
 
-def _mysql(place: Place) -> tuple[dict[str, tuple[int | None, int]], dict[str, dict[str, str]]]:
-    """Return rows and bytes of each table, and the types of the columns that matter here."""
+class Seen(NamedTuple):
+    """What a schema shows: rows (None: unknown) and bytes of tables, types of the columns that matter, tables without any."""
+
+    sizes: dict[str, tuple[int | None, int]]
+    columns: dict[str, dict[str, str]]
+    hidden: frozenset[str] = frozenset()
+
+
+def _mysql(place: Place) -> Seen:
+    """Ask information_schema.
+
+    While an ALTER holds a table, MariaDB's information_schema leaves its columns out (seen on 10.11): each table is asked for
+    its first column too, so that one which shows none is known. An id without an index is none: along it there is no walking.
+    """
     if place.db.flavour == "mysql":  # 8.0 keeps such statistics for a day unless told otherwise
         _tolerant(place, "SET SESSION information_schema_stats_expiry = 0")
     sizes: dict[str, tuple[int | None, int]] = {}
@@ -166,12 +183,15 @@ def _mysql(place: Place) -> tuple[dict[str, tuple[int | None, int]], dict[str, d
     columns: dict[str, dict[str, str]] = {}
     marks = ", ".join(["%s"] * len(COLUMNS))
     for row in place.db.rows(
-        "SELECT table_name AS name, column_name AS col, data_type AS kind FROM information_schema.columns"
-        f" WHERE table_schema = %s AND column_name IN ({marks})",
+        "SELECT table_name AS name, column_name AS col, data_type AS kind, column_key AS indexed"
+        " FROM information_schema.columns"
+        f" WHERE table_schema = %s AND (column_name IN ({marks}) OR ordinal_position = 1)",
         (place.inside, *COLUMNS),
     ):
-        columns.setdefault(str(row["name"]), {})[str(row["col"])] = str(row["kind"]).lower()
-    return sizes, columns
+        of_table = columns.setdefault(str(row["name"]), {})
+        if row["col"] in COLUMNS and (row["col"] != "id" or row["indexed"]):
+            of_table[str(row["col"])] = str(row["kind"]).lower()
+    return Seen(sizes, columns, frozenset(set(sizes) - set(columns) if place.whole else ()))
 
 
 def _tolerant(place: Place, statement: str) -> None:
@@ -181,7 +201,7 @@ def _tolerant(place: Place, statement: str) -> None:
         return
 
 
-def _postgres(place: Place) -> tuple[dict[str, tuple[int | None, int]], dict[str, dict[str, str]]]:
+def _postgres(place: Place) -> Seen:
     """As `_mysql`; sizes from relpages, which takes no lock (pg_total_relation_size would wait for one)."""
     sizes: dict[str, tuple[int | None, int]] = {}
     columns: dict[str, dict[str, str]] = {}
@@ -191,6 +211,7 @@ def _postgres(place: Place) -> tuple[dict[str, tuple[int | None, int]], dict[str
         " a.attname AS col, format_type(a.atttypid, NULL) AS kind"
         " FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace"
         f" LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attname IN ({marks})"
+        " AND (a.attname <> 'id' OR EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum))"
         " WHERE s.nspname = %s AND c.relkind = 'r'",
         (*COLUMNS, place.inside),
     ):
@@ -198,7 +219,7 @@ def _postgres(place: Place) -> tuple[dict[str, tuple[int | None, int]], dict[str
         sizes[name] = (None if rows < 0 else int(rows), int(row["size"]))  # -1: never analysed
         if row["col"]:
             columns.setdefault(name, {})[str(row["col"])] = str(row["kind"]).lower()
-    return sizes, columns
+    return Seen(sizes, columns)
 
 
 def marked(place: Place, name: str, columns: Mapping[str, str]) -> Mark | None:
@@ -281,7 +302,7 @@ class _Ask:
                 UNREADABLE, whole, "read its statistics", "the server has no statistics of it", f"ANALYZE {name}"
             )
         if not mark.key:
-            raise Failed(UNREADABLE, whole, "sample it along its id", "it has no such column", "--exact counts it")
+            raise Failed(UNREADABLE, whole, "sample it along its id", "it has none with an index", "--exact counts it")
         ends = db.row(f"SELECT MIN(t.id) AS low, MAX(t.id) AS high FROM {table} t")
         cuts = strata(ends["low"], ends["high"])
         parts, values = [], []
