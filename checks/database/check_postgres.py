@@ -43,8 +43,8 @@ WORDS = {"ok": OK, "degraded": WARNING, "failed": CRITICAL, "unknown": UNKNOWN}
 def options(add):
     add("--role", choices=("primary", "replica"), looks=False, help="what the server must be; the other is CRITICAL")
     add("--pool", repeat=True, type=expect, metavar="GLOB=N", help="sessions that a client may have in such a database")
-    add("--dead-rows", type=count, default=10000, metavar="N", looks=False, help="fewer in a table are none (10000)")
-    add("--vacuumed", type=duration, default=86400.0, looks=False, help="a table vacuumed since then is well (1d)")
+    add("--dead-rows", type=count, default=10000, metavar="N", looks=False, help="a table with fewer dead rows is well")
+    add("--vacuumed", type=duration, default=86400.0, metavar="DURATION", looks=False, help="so is one vacuumed since")
     sql.options(add, kinds=("postgres",))
 
 
@@ -163,7 +163,7 @@ queue `pg_terminate_backend(PID)` ends the session and takes its transaction bac
 `SELECT * FROM pg_prepared_xacts`, ask its owner, then `ROLLBACK PREPARED 'gid'` in its database.
 Idle in a transaction: a client that hangs or died behind a firewall; idle_in_transaction_session_timeout ends such by itself.
 Horizon: end what holds it: a session, a prepared transaction, a slot that nobody reads (`pg_drop_replication_slot`).
-Wraparound: `VACUUM (FREEZE) ` of the oldest tables NOW, after ending what holds the horizon; at 100 % the server stops writing.
+Wraparound: `VACUUM (FREEZE)` of the oldest tables NOW, after ending what holds the horizon; at 100 % the server stops writing.
 Archiver: its own words are in the server's log; WAL piles up until the disk is full, then the server stops.
 A slot that retains WAL: start its reader, or drop it; a lost one must be made anew with its replica.
 Checksum failures: stop, copy the data away, look at the disk, restore from a backup; the count is reset by `pg_stat_reset()`.
