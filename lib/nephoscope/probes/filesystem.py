@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -27,6 +28,7 @@ class Trial(NamedTuple):
     seconds      from the first step to the last one that was done
     free         % of the space that this account may use and that is free; None: the file system has no size
     inodes_free  %; None: the file system counts no inodes (btrfs)
+    synced       seconds of write and fsync alone; None: it did not come so far
     """
 
     path: str
@@ -36,6 +38,12 @@ class Trial(NamedTuple):
     seconds: float
     free: float | None
     inodes_free: float | None
+    synced: float | None = None
+
+    @property
+    def denied(self) -> bool:
+        """Whether this account may not write there, which tells nothing about the disk."""
+        return self.error in (os.strerror(errno.EACCES), os.strerror(errno.EPERM))
 
 
 def write_trials(paths: Sequence[str], run: Run, *, user: str = "", seconds: float = 5.0) -> list[Trial | Failed]:
@@ -111,15 +119,18 @@ def _trial(place: str, path: str, user: str) -> list[object]:
     _sweep(place)
     data = os.urandom(SIZE)
     step, problem, name, descriptor = "create", "", "", -1
+    synced = None
     begun = time.monotonic()
     try:
         descriptor, name = tempfile.mkstemp(prefix=PREFIX, dir=place)
         step = "write"
+        writing = time.monotonic()
         written = os.write(descriptor, data)
         if written != SIZE:
             raise OSError(0, f"only {written} of {SIZE} bytes were taken")
         step = "sync"
         os.fsync(descriptor)
+        synced = time.monotonic() - writing
         step = "read back"
         # Clean pages go out of the cache, so that the disk is read and not our own memory (man posix_fadvise).
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -148,4 +159,4 @@ def _trial(place: str, path: str, user: str) -> list[object]:
     except OSError as error:
         if not problem:
             step, problem = "statvfs", error.strerror or str(error)
-    return [step, problem, mode, took, free, inodes_free]
+    return [step, problem, mode, took, free, inodes_free, synced]
