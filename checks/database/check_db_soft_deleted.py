@@ -18,7 +18,7 @@ and in keystone `SELECT (id, expires) ON token`, `SELECT (id, expires_at) ON rev
 FROM information_schema.columns WHERE column_name IN ('id', 'deleted', 'deleted_at') AND table_name NOT LIKE 'shadow%'
 GROUP BY table_schema, table_name HAVING SUM(column_name LIKE 'deleted%');` Grant them directly: what a role brings is not seen.
 PostgreSQL: `GRANT SELECT (id, deleted, deleted_at) ON instances TO nagios;`. Statements: 4 for a connection, 2 for
-its rights, 3 for a schema and one for 20 small tables, 2 for a large one.
+its rights, 2 for a schema, 2 more for one with such tables, one for 20 small tables, 2 for a large one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ CHECK = Check(
         )
     },
     thresholds=[
-        Threshold("deleted", "", "100000", "1000000", main=True, help="rows of a table that are marked deleted"),
+        Threshold("deleted", "", "1000000", "5000000", main=True, help="rows of a table that are marked deleted"),
         Threshold("share", "%", "50", print="worst", help="their part of the table's rows"),
         Threshold("oldest", "s", "8380800", print="worst", help="since when, at least (97 d: 90, and a weekly job)"),
         Threshold("shadow", "%", "50", print="worst", help="the part of a schema's bytes that lie in shadow tables"),

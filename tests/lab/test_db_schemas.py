@@ -448,7 +448,7 @@ def test_dead_rows_are_reckoned_and_counted(dead, ask):
     assert exact.reason == "nova.instances share 75 % is above 50 %"
     assert "60000 rows are marked deleted (counted), 60000 of them for more than 90 d, in " in exact.text
     assert any(
-        item.startswith("nova_instances-") and "_deleted=60000;100000;1000000;0" in item for item in exact.perfdata
+        item.startswith("nova_instances-") and "_deleted=60000;1000000;5000000;0" in item for item in exact.perfdata
     ), exact.line
     assert any(re.match(r"oldest=86(39|40)\d{3}s;", item) for item in exact.perfdata)
     reckoned = int(re.search(r"(\d+) rows are marked deleted \(reckoned\)", outcome.text)[1])

@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
-from nephoscope.probes import soft_deleted
-from nephoscope.probes.schemas import Place
-from nephoscope.probes.soft_deleted import DEPTH, PROBES, Mark, Shadow, Table, marked, of_schema, reckoned, strata
+from nephoscope.base import LATE, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.probes import schemas, soft_deleted
+from nephoscope.probes.schemas import Place, Sight
+from nephoscope.probes.soft_deleted import (
+    DEPTH,
+    PROBES,
+    Mark,
+    Shadow,
+    Table,
+    marked,
+    of_schema,
+    reckoned,
+    strata,
+    survey,
+)
 
 from tests.probes.answering import Database
 
@@ -107,6 +119,7 @@ def database(tables, *more):
 
 
 FULL = ("id", "deleted", "deleted_at")
+COUNTED = {"part": 0, "n": 3, "gone": 1, "expired": 0, "oldest": NOW}
 
 
 def test_small_tables_are_counted_the_smallest_first():
@@ -127,7 +140,7 @@ def test_a_large_table_is_sampled_by_two_statements():
                   ("UNION ALL", [part(0, DEPTH, DEPTH, 0, NOW, 1, DEPTH)]))  # fmt: skip
     (table,), _ = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)
     assert table == Table("nova.a", 9_000_000, 9_000_000, 0, 0.0, False)
-    assert len(db.asked) == 5
+    assert len(db.asked) == 6
     statement = db.asked[-1][0]
     assert statement.count(f"LIMIT {DEPTH}") == PROBES
     assert "COUNT(*) AS n, SUM" in statement
@@ -217,3 +230,30 @@ def test_one_small_table_that_fails_takes_no_other_with_it():
     first, second = of_schema(Run(), Place("nova", db, "nova", True), OPTIONS)[0]
     assert (first.of, first.kind) == ("nova.a", NOT_ALLOWED)
     assert second == Table("nova.b", 3, 1, 0, 0.0, True)
+
+
+@pytest.fixture
+def look(monkeypatch):
+    def run(*places, seconds=8.0, schema=()):
+        sight = Sight({place.name: place for place in places}, accounts=["nagios"], certain=True)
+        monkeypatch.setattr(schemas, "opened", lambda *_: contextlib.nullcontext(sight))
+        return survey(Run(seconds), SimpleNamespace(**{**vars(OPTIONS), "schema": schema}))
+
+    return run
+
+
+def test_a_schema_without_marks_costs_two_statements(look):
+    """Sizes would make the server open each of its tables."""
+    plain, nova = database({"a": (3, 1, ("id",))}), database({"a": (3, 1, FULL)}, ("LIMIT 1001", [COUNTED]))
+    found = look(Place("blog", plain, "blog", True), Place("nova", nova, "nova", True))
+    assert (found.looked, found.failures) == (["nova"], [])
+    assert [sum("table_rows" in text for text, _ in db.asked) for db in (plain, nova)] == [0, 1]
+    assert len(plain.asked) == 2
+
+
+def test_when_the_time_is_up_the_rest_is_one_failure(look):
+    places = [Place(f"s{number}", database({"a": (3, 1, FULL)}), f"s{number}", True) for number in range(500)]
+    found = look(*places, seconds=0.4)
+    said = "the time was up, 500 of 500 schemas were not looked at"
+    assert found.failures == [Failed(LATE, "", "look at schemas", said, "-t gives more")]
+    assert not any(place.db.asked for place in places)

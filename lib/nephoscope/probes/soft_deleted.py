@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, attempt
 from nephoscope.probes import schemas
 from nephoscope.probes.schemas import Place
 
 SMALL = 1000  # rows up to which a table is counted
 PROBES, DEPTH = 20, 25
 TOGETHER = 20  # small tables that one statement counts
+LEAST = 0.5  # seconds in which a schema can be looked at
 SHADOW = "shadow_"
 EXPIRES = {("token", "expires"), ("revocation_event", "expires_at")}  # keystone: gone is what has expired
 COLUMNS = ("id", "deleted", "deleted_at", *sorted({column for _, column in EXPIRES}))
@@ -87,7 +88,11 @@ def survey(run: Run, options: Any) -> Survey:
         tables: list[Table | Failed] = []
         shadows: list[Shadow] = []
         looked = []
-        for place in places:
+        for number, place in enumerate(places):
+            if run.left() < LEAST:
+                error = f"the time was up, {len(places) - number} of {len(places)} schemas were not looked at"
+                failures.append(Failed(LATE, "", "look at schemas", error, "-t gives more"))
+                break
             if schemas.left_out(run, place):
                 continue
             try:
@@ -127,6 +132,8 @@ def of_schema(run: Run, place: Place, options: Any) -> tuple[list[Table | Failed
     """Return the tables of one schema, the smallest first, and what its shadow tables hold. Raises Failed."""
     run.stage(f"{place.db.of}: statistics of {place.name}")
     sizes, columns, hidden = (_mysql if place.db.kind == "mysql" else _postgres)(place)
+    if not sizes:
+        return [], None
     now = place.db.value(f"SELECT {schemas.NOW[place.db.kind]}")
     if not isinstance(now, datetime):
         raise Failed(UNREADABLE, place.name, "ask the server for its time", "no time came back")
@@ -171,15 +178,6 @@ def _mysql(place: Place) -> Seen:
     While an ALTER holds a table, MariaDB's information_schema leaves its columns out (seen on 10.11): each table is asked for
     its first column too, so that one which shows none is known. An id without an index is none: along it there is no walking.
     """
-    if place.db.flavour == "mysql":  # 8.0 keeps such statistics for a day unless told otherwise
-        _tolerant(place, "SET SESSION information_schema_stats_expiry = 0")
-    sizes: dict[str, tuple[int | None, int]] = {}
-    for row in place.db.rows(
-        "SELECT table_name AS name, table_rows AS n, COALESCE(data_length, 0) + COALESCE(index_length, 0) AS size"
-        " FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
-        (place.inside,),
-    ):
-        sizes[str(row["name"])] = (None if row["n"] is None else int(row["n"]), int(row["size"]))
     columns: dict[str, dict[str, str]] = {}
     marks = ", ".join(["%s"] * len(COLUMNS))
     for row in place.db.rows(
@@ -191,14 +189,21 @@ def _mysql(place: Place) -> Seen:
         of_table = columns.setdefault(str(row["name"]), {})
         if row["col"] in COLUMNS and (row["col"] != "id" or row["indexed"]):
             of_table[str(row["col"])] = str(row["kind"]).lower()
+    names = place.db.rows(
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = %s", (place.inside,)
+    )
+    if not any(marked(place, *table) for table in columns.items()) and all(row["name"] in columns for row in names):
+        return Seen({}, {})  # sizes make the server open every table
+    if place.db.flavour == "mysql":  # 8.0 keeps such statistics for a day unless told otherwise
+        attempt(place.db.rows, "SET SESSION information_schema_stats_expiry = 0")
+    sizes: dict[str, tuple[int | None, int]] = {}
+    for row in place.db.rows(
+        "SELECT table_name AS name, table_rows AS n, COALESCE(data_length, 0) + COALESCE(index_length, 0) AS size"
+        " FROM information_schema.tables WHERE table_schema = %s AND table_type = 'BASE TABLE'",
+        (place.inside,),
+    ):
+        sizes[str(row["name"])] = (None if row["n"] is None else int(row["n"]), int(row["size"]))
     return Seen(sizes, columns, frozenset(set(sizes) - set(columns) if place.whole else ()))
-
-
-def _tolerant(place: Place, statement: str) -> None:
-    try:
-        place.db.rows(statement)
-    except Failed:
-        return
 
 
 def _postgres(place: Place) -> Seen:
