@@ -105,3 +105,27 @@ def test_the_standard_files(tmp_path, monkeypatch):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         write(tmp_path / name / (".my.cnf" if "op" in name else "my.cnf"), f"[client]\n{text}\n")
     assert my_cnf.defaults(Run(root=str(tmp_path))) == {"user": "b", "port": "2", "host": "h"}
+
+
+def test_a_standard_file_that_is_refused_is_told(tmp_path, monkeypatch):
+    """A client that went on without it would ask another server."""
+    monkeypatch.setenv("HOME", "/home/op")
+    (tmp_path / "home/op").mkdir(parents=True)
+    write(tmp_path / "home/op/.my.cnf", "[client]\nhost = db\npassword = geheim\n", 0o644)
+    with pytest.raises(Failed) as raised:
+        my_cnf.defaults(Run(root=str(tmp_path)))
+    said = "others can read the password in it (mode 0644)"
+    cure = "chmod 600 /home/op/.my.cnf, and change the password"
+    assert raised.value == Failed(NOT_ALLOWED, "/home/op/.my.cnf", "read /home/op/.my.cnf", said, cure)
+
+
+def test_a_group_of_the_standard_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/op")
+    for name, text in (("etc/my.cnf", "[client]\nhost = db"), ("home/op/.my.cnf", "[nagios]\nuser = n")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        write(tmp_path / name, text + "\n")
+    assert my_cnf.defaults(Run(root=str(tmp_path)), "nagios") == {"host": "db", "user": "n"}
+    with pytest.raises(Failed) as raised:
+        my_cnf.defaults(Run(root=str(tmp_path)), "gone")
+    said = "none in /etc/my.cnf, /etc/mysql/my.cnf, ~/.my.cnf"
+    assert raised.value == Failed(ABSENT, "", "look for the group [gone]", said)

@@ -28,16 +28,22 @@ _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "\\": "\\", "s": " ", '"
 
 
 def defaults(run: Run, group: str = "client") -> dict[str, str]:
-    """Return what the standard files say to a client of this user; files that are absent or closed say nothing."""
-    found: dict[str, str] = {}
+    """Return what the standard files say to a client of this user; files that are absent or closed say nothing.
+
+    Raises Failed: not-allowed of one that could be read and is refused for its mode (without what it says another server would
+    be asked, and nobody told), absent when none has the group that was asked for, unreadable.
+    """
+    reader = _Reader(run, group)
     for path in DEFAULTS:
-        home = os.path.expanduser(path)
         try:
-            found.update(read(run, home, group))
+            reader.file(os.path.expanduser(path), 0)
         except Failed as failed:
-            if failed.kind not in (ABSENT, NOT_ALLOWED):
+            closed = failed.kind == NOT_ALLOWED and not os.access(run.path(failed.of), os.R_OK)
+            if failed.kind != ABSENT and not closed:
                 raise
-    return found
+    if group not in GROUPS and not reader.seen:
+        raise Failed(ABSENT, "", f"look for the group [{group}]", f"none in {', '.join(DEFAULTS)}")
+    return reader.values
 
 
 def read(run: Run, path: str, group: str = "client") -> dict[str, str]:
