@@ -150,4 +150,4 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr("os.open", refuse)
     (failed,) = brokers(run, paths)
     assert (failed.kind, failed.error) == (NOT_ALLOWED, "Permission denied")
-    assert "group" in failed.cure
+    assert failed.cure.startswith(f"a mode of {paths[0]} by which user ")

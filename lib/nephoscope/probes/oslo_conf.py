@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,6 @@ SERVICES = tuple(
 )  # fmt: skip
 FILES_MAX = 100  # files of one directory
 LIMIT = 4 << 20  # bytes of one file: a nova.conf with all its comments has 0.5 MiB
-CURE = "the group that the file belongs to, for the user who runs the check"
 
 _DOLLAR = re.compile(r"\$(?:(\$)|\{([A-Za-z_][\w.]*)\}|([A-Za-z_][\w.]*))")
 
@@ -164,9 +164,7 @@ def _directory(run: Run, path: str) -> list[str]:
     try:
         found = [f"{path.rstrip('/')}/{name}" for name in files.names(run, path) if name.endswith(".conf")]
     except Failed as failed:
-        raise Failed(
-            failed.kind, path, failed.tried, failed.error, CURE if failed.kind == NOT_ALLOWED else ""
-        ) from None
+        raise _closed(run, path, failed) from None
     if len(found) > FILES_MAX:
         raise Failed(UNREADABLE, path, f"list {path}", f"more than {FILES_MAX} files")
     return found
@@ -181,12 +179,46 @@ def read(run: Run, path: str) -> Conf:
     for name in names(run, path):
         run.stage(f"read {name}")
         try:
-            conf.add(files.text(run, name, limit=LIMIT), name)
+            text = files.text(run, name, limit=LIMIT)
         except Failed as failed:
-            if failed.kind == NOT_ALLOWED:
-                raise Failed(NOT_ALLOWED, name, failed.tried, failed.error, CURE) from None
-            raise
+            raise _closed(run, name, failed) from None
+        conf.add(text, name)
     return conf
+
+
+def _closed(run: Run, path: str, failed: Failed) -> Failed:
+    """Return a Failed of a file or directory with what lets us read it: the group of the first closed one on the way to it."""
+    if failed.kind != NOT_ALLOWED:
+        return Failed(failed.kind, path, failed.tried, failed.error, failed.cure)
+    parts = path.rstrip("/").split("/")
+    for end in range(2, len(parts) + 1):
+        name = "/".join(parts[:end])
+        status = os.stat(run.path(name))  # what leads to it was found open
+        into = stat.S_ISDIR(status.st_mode)
+        if os.access(run.path(name), (os.X_OK | os.R_OK if name == path.rstrip("/") else os.X_OK) if into else os.R_OK):
+            continue
+        if not status.st_mode & (stat.S_IXGRP if into else stat.S_IRGRP):
+            break
+        return Failed(NOT_ALLOWED, path, failed.tried, failed.error, f"the group {_group(status.st_gid)} for {_user()}")
+    return Failed(NOT_ALLOWED, path, failed.tried, failed.error, f"a mode of {name} by which {_user()} may read it")
+
+
+def _group(number: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return "the user who runs the check"
 
 
 def connections(run: Run, path: str, of: str) -> list[Connection | Failed]:
