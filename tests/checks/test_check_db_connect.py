@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import socket
 import sys
@@ -16,10 +18,19 @@ from nephoscope.plugin import CRITICAL, OK, Finding, Metric
 from nephoscope.probes import db_connect, sql
 from nephoscope.probes.db_connect import Reached, Refused
 
-from tests.probes.test_sql import cut, error, fatal, postgres, says, serving, silent
+from tests.probes.test_sql import cut, error, fatal, greeting, message, packet, postgres, says, serving, silent
 from tests.probes.unprivileged import as_nobody
 from tests.simulators.mysql_answers import healthy
 from tests.simulators.mysql_server import Error
+
+NOBODY = pwd.getpwuid(65534 if os.geteuid() == 0 else os.geteuid()).pw_name
+
+
+def tls_offered(sock):
+    sock.recv(8)
+    sock.sendall(b"S")
+    silent(sock)
+
 
 NOVA = Reached("nova [database]", 0.012, "MariaDB 10.11.19", "TLSv1.3", False, True, "nova", "novauser")
 
@@ -206,8 +217,43 @@ def test_a_file_that_may_not_be_read(tmp_path):
         assert "geheim" not in said
         assert (state, said) == (
             3,
-            f"DB_CONNECT UNKNOWN - nova: Permission denied (read {path}): needs the group that the file belongs to,"
-            " for the user who runs the check",
+            f"DB_CONNECT UNKNOWN - nova: Permission denied (read {path}): needs a mode of {path} by which user {NOBODY} may read it",
+        )
+        os.chmod(path, 0o640)
+        os.chown(path, -1, grp.getgrnam("adm").gr_gid)
+        assert as_nobody(CHECK, ["--from-service-file", path]) == (
+            3,
+            f"DB_CONNECT UNKNOWN - nova: Permission denied (read {path}): needs the group adm for user {NOBODY}",
+        )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes files of another user")
+def test_a_controller_whose_files_the_user_may_not_read():
+    """Never a shorter list, and never "no service is here"."""
+    import tempfile
+
+    adm = grp.getgrnam("adm").gr_gid
+    with tempfile.TemporaryDirectory(dir="/tmp") as root, healthy(plugin="mysql_native_password") as server:
+        os.chmod(root, 0o755)
+        for name, mode in (("nova", 0o750), ("keystone", 0o755)):
+            home = os.path.join(root, "etc", name)
+            os.makedirs(home)
+            with open(f"{home}/{name}.conf", "w") as file:
+                file.write(f"[database]\nconnection = mysql://monitor:secret@127.0.0.1:{server.port}/nova?{name}=1\n")
+            os.chown(home, -1, adm)
+            os.chmod(home, mode)
+        closed = f"nova: Permission denied (read /etc/nova/nova.conf): needs the group adm for user {NOBODY}"
+        state, said = as_nobody(CHECK, ["--preset", "openstack"], root=root)
+        assert (state, said.partition(" | ")[0]) == (3, f"DB_CONNECT UNKNOWN - {closed}")
+        os.chmod(f"{root}/etc/keystone", 0o750)
+        state, said = as_nobody(CHECK, ["--preset", "openstack"], root=root)
+        assert (state, said) == (3, f"DB_CONNECT UNKNOWN - {closed.replace('nova', 'keystone')}, {closed}")
+        os.chmod(f"{root}/etc/keystone", 0o755)
+        os.mkdir(f"{root}/etc/keystone/keystone.conf.d", 0o750)
+        state, said = as_nobody(CHECK, ["--preset", "openstack"], root=root)
+        assert (
+            state == 3
+            and "keystone: Permission denied (list /etc/keystone/keystone.conf.d): needs the group root" in said
         )
 
 
@@ -267,9 +313,54 @@ def test_a_refusal_counts_as_the_services_only_with_what_the_service_says():
         with pytest.raises(Failed) as raised:
             db_connect.one(Run(3.0), access._replace(port=port, service=False))
         assert raised.value.kind == ABSENT
-    with pytest.raises(Failed) as raised:  # our own missing file is not the server's refusal
+    for kind, behaviour in (("mysql", says(greeting())), ("postgres", postgres())):
+        with serving(behaviour) as port:
+            asked = access._replace(port=port, kind=kind, tls="require")
+            assert db_connect.one(Run(3.0), asked) == Refused("x", "the server does not offer TLS")
+    # Our own missing file, module or user of the system is not the server's refusal.
+    with pytest.raises(Failed) as raised:
         db_connect.one(Run(3.0), access._replace(tls="verify-full", ca_file="/nonexistent"))
     assert raised.value == Failed(NOT_ALLOWED, "x", "read /nonexistent", "No such file or directory")
+
+
+@pytest.mark.parametrize(
+    "kind, words, behaviour, said",
+    [
+        ("mysql", {}, says(greeting(), error(1698, b"Access denied for user 'u'@'localhost'", 2)),
+         "Access denied for user 'u'@'localhost' (error 1698) (log in as the user who runs the check)"),
+        ("mysql", {}, says(greeting(), packet(2, b"\xfemysql_clear_password\0")),
+         "the server asks for the password itself, and the connection is not encrypted (log in without TLS)"),
+        ("mysql", {}, says(greeting(), packet(2, b"\xfeclient_ed25519\0" + b"x" * 32)),
+         "the account's way to authenticate (ed25519) needs the Python module PyNaCl (log in with PyMySQL)"),
+        ("postgres", {}, postgres(fatal('Peer authentication failed for user "u"', "28000"), end=cut),
+         'Peer authentication failed for user "u" (log in as the user who runs the check)'),
+        ("postgres", {"password": ""}, postgres(message(b"R", b"\0\0\0\3")),
+         "no password for this account (log in as the user who runs the check)"),
+        ("postgres", {"tls": "verify-full", "ca_file": "/nonexistent"}, tls_offered,
+         'root certificate file "/nonexistent" does not exist (read the certificates)'),
+    ],
+)  # fmt: skip
+def test_what_only_we_lack_is_no_refusal_of_the_service(kind, words, behaviour, said, monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with serving(behaviour) as port:
+        access = sql.Access("x", kind, "u", "p", "127.0.0.1", port, service=True)._replace(**words)
+        with pytest.raises(Failed) as raised:
+            db_connect.one(Run(3.0), access)
+    failed = raised.value
+    assert (failed.kind, f"{failed.error} ({failed.tried})") == (NOT_ALLOWED, said)
+
+
+def test_a_url_without_a_password_is_not_helped_by_ours(tmp_path, monkeypatch):
+    """A password file of the check's own user is none of the service's."""
+    passfile = tmp_path / ".pgpass"
+    passfile.write_text("*:*:*:*:geheim\n")
+    passfile.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passfile))
+    with serving(postgres(message(b"R", b"\0\0\0\3"), message(b"R", b"\0\0\0\0") + message(b"Z", b"I"))) as port:
+        assert line(tmp_path, f"[database]\nconnection = postgresql://u@127.0.0.1:{port}/d\n", "-t", "2") == (
+            "DB_CONNECT UNKNOWN - nova [database]: no password for this account (log in as the user who runs the check):"
+            " needs a password for it: --extra-opts, NEPHOSCOPE_PASSWORD or ~/.pgpass"
+        )
 
 
 def test_a_driver_that_is_missing_is_named(tmp_path, monkeypatch):

@@ -354,7 +354,7 @@ def test_caching_sha2_password_without_tls(reach, monkeypatch):
         monkeypatch.setattr(pymysql._auth, "_have_cryptography", False)
         outcome = reach(server)
         assert (outcome.state, failure(outcome, server)) == (
-            UNKNOWN, "this way to authenticate needs TLS, or the Python module cryptography (log in): needs --tls",
+            UNKNOWN, "this way to authenticate needs TLS, or the Python module cryptography (log in without TLS): needs --tls",
         )  # fmt: skip
         server.cached.add("monitor")
         outcome = reach(server)
@@ -381,7 +381,7 @@ def test_a_password_is_not_given_to_whoever_asks(reach, secured):
     with healthy(plugin="mysql_clear_password") as server:
         outcome = reach(server)
         assert (outcome.state, failure(outcome, server)) == (
-            UNKNOWN, "the server asks for the password itself, and the connection is not encrypted (log in): needs --tls",
+            UNKNOWN, "the server asks for the password itself, and the connection is not encrypted (log in without TLS): needs --tls",
         )  # fmt: skip
         assert server.clear == []
     with healthy(plugin="mysql_clear_password", certificate=secured) as server:

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.lab import mariadb, postgresql
-from tests.lab.support import need, need_root, private_folder
+from tests.lab.support import missing, need, need_root, private_folder
 
 need_root("servers under users of their own")
 from nephoscope.base import Run  # noqa: E402
@@ -26,6 +28,7 @@ ODD = "p@:/?#[]%&=+ '\"\\$é-geheim"
 PLAIN = "x7-geheim"
 SECRETS = (ODD, PLAIN, "geheim", "%40%3A%2F", "falsch-wort")
 HBA = """local all postgres trust
+local all peer_only peer
 local all all scram-sha-256
 hostssl all only_tls all scram-sha-256
 host all only_tls all reject
@@ -72,6 +75,9 @@ def maria(folder, authority):
             f"CREATE USER plain IDENTIFIED BY '{PLAIN}'",
             "CREATE USER odd IDENTIFIED BY " + server.connection().escape(ODD),
             f"CREATE USER only_tls IDENTIFIED BY '{PLAIN}' REQUIRE SSL",
+            "CREATE USER socket_only IDENTIFIED VIA unix_socket",
+            "INSTALL SONAME 'auth_ed25519'",
+            f"CREATE USER signs IDENTIFIED VIA ed25519 USING PASSWORD('{PLAIN}')",
             f"CREATE USER one IDENTIFIED BY '{PLAIN}' WITH MAX_USER_CONNECTIONS 1",
             "GRANT SELECT ON nova.* TO plain",
             "GRANT SELECT ON nova_api.* TO plain, odd",
@@ -85,7 +91,13 @@ def post(folder, authority):
     tls = ("ssl=on", f"ssl_cert_file={authority}/server.pem", f"ssl_key_file={authority}/postgres.key")
     with postgresql.server(folder / "post", *tls, "max_connections=8", hba=HBA) as server:
         with server.connection() as link, link.cursor() as cursor:
-            for name, password in (("plain", PLAIN), ("odd", ODD), ("only_tls", PLAIN), ("one", PLAIN)):
+            for name, password in (
+                ("plain", PLAIN),
+                ("odd", ODD),
+                ("only_tls", PLAIN),
+                ("one", PLAIN),
+                ("peer_only", PLAIN),
+            ):
                 cursor.execute(f"CREATE ROLE {name} LOGIN PASSWORD %s", (password,))
             cursor.execute("ALTER ROLE one CONNECTION LIMIT 1")
         server.sql("CREATE DATABASE glance")
@@ -188,7 +200,8 @@ def test_a_password_that_is_not_the_accounts(maria, post, environment, tmp_path,
 def test_no_password_at_all(maria, post):
     assert check(*mysql(maria)) == REFUSED.format("log-in refused for user 'plain' (error 1045)", MARIA_CURE)
     cure = "a password for it: --extra-opts, NEPHOSCOPE_PASSWORD or ~/.pgpass"
-    assert check(*postgres(post)) == REFUSED.format("no password for this account", cure)
+    said = "no password for this account (log in as the user who runs the check)"
+    assert check(*postgres(post)) == f"DB_CONNECT UNKNOWN - 127.0.0.1:PORT: {said}: needs {cure}"
 
 
 def test_a_database_that_is_not_there(maria, post, password, environment):
@@ -230,16 +243,24 @@ def test_a_certificate_that_is_not_to_be_trusted(maria, post, authority, passwor
         "DB_CONNECT UNKNOWN - 127.0.0.2:PORT: certificate: IP address mismatch, certificate is not valid for '127.0.0.2' (log in):"
         " needs the host by a name of its certificate"
     )
-    missing = ("--ca-file", "/nonexistent.pem")
+    absent = ("--ca-file", "/nonexistent.pem")
     line = "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: No such file or directory (read /nonexistent.pem)"
-    assert check(*mysql(maria, *missing)) == line
+    assert check(*mysql(maria, *absent)) == line
     said = 'root certificate file "/nonexistent.pem" does not exist'
-    assert check(*postgres(post, *missing)) == REFUSED.format(said, "its authority as --ca-file")
+    assert check(*postgres(post, *absent)) == (
+        f"DB_CONNECT UNKNOWN - 127.0.0.1:PORT: {said} (read the certificates): needs its authority as --ca-file"
+    )
 
 
-def test_a_server_without_tls(folder, password):
+def test_a_server_without_tls(folder, authority, password, tmp_path):
     with mariadb.server(folder / "bare") as server:
         server.sql(f"CREATE USER plain IDENTIFIED BY '{PLAIN}'")
+        path = conf(
+            tmp_path,
+            f"[database]\nconnection = mysql://plain:{PLAIN}@127.0.0.1:{server.port}/?ssl_ca={authority}/ca.pem\n",
+        )
+        line = check("--from-service-file", path)
+        assert line == "DB_CONNECT CRITICAL - nova [database] the service can't log in: the server does not offer TLS"
         assert (
             check(*mysql(server, "--tls"))
             == "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: the server does not offer TLS (log in)"
@@ -274,9 +295,71 @@ def test_a_galera_node_without_its_quorum(folder, password):
 def test_a_port_where_another_thing_listens(maria, post, password):
     line = check("--type", "postgres", "-H", "127.0.0.1", "-p", maria.port, "--user", "plain")
     assert line == "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: no PostgreSQL server: it speaks MySQL (log in)"
-    # PostgreSQL waits for the client to begin, and so does MySQL's client: this is silence, whatever stands behind it.
+    # PostgreSQL waits for the client to begin, and so does MySQL's client.
     line = check("--type", "mysql", "-H", "127.0.0.1", "-p", post.port, "--user", "plain", "-t", "2")
-    assert line == "DB_CONNECT CRITICAL - 127.0.0.1:PORT: no answer in N s (log in)"
+    assert line == "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: no MySQL server: it speaks PostgreSQL (log in)"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        for kind in ("mysql", "postgres"):
+            line = check("--type", kind, "-H", "127.0.0.1", "-p", web.server_port, "--user", "plain", "-t", "2")
+            said = {
+                "mysql": "no MySQL server: it sends a web page",
+                "postgres": "no PostgreSQL server: it speaks HTTP",
+            }[kind]
+            assert line == f"DB_CONNECT UNKNOWN - 127.0.0.1:PORT: {said} (log in)"
+        web.shutdown()
+
+
+def test_accounts_that_are_the_systems_users(maria, post, tmp_path):
+    """Whether the service gets in by them, another user can't see."""
+    path = conf(tmp_path, f"[database]\nconnection = mysql://socket_only@/nova?unix_socket={maria.socket}\n")
+    who = "(log in as the user who runs the check): needs"
+    assert check("--from-service-file", path) == (
+        "DB_CONNECT UNKNOWN - nova [database]: Access denied for user 'socket_only'@'localhost' (error 1698)"
+        f" {who} an account with a password, or the socket as the user of that name"
+    )
+    path = conf(
+        tmp_path, f"[database]\nconnection = postgresql://peer_only@/glance?host={post.socket}&port={post.port}\n"
+    )
+    assert check("--from-service-file", path) == (
+        'DB_CONNECT UNKNOWN - nova [database]: Peer authentication failed for user "peer_only"'
+        f" {who} an account with a password, or to run as the system's user of that account"
+    )
+
+
+def test_a_way_to_authenticate_that_needs_a_module(maria, password):
+    assert check(*mysql(maria, user="signs")) == (
+        "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: the account's way to authenticate (ed25519) needs the Python module PyNaCl"
+        " (log in with PyMySQL): needs that module, or an account with another kind of password"
+    )
+
+
+def test_a_server_that_speaks_german(folder, environment):
+    """What a log-in is refused with is told by its SQLSTATE; glibc takes LANGUAGE before the server's lc_messages."""
+    with postgresql.server(folder / "deutsch", "max_connections=5", hba=HBA) as server:
+        server.sql(f"CREATE ROLE plain LOGIN PASSWORD '{PLAIN}'")
+        server.sql("CREATE DATABASE shut")
+        server.sql("REVOKE CONNECT ON DATABASE shut FROM public")
+        server.daemon.env["LANGUAGE"] = "de"
+        server.restart()
+        environment.setenv("NEPHOSCOPE_PASSWORD", "falsch-wort")
+        said = "Passwort-Authentifizierung für Benutzer »plain« fehlgeschlagen (SQLSTATE 28P01)"
+        if "»" not in check(*postgres(server)):
+            missing("the server has no words in German")
+        assert check(*postgres(server)) == REFUSED.format(said, POST_CURE)
+        line = check(*postgres(server, "--socket", server.socket, host=None, user="peer_only"))
+        assert "fehlgeschlagen (SQLSTATE 28000) (log in as the user who runs the check): needs" in line
+        environment.setenv("NEPHOSCOPE_PASSWORD", PLAIN)
+        assert check(*postgres(server)) == WORKS
+        line = check(*postgres(server, "--database", "gone"))
+        assert line == "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: Datenbank »gone« existiert nicht (SQLSTATE 3D000) (log in)"
+        said = "keine Berechtigung für Datenbank »shut« (SQLSTATE 42501)"
+        assert check(*postgres(server, "--database", "shut")) == REFUSED.format(
+            said, "GRANT CONNECT ON DATABASE … TO the account"
+        )
+        with _many(lambda: server.connection(), 5):
+            line = check(*postgres(server))
+            assert line.startswith("DB_CONNECT CRITICAL - 127.0.0.1:PORT: ") and "(SQLSTATE 53300)" in line
 
 
 @pytest.mark.parametrize("ask, name", [(mysql, "maria"), (postgres, "post")])
@@ -452,7 +535,7 @@ def test_option_files_of_the_clients(maria, post, tmp_path, environment):
     assert check("--service", "lab") == WORKS
     passfile.chmod(0o644)
     assert check("--service", "lab") == (
-        "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: no password for this account (log in):"
+        "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: no password for this account (log in as the user who runs the check):"
         f" needs {passfile}: libpq takes it only with mode 0600, not 0644"
     )
     line = check("--service", "lab", "--passfile", passfile)

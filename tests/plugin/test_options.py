@@ -160,6 +160,9 @@ def test_presets_add_up_and_the_operator_outranks_them():
     assert check.parse("--preset", "tight", "--preset", "more").path == ("/srv", "/opt")
     assert check.parse("--preset", "tight").level == 7
     assert check.parse("--preset", "tight", "--level", "1").level == 1
+    assert check.parse("--preset", "tight").by_preset == {"path", "level"}
+    assert check.parse("--preset", "tight", "--level", "1").by_preset == {"path"}
+    assert check.parse().by_preset == set()
     assert check.run([]).state == 0
     assert check.run(["--preset", "tight"]).state == 1
     assert check.run(["--preset", "tight", "-w", "70"]).state == 0

@@ -105,13 +105,13 @@ def cuts(*parts, wait=False):
     return behave
 
 
-def tried(kind, port, **words):
+def tried(kind, port, seconds=SECONDS, **words):
     """Return the Failed of a log-in, having seen that it came within the deadline and without the password."""
     access = Access("here", kind, "nova", PASSWORD, "127.0.0.1", port, "", "nova")._replace(**words)
     began = time.monotonic()
     with pytest.raises(Failed) as raised:
-        sql.connect(Run(SECONDS), access).close()
-    assert time.monotonic() - began < SECONDS / 2 + 0.5
+        sql.connect(Run(seconds), access).close()
+    assert time.monotonic() - began < max(seconds / 2, seconds - 1) + 0.5
     told = "".join(traceback.format_exception(Failed, raised.value, raised.value.__traceback__))
     assert PASSWORD not in told and PASSWORD not in repr(access) and PASSWORD not in str(access)
     failed = raised.value
@@ -159,6 +159,8 @@ CUT = "the connection was cut before the answer was whole"
          "the server asks for the password itself, and the connection is not encrypted"),
         (says(greeting(), packet(2, b"\xfedialog\0\x04Password: ")), NOT_ALLOWED,
          "the server asks for the password itself, and the connection is not encrypted"),
+        (says(greeting(), packet(2, b"\xfeclient_ed25519\0" + b"x" * 32)), NOT_ALLOWED,
+         "the account's way to authenticate (ed25519) needs the Python module PyNaCl"),
         (says(greeting(), packet(2, b"\xfeauth_gssapi_client\0x")), NOT_ALLOWED,
          "the account's way to authenticate is not one that PyMySQL has"),
     ],
@@ -167,6 +169,24 @@ def test_what_is_no_mysql_or_a_sick_one(behaviour, kind, said):
     with serving(behaviour) as port:
         failed = tried("mysql", port)
     assert (failed.kind, failed.of, failed.error) == (kind, "here", said)
+
+
+@pytest.mark.parametrize(
+    "answer, looks",
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
+        (b"N", "PostgreSQL"),
+        (b"\x15\x03\x03\0\x02\x02\x46", "TLS only"),
+    ],
+)
+def test_what_waits_for_the_client_to_begin_is_asked_what_it_is(answer, looks):
+    with serving(says(answer, wait=True)) as port:
+        failed = tried("mysql", port, seconds=3.0)
+    assert (failed.kind, failed.error) == (UNREADABLE, f"no MySQL server: it speaks {looks}")
+    if looks == "HTTP":
+        with serving(http_alone) as port:
+            failed = tried("postgres", port, seconds=3.0)
+        assert (failed.kind, failed.error) == (UNREADABLE, "no PostgreSQL server: it speaks HTTP")
 
 
 def test_a_password_asked_for_in_the_clear_is_not_sent():
@@ -211,6 +231,14 @@ def postgres(*parts, end=silent):
     return behave
 
 
+def http_alone(sock):
+    """Wait for an empty line, as a web server does, whatever comes before it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += sock.recv(100) or b"\r\n\r\n"
+    sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 def cut(sock):
     sock.shutdown(socket.SHUT_RDWR)
 
@@ -239,8 +267,23 @@ def cut(sock):
         (postgres(fatal("no more connections allowed (max_client_conn)", "08P01"), end=cut), UNREACHABLE,
          "no more connections allowed (max_client_conn)"),
         (postgres(fatal("SSL required", "08P01"), end=cut), NOT_ALLOWED, "SSL required"),
-        (postgres(fatal(f"Passwort {PASSWORD} passt nicht", "28P01"), end=cut), UNREADABLE,
-         "not understood: Passwort *** passt nicht"),
+        (postgres(fatal(f"Passwort {PASSWORD} passt nicht", "99999"), end=cut), UNREADABLE,
+         "not understood: Passwort *** passt nicht (SQLSTATE 99999)"),
+        # In other languages, and encodings, the SQLSTATE tells.
+        (postgres(fatal(f"Passwort {PASSWORD} passt nicht", "28P01"), end=cut), NOT_ALLOWED,
+         "Passwort *** passt nicht (SQLSTATE 28P01)"),
+        (postgres(message(b"E", b"SFATAL\0VFATAL\0C28P01\0MPasswort f\xfcr x\0\0"), end=cut), NOT_ALLOWED,
+         "Passwort f\ufffdr x (SQLSTATE 28P01)"),
+        (postgres(fatal("Datenbank »nova« existiert nicht", "3D000"), end=cut), ABSENT,
+         "Datenbank »nova« existiert nicht (SQLSTATE 3D000)"),
+        (postgres(fatal("tut mir leid, schon zu viele Verbindungen", "53300"), end=cut), UNREACHABLE,
+         "tut mir leid, schon zu viele Verbindungen (SQLSTATE 53300)"),
+        (postgres(fatal("das Datenbanksystem startet", "57P03"), end=cut), UNREACHABLE,
+         "das Datenbanksystem startet (SQLSTATE 57P03)"),
+        (postgres(fatal("keine Berechtigung für Datenbank »nova«", "42501"), end=cut), NOT_ALLOWED,
+         "keine Berechtigung für Datenbank »nova« (SQLSTATE 42501)"),
+        (postgres(fatal("kein pg_hba.conf-Eintrag für Host", "28000"), end=cut), NOT_ALLOWED,
+         "kein pg_hba.conf-Eintrag für Host (SQLSTATE 28000)"),
     ],
 )  # fmt: skip
 def test_what_is_no_postgresql_or_a_sick_one(behaviour, kind, said):
@@ -253,8 +296,7 @@ def test_what_is_no_postgresql_or_a_sick_one(behaviour, kind, said):
 def test_tls_with_a_server_that_has_none_or_breaks_off(kind):
     with serving(says(greeting()) if kind == "mysql" else postgres()) as port:
         failed = tried(kind, port, tls="require")
-    said = {"mysql": "the server does not offer TLS", "postgres": "server does not support SSL, but SSL was required"}
-    assert (failed.kind, failed.error) == (UNREADABLE, said[kind])
+    assert (failed.kind, failed.error) == (UNREADABLE, "the server does not offer TLS")
 
 
 @pytest.mark.parametrize("end, kind, said", [
@@ -286,6 +328,14 @@ def test_nobody_there(kind, tmp_path):
     assert (failed.kind, failed.error) in [
         (UNREADABLE, "that is no name of a host or socket"), (UNREADABLE, "that is no name of a host")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["mysql", "postgres"])
+def test_a_password_that_is_no_text(kind):
+    """As the environment may hold it: bytes of another encoding."""
+    with serving(says(greeting(), error(1045, b"Access denied", 2))) as port:
+        failed = tried(kind, port, password="q8-\udce9")
+    assert failed.error in ("log-in refused for user 'nova' (error 1045)", "a name or password that is no text")
 
 
 @pytest.mark.parametrize("kind", ["mysql", "postgres"])
@@ -435,7 +485,7 @@ def test_without_a_way_to_keep_the_password_secret(monkeypatch):
         with pytest.raises(Failed) as raised:
             sql.connect(Run(8.0), access)
     said = "this way to authenticate needs TLS, or the Python module cryptography"
-    assert raised.value == Failed(NOT_ALLOWED, "here", "log in", said, "--tls")
+    assert raised.value == Failed(NOT_ALLOWED, "here", "log in without TLS", said, "--tls")
 
 
 # ---- where and as whom -------------------------------------------------------------------------------------------------------
@@ -489,10 +539,47 @@ def test_what_it_leads_to(bare, argv, kind):
 
 
 def test_nothing_leads_anywhere(bare):
-    assert CHECK.run([], root=str(bare.root)).line == (
-        "DB_CONNECT UNKNOWN - nothing says what to ask: --from-service-file FILE;"
-        " or --type mysql or postgres, and -H or --socket"
+    ask = "--from-service-file FILE; or --type mysql or postgres, and -H or --socket"
+    assert CHECK.run(["-H", "db"], root=str(bare.root)).line == f"DB_CONNECT UNKNOWN - nothing says what to ask: {ask}"
+    assert CHECK.run([], root=str(bare.root)).line == f"DB_CONNECT UNKNOWN - nothing says what to ask: {ask}"
+    assert CHECK.run(["--absent-state", "critical"], root=str(bare.root)).state == 2
+
+
+@pytest.mark.parametrize(
+    "path, kind", [("/run/mysqld/mysqld.sock", "mysql"), ("/run/postgresql/.s.PGSQL.5432", "postgres")]
+)
+def test_the_socket_that_is_here_says_what_is_asked(bare, path, kind):
+    write(bare, path, "")
+    assert (led(bare).kind, bool(led(bare).socket)) == (kind, True)
+    with pytest.raises(Failed):
+        led(bare, "-H", "db")  # it says nothing of another host
+    for other in ("/run/mysqld/mysqld.sock", "/run/postgresql/.s.PGSQL.5432"):
+        write(bare, other, "")
+    line = CHECK.run([], root=str(bare.root)).line
+    assert line.startswith(
+        "DB_CONNECT UNKNOWN - MySQL and PostgreSQL both have a socket here, and one is asked: --from-"
     )
+
+
+def test_the_operator_outranks_a_socket_of_a_preset(bare):
+    from nephoscope.checks.database.check_postgres import CHECK as POSTGRES
+
+    def asked(*argv):
+        return sql.access(POSTGRES.parse("--preset", "eucalyptus", *argv), bare.run, "postgres")
+
+    assert asked().place == "/var/lib/eucalyptus/db/data/.s.PGSQL.8777"
+    assert asked("-H", "clc").place == "clc:8777"
+    assert asked("--socket", "/s").place == "/s/.s.PGSQL.8777"
+    write(bare, "/home/op/.pg_service.conf", "[clc]\nhost=db\n")
+    assert asked("--service", "clc").place == "db:8777"
+    write(bare, "/x.conf", "[database]\nconnection = postgresql://u:p@db2/d\n")
+    assert asked("--from-service-file", "/x.conf").host == "db2"
+    with pytest.raises(Failed):
+        asked("-H", "clc", "--socket", "/s")
+
+
+def test_an_address_of_ipv6_in_brackets(bare):
+    assert led(bare, "--type", "mysql", "-H", "[::1]").place == "[::1]:3306"
 
 
 def test_the_command_line_outranks_the_files(bare):
@@ -572,7 +659,7 @@ def test_the_connections_of_service_files(bare):
             "read its connection URL",
             "it is SQLite, a file: there is no server to ask",
         ),
-        Access("glance-api [a]", "postgres", "g", "y", "::1", 5433, "", "g", service=True),
+        Access("glance-api [a]", "postgres", "g", "y", "::1", 5433, "", "g", passfile="/nonexistent", service=True),
         Failed(ABSENT, "gone", "read /gone.conf", "No such file or directory"),
     ]
     assert led(bare, *argv[:2]) == nova._replace(also=("nova [placement_database]",))

@@ -294,12 +294,15 @@ def parse(
 
 
 def _fill(values: argparse.Namespace, options: Sequence[Option], presets: Mapping[str, Preset]) -> None:
-    """Give what was not given: from the presets asked for, else the default."""
+    """Give what was not given: from the presets asked for (`by_preset` names these options), else the default."""
+    by_preset = values.by_preset = set()
     chosen = [presets[name] for name in getattr(values, "preset", None) or ()]
     for option in options:
         if option.flag == "--verbose" or getattr(values, option.dest) is not None:
             continue
         from_presets = [preset.options[option.dest] for preset in chosen if option.dest in preset.options]
+        if from_presets:
+            by_preset.add(option.dest)
         if from_presets and option.repeat:
             value = tuple(dict.fromkeys(item for items in from_presets for item in items))
         else:

@@ -104,6 +104,8 @@ def one(run: Run, access: sql.Access) -> Reached | Refused:
             )
     except Failed as failed:
         # With an account of the monitoring's own this would be our lack of a right; here it is the answer to the question.
-        if access.service and failed.tried == sql.LOG_IN and failed.kind in (NOT_ALLOWED, ABSENT):
+        # What only we lack, a file, a module or the system's user of that account, has another `tried`.
+        refused = failed.kind in (NOT_ALLOWED, ABSENT) or failed.error == sql.NO_TLS
+        if access.service and failed.tried == sql.LOG_IN and refused:
             return Refused(access.of, f"{failed.error} ({access.note})" if access.note else failed.error)
         raise

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 
 ROWS, BYTES = 100_000, 64 << 20  # of one answer, at most
-LOG_IN = "log in"  # what is tried, as every Failed of a server that answered a log-in says it
+LOG_IN = "log in"  # what is tried, as every Failed of a server that did not take account, password or database says it
+AS_US = "log in as the user who runs the check"  # likewise, where it counts who that is, or what that user has
+NO_TLS = "the server does not offer TLS"
 PORTS = {"mysql": 3306, "postgres": 5432}
 SOCKETS = {
     "mysql": ("/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"),  # noqa: S108 - where it is
@@ -123,7 +125,7 @@ class Connection:
 def options(add: Any, kinds: Sequence[str] = BOTH) -> None:
     """Declare the options of a check that asks databases; `uses=("tls",)` brings -H, -p and those about TLS."""
     if len(kinds) > 1:
-        add("--type", choices=tuple(kinds), help="what -H, -p or --socket lead to, where nothing else says it")
+        add("--type", choices=tuple(kinds), help="what to ask (default: what has a local socket, without -H)")
     what = {"mysql": "file", "postgres": "directory"}
     add("--socket", metavar="PATH", help=f"the server's local socket: a {', '.join(what[kind] for kind in kinds)}")
     add("--user", help="account to log in as")
@@ -152,7 +154,7 @@ def accesses(options: Any, run: Run, kinds: Sequence[str] = BOTH, *, chosen: boo
     """
     _agree(options)
     if not options.from_service_file:
-        return [_direct(options, run, _kind(options, kinds))]
+        return [_direct(options, run, _kind(options, run, kinds))]
     found = _of_services(options, run, kinds)
     return _merged([one for one in found if isinstance(one, Failed) or not chosen or run.wants(one.of)])
 
@@ -165,7 +167,7 @@ def access(options: Any, run: Run, kind: str = "") -> Access:
     kinds = (kind,) if kind else BOTH
     _agree(options)
     if not options.from_service_file:
-        return _direct(options, run, _kind(options, kinds))
+        return _direct(options, run, _kind(options, run, kinds))
     found = _of_services(options, run, kinds)
     usable = [one for one in _merged(found) if isinstance(one, Access)]
     chosen = [one for one in usable if one.of.endswith(" [database]")] if len(usable) > 1 else usable
@@ -202,7 +204,7 @@ def prepare(access: Access) -> None:
 
 def _agree(options: Any) -> None:
     """Raise Failed for options of which one would be ignored: nobody would see that it is."""
-    given = vars(options)
+    given = {**vars(options), "socket": _socket(options)}
     pairs = [("hostname", "socket")]
     pairs += [("from_service_file", name) for name in ("type", "defaults_file", "service", "passfile")]
     if given.get("type") == "mysql":
@@ -216,8 +218,14 @@ def _agree(options: Any) -> None:
             raise Failed(UNREADABLE, "", "", f"{names} do not go together")
 
 
-def _kind(options: Any, kinds: Sequence[str]) -> str:
-    """Return the kind of server that the options lead to. Raises Failed when nothing says it."""
+def _socket(options: Any) -> str:
+    """Return the socket that was asked for. Whatever else says where outranks one that only a preset brought."""
+    elsewhere = options.hostname or options.from_service_file or getattr(options, "service", None)
+    return "" if elsewhere and "socket" in options.by_preset else options.socket or ""
+
+
+def _kind(options: Any, run: Run, kinds: Sequence[str]) -> str:
+    """Return the kind of server that the options lead to, or that has a local socket. Raises Failed when nothing says it."""
     if len(kinds) == 1:
         return kinds[0]
     if options.type:
@@ -226,10 +234,20 @@ def _kind(options: Any, kinds: Sequence[str]) -> str:
         return "mysql"
     if options.service or options.passfile or options.port == PORTS["postgres"]:
         return "postgres"
-    if options.socket:
-        return "postgres" if os.path.isdir(options.socket) else "mysql"
-    text = "nothing says what to ask: --from-service-file FILE; or --type mysql or postgres, and -H or --socket"
-    raise Failed(UNREADABLE, "", "", text)
+    socket = _socket(options)
+    if socket:
+        return "postgres" if os.path.isdir(socket) else "mysql"
+    ask = "--from-service-file FILE; or --type mysql or postgres, and -H or --socket"
+    nothing = f"nothing says what to ask: {ask}"
+    if options.hostname or options.port:
+        raise Failed(UNREADABLE, "", "", nothing)
+    here = [kind for kind in kinds if _own_socket(kind, PORTS[kind], run)]
+    if len(here) == 1:
+        return here[0]
+    if here:
+        raise Failed(UNREADABLE, "", "", f"MySQL and PostgreSQL both have a socket here, and one is asked: {ask}")
+    # Not the one that was here last: whether a server should be here, a check that is told nothing can't know.
+    raise Failed(ABSENT, "", "", nothing)
 
 
 class _Source(NamedTuple):
@@ -267,9 +285,9 @@ def _given(options: Any) -> _Source:
     return _Source(
         user=options.user or "",
         password=options.password or "",
-        host=options.hostname or "",
+        host=(options.hostname or "").strip("[]"),
         port=options.port or 0,
-        socket=options.socket or "",
+        socket=_socket(options),
         database=options.database or "",
         tls=tls,
         ca_file=options.ca_file or "",
@@ -478,7 +496,9 @@ def _of_dsn(options: Any, run: Run, said: Any, of: str) -> Access:
             "dbname": said.database or said.user,
         }
         source = _of_libpq({**words, "port": str(said.port or "")}, of)
-        return _joined("postgres", of, [given, source], run, local=False)
+        made = _joined("postgres", of, [given, source], run, local=False)
+        # The password file of our own user is none of the service's.
+        return made if given.user else made._replace(passfile=query.get("passfile", "/nonexistent"))
     tls = ""
     off = ("false", "0", "no", "off", "none")
     if query.get("ssl_disabled", "").lower() in ("true", "1", "yes"):

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import io
 import re
+import select
 import socket
 import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.base.dial import context, dial, failure, patience, unix
-from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said
 
 MARK = "/* nephoscope */ "  # shows in the process list and in logs of slow statements
 
 SSL_REQUEST = 36  # bytes of Protocol::SSLRequest with its header
+# To what says nothing by itself: PostgreSQL's request for TLS, which it answers with one letter, and an empty line for HTTP.
+ANYBODY = b"\0\0\0\x08\x04\xd2\x16\x2f\r\n\r\n"
 
 # error number -> (kind, what is said; "" the server's own words, cure)
 LOGIN = "the account's password, and an account for this host"
+OPEN, DRIVER = "log in without TLS", "log in with PyMySQL"  # what is refused by us, or can't be done here
 ERRORS = {
     1040: (UNREACHABLE, "too many connections", ""),
     1203: (UNREACHABLE, "too many connections of this account (max_user_connections)", ""),
@@ -109,13 +113,15 @@ class _Wire:
 
     def greeting(self) -> None:
         """Look at how the server begins, before PyMySQL stumbles over it. Raises OSError, and notes why in `fault`."""
-        data = b""
-        while len(data) < 5:
+        spoken, data = self._speaks_first(), b""
+        while len(data) < (5 if spoken else 1):
             part = self.receive(5 - len(data))
             if not part:
                 raise ConnectionAbortedError
             data += part
-        if data[3] != 0 or data[4] not in (10, 255) or int.from_bytes(data[:3], "little") > 4096:
+        if not spoken and data[:1] in (b"S", b"N"):
+            self.fail(UNREADABLE, "no MySQL server: it speaks PostgreSQL")
+        if len(data) < 5 or data[3] != 0 or data[4] not in (10, 255) or int.from_bytes(data[:3], "little") > 4096:
             self.sock.setblocking(False)
             try:
                 data += self.sock.recv(40)
@@ -123,6 +129,18 @@ class _Wire:
                 pass
             self.fail(UNREADABLE, f"no MySQL server: {looks(data)}")
         self.ahead = data
+
+    def _speaks_first(self) -> bool:
+        """Wait for the server's first byte, as long as leaves time to ask what it is; ask that, and return False, without one.
+
+        A frozen MySQL stays silent. One that is that slow has its handshake spoilt, as it would have by our going away.
+        """
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        if poller.poll(self.run.left() * 800):
+            return True
+        self.sock.sendall(ANYBODY)
+        return False
 
     # What PyMySQL calls.
 
@@ -132,7 +150,7 @@ class _Wire:
     def sendall(self, data: bytes) -> None:
         # PyMySQL before 1.2 goes on without TLS where the server offers none. All but the request for it is too much.
         if self.wanted and len(data) != SSL_REQUEST:
-            self.fail(UNREADABLE, "the server does not offer TLS")
+            self.fail(UNREADABLE, NO_TLS)
         try:
             self._patience()
             self.sock.sendall(data)
@@ -381,7 +399,7 @@ def _failed(error: Exception, wire: _Wire, access: Access, tried: str) -> Failed
     of = access.of
     if isinstance(error, _Readable):
         text = "the server asks for the password itself, and the connection is not encrypted"
-        return Failed(NOT_ALLOWED, of, tried, text, "--tls")
+        return Failed(NOT_ALLOWED, of, OPEN, text, "--tls")
     number = error.args[0] if error.args else None
     if isinstance(number, int) and type(error).__module__.startswith("pymysql"):
         words = said(error.args[1] if len(error.args) > 1 else "", access)
@@ -391,18 +409,22 @@ def _failed(error: Exception, wire: _Wire, access: Access, tried: str) -> Failed
                 text = f"log-in refused for user {access.user!r}"
                 if not access.tls and not access.socket:
                     cure += "; or --tls, if the account demands it"
+            tried = AS_US if number == 1698 else tried
             return Failed(kind, of, tried, f"{text or words} (error {number})", cure)
         if number in (2006, 2013):
             return Failed(UNREACHABLE, of, tried, "the connection was cut before the answer was whole")
         if number == 2026:
-            return Failed(UNREADABLE, of, tried, "the server does not offer TLS")
+            return Failed(UNREADABLE, of, tried, NO_TLS)
         if number == 2059:
             text = "the account's way to authenticate is not one that PyMySQL has"
-            return Failed(NOT_ALLOWED, of, tried, text, "an account with a password")
+            return Failed(NOT_ALLOWED, of, DRIVER, text, "an account with a password")
         return Failed(UNREADABLE, of, tried, f"{words} (error {number})" if words else f"error {number}")
     if isinstance(error, RuntimeError) and "cryptography" in str(error):
         text = "this way to authenticate needs TLS, or the Python module cryptography"
-        return Failed(NOT_ALLOWED, of, tried, text, "--tls")
+        return Failed(NOT_ALLOWED, of, OPEN, text, "--tls")
+    if isinstance(error, RuntimeError) and "ed25519" in str(error):
+        text = "the account's way to authenticate (ed25519) needs the Python module PyNaCl"
+        return Failed(NOT_ALLOWED, of, DRIVER, text, "that module, or an account with another kind of password")
     return Failed(UNREADABLE, of, tried, f"its answer is not MySQL's: {type(error).__name__}")
 
 

@@ -4,61 +4,82 @@
 Time-outs and the read-only mode go with each statement, by SET LOCAL in the implicit transaction of one message: a SET that
 outlives the statement would stay in a connection that a pooler (pgbouncer) hands on to the application. Sources: PostgreSQL 17
 documentation, 53.2.2.1 "Multiple Statements in a Simple Query", 34.1 "Database Connection Control Functions", appendix A
-"PostgreSQL Error Codes". libpq tells no SQLSTATE of a log-in that failed, so the server's English words are compared; what is
-said in another language (lc_messages) stays "not understood".
+"PostgreSQL Error Codes". Of a log-in that failed psycopg2 has no SQLSTATE, only libpq's text, so libpq is told to put it there
+(PQsetErrorVerbosity): the server's words are compared where they are English, the code counts in every language (lc_messages).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.probes.sql import BYTES, LOG_IN, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said
 
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LOGIN = "the account's password, and a line for it in pg_hba.conf"
+HBA = "a line for it in pg_hba.conf; or --tls, if its line is hostssl"
+CONNECT = "GRANT CONNECT ON DATABASE … TO the account"
+
+VERBOSE = 2  # PQERRORS_VERBOSE of libpq-fe.h: with the SQLSTATE before the words
 
 # The second: set for the server, the database or the account, it makes an application's writes fail as a standby does.
 HELLO = "SELECT 1 AS one, pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') AS fixed"
 
-# What a failed log-in says -> (kind, cure); the first that any line of it holds.
+CERTIFICATES = "read the certificates"
+AS_THEIRS = "an account with a password, or to run as the system's user of that account"
+
+# What a failed log-in says -> (kind, cure, what was tried); the first that any line of it holds.
 WORDS = (
-    ("password authentication failed", NOT_ALLOWED, LOGIN),
-    ("no password supplied", NOT_ALLOWED, "a password for it: --extra-opts, NEPHOSCOPE_PASSWORD or ~/.pgpass"),
-    ("authentication failed", NOT_ALLOWED, LOGIN),  # pgbouncer, too
-    ("is not permitted to log in", NOT_ALLOWED, "ALTER ROLE … LOGIN"),
-    ("too many clients already", UNREACHABLE, ""),
-    ("remaining connection slots are reserved", UNREACHABLE, ""),
-    ("too many connections for", UNREACHABLE, ""),
-    ("no more connections allowed", UNREACHABLE, ""),  # pgbouncer
-    ("the database system is", UNREACHABLE, ""),
-    ("terminating connection", UNREACHABLE, ""),
-    ("permission denied for database", NOT_ALLOWED, "GRANT CONNECT ON DATABASE … TO the account"),
-    ("is not currently accepting connections", UNREACHABLE, ""),
-    ("no such user", NOT_ALLOWED, LOGIN),  # pgbouncer
-    ("no such database", ABSENT, ""),  # pgbouncer
-    ("no pg_hba.conf entry", NOT_ALLOWED, "a line for it in pg_hba.conf; or --tls, if its line is hostssl"),
-    ("pg_hba.conf rejects", NOT_ALLOWED, "a line for it in pg_hba.conf; or --tls, if its line is hostssl"),
-    ("SSL required", NOT_ALLOWED, "--tls"),  # pgbouncer
-    ("certificate verify failed", NOT_ALLOWED, "its authority as --ca-file"),
-    ("does not match host name", NOT_ALLOWED, "the host by the name that its certificate has"),
-    ("root certificate file", NOT_ALLOWED, "its authority as --ca-file"),
-    ("could not read root certificate", NOT_ALLOWED, "its authority as --ca-file"),
-    ("certificate file", NOT_ALLOWED, ""),
-    ("private key file", NOT_ALLOWED, ""),
-    ("does not support SSL", UNREADABLE, ""),
-    ("Connection refused", UNREACHABLE, ""),
-    ("No route to host", UNREACHABLE, ""),
-    ("is unreachable", UNREACHABLE, ""),
-    ("Connection timed out", UNREACHABLE, ""),
-    ("No such file or directory", UNREACHABLE, ""),
-    ("Permission denied", NOT_ALLOWED, ""),
-    ("Connection reset by peer", UNREACHABLE, ""),
-    ("server closed the connection unexpectedly", UNREACHABLE, ""),
-    ("unexpected eof while reading", UNREACHABLE, ""),
+    ("password authentication failed", NOT_ALLOWED, LOGIN, LOG_IN),
+    ("no password supplied", NOT_ALLOWED, "a password for it: --extra-opts, NEPHOSCOPE_PASSWORD or ~/.pgpass", AS_US),
+    ("Peer authentication failed", NOT_ALLOWED, AS_THEIRS, AS_US),
+    ("Ident authentication failed", NOT_ALLOWED, AS_THEIRS, AS_US),
+    ("GSSAPI authentication failed", NOT_ALLOWED, AS_THEIRS, AS_US),
+    ("authentication failed", NOT_ALLOWED, LOGIN, LOG_IN),  # pgbouncer, too
+    ("is not permitted to log in", NOT_ALLOWED, "ALTER ROLE … LOGIN", LOG_IN),
+    ("too many clients already", UNREACHABLE, "", LOG_IN),
+    ("remaining connection slots are reserved", UNREACHABLE, "", LOG_IN),
+    ("too many connections for", UNREACHABLE, "", LOG_IN),
+    ("no more connections allowed", UNREACHABLE, "", LOG_IN),  # pgbouncer
+    ("the database system is", UNREACHABLE, "", LOG_IN),
+    ("terminating connection", UNREACHABLE, "", LOG_IN),
+    ("permission denied for database", NOT_ALLOWED, CONNECT, LOG_IN),
+    ("is not currently accepting connections", UNREACHABLE, "", LOG_IN),
+    ("no such user", NOT_ALLOWED, LOGIN, LOG_IN),  # pgbouncer
+    ("no such database", ABSENT, "", LOG_IN),  # pgbouncer
+    ("no pg_hba.conf entry", NOT_ALLOWED, HBA, LOG_IN),
+    ("pg_hba.conf rejects", NOT_ALLOWED, HBA, LOG_IN),
+    ("SSL required", NOT_ALLOWED, "--tls", LOG_IN),  # pgbouncer
+    ("certificate verify failed", NOT_ALLOWED, "its authority as --ca-file", LOG_IN),
+    ("does not match host name", NOT_ALLOWED, "the host by the name that its certificate has", LOG_IN),
+    ("root certificate file", NOT_ALLOWED, "its authority as --ca-file", CERTIFICATES),
+    ("could not read root certificate", NOT_ALLOWED, "its authority as --ca-file", CERTIFICATES),
+    ("certificate file", NOT_ALLOWED, "", CERTIFICATES),
+    ("private key file", NOT_ALLOWED, "", CERTIFICATES),
+    ("does not support SSL", UNREADABLE, "", LOG_IN),
+    ("Connection refused", UNREACHABLE, "", LOG_IN),
+    ("No route to host", UNREACHABLE, "", LOG_IN),
+    ("is unreachable", UNREACHABLE, "", LOG_IN),
+    ("Connection timed out", UNREACHABLE, "", LOG_IN),
+    ("No such file or directory", UNREACHABLE, "", LOG_IN),
+    ("Permission denied", NOT_ALLOWED, "the right to write to that socket", "connect"),
+    ("Connection reset by peer", UNREACHABLE, "", LOG_IN),
+    ("server closed the connection unexpectedly", UNREACHABLE, "", LOG_IN),
+    ("unexpected eof while reading", UNREACHABLE, "", LOG_IN),
+)
+# SQLSTATE of a log-in, or its class -> (kind, cure), for words that are not known. The first that any line of it holds.
+CODES = (
+    ("28P01", NOT_ALLOWED, LOGIN),
+    ("3D000", ABSENT, ""),
+    ("42501", NOT_ALLOWED, CONNECT),
+    ("53", UNREACHABLE, ""),  # too many connections, out of memory, disk full
+    ("57P", UNREACHABLE, ""),  # starting, shutting down, recovering
+    ("55000", UNREACHABLE, ""),  # the database takes no connections
+    ("28", NOT_ALLOWED, HBA),
 )
 # What libpq says of a server that is none.
 FOREIGN = ("expected authentication request", "invalid response to SSL", "unsupported frontend protocol")
@@ -150,7 +171,9 @@ def connect(run: Run, access: Access) -> PostgreSQL:
             raise last or Failed(LATE, access.of, tried, "not begun: the time was up")
         try:
             driver = psycopg2.connect(async_=1, host=host, port=port, hostaddr=address, **words)
-            _wait(run, driver, left)
+            _libpq(driver, "PQsetErrorVerbosity", VERBOSE)
+            # What waits for another protocol's first line is silent too: some time is kept to ask it what it is.
+            _wait(run, driver, 0.8 * left if address else left)
             session = PostgreSQL(run, access, driver)
             row = session._rows(HELLO, (), "SELECT 1")
             if not row or row[0].get("one") != 1:
@@ -168,11 +191,20 @@ def connect(run: Run, access: Access) -> PostgreSQL:
         except ImportError:
             raise
         except TimeoutError:
-            last = Failed(UNREACHABLE, access.of, tried, f"no answer in {time.monotonic() - began:.1f} s")
+            driver.close()
+            last = _stranger(access, run, address, port, 0.2 * left)
+            if not re.search(": it (speaks|sends) ", last.error):
+                last = Failed(UNREACHABLE, access.of, tried, f"no answer in {time.monotonic() - began:.1f} s")
         except Failed as failed:
             last = failed
+        except UnicodeError:
+            last = Failed(UNREADABLE, access.of, tried, "a name or password that is no text")
         except Exception as error:
-            last = _refused(error, access, run, address or "", port)
+            # A server's message before the log-in is in its own encoding, of which psycopg2 may make nothing.
+            text = str(error)
+            if not text and driver is not None:
+                text = (_libpq(driver, "PQerrorMessage") or b"").decode("utf-8", "replace")
+            last = _refused(text, access, run, address or "", port)
         except BaseException:
             if driver is not None:
                 driver.close()
@@ -184,6 +216,23 @@ def connect(run: Run, access: Access) -> PostgreSQL:
             break
     assert last is not None  # noqa: S101 - there is at least one target
     raise last
+
+
+def _libpq(driver: Any, name: str, *number: int) -> Any:
+    """Call a function of libpq that psycopg2 has no word for: the libpq that it is linked with, found through its own module.
+
+    Returns a text as bytes; None where libpq is a part of that module.
+    """
+    import psycopg2
+
+    try:
+        import ctypes
+
+        function = getattr(ctypes.PyDLL(psycopg2._psycopg.__file__), name)
+        function.restype = ctypes.c_int if number else ctypes.c_char_p
+        return function(ctypes.c_void_p(driver.pgconn_ptr), *number)
+    except (ImportError, OSError, AttributeError):
+        return None
 
 
 def _words(access: Access, libpq: int) -> dict[str, Any]:
@@ -261,53 +310,64 @@ def _memory() -> int:
         return int(file.read().split()[1]) * 4096
 
 
-def _refused(error: Exception, access: Access, run: Run, address: str, port: int) -> Failed:
-    """Return the Failed of a log-in that did not succeed, by libpq's and the server's words."""
+def _refused(error: str, access: Access, run: Run, address: str, port: int) -> Failed:
+    """Return the Failed of a log-in that did not succeed, by libpq's and the server's words, or the SQLSTATE in them."""
     from nephoscope.probes import pg_service
 
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Bytes that are no text at all leave psycopg2 without words.
+    lines, codes = [], []
+    for line in error.splitlines():
+        coded = re.search(r":  ([0-9A-Z]{5}): (.*)", line)
+        if coded or (line.strip() and not line.startswith("LOCATION:")):
+            lines.append((coded[2] if coded else line.rpartition("FATAL:")[2].rpartition("failed: ")[2]).strip())
+            codes.append(coded[1] if coded else "")
     if not lines or any(words in line for line in lines for words in FOREIGN):
         return _stranger(access, run, address, port)
     # In a fixed order, for with sslmode=prefer two attempts are told, and the first may be the one that counts.
-    for words, kind, cure in WORDS:
-        for line in lines:
-            if words in line:
-                text = line.rpartition("FATAL:")[2] if "FATAL:" in line else line.rpartition("failed: ")[2]
+    for words, kind, cure, tried in WORDS:
+        for text in lines:
+            if words in text:
                 if words == "No such file or directory" and access.socket:
                     text = "no socket there: the server does not run"
                 elif words == "server closed the connection unexpectedly":
                     text = "the connection was cut before the answer was whole"
+                elif words == "does not support SSL":
+                    text = NO_TLS
                 elif words == "no password supplied":
                     text, passed = "no password for this account", pg_service.ignored()
                     cure = passed or cure
-                return Failed(kind, access.of, LOG_IN, said(text, access), cure)
-    for line in lines:
-        if line.endswith("does not exist"):
-            text = said(line.rpartition("FATAL:")[2], access)
-            return Failed(NOT_ALLOWED if "role " in line else ABSENT, access.of, LOG_IN, text)
+                return Failed(kind, access.of, tried, said(text, access), cure)
+    for text in lines:
+        if text.endswith("does not exist"):
+            kind, cure = (NOT_ALLOWED, LOGIN) if "role " in text else (ABSENT, "")
+            return Failed(kind, access.of, LOG_IN, said(text, access), cure)
+    for begin, kind, cure in CODES:
+        for code, text in zip(codes, lines):
+            if code.startswith(begin):
+                # Through a socket this may be "peer", which asks who we are.
+                tried = AS_US if code == "28000" and access.socket else LOG_IN
+                return Failed(kind, access.of, tried, f"{said(text, access)} (SQLSTATE {code})", cure)
     if any("SSL error" in line for line in lines):
         return _stranger(access, run, address, port)
-    text = said(lines[-1].rpartition("FATAL:")[2], access)
-    return Failed(UNREADABLE, access.of, LOG_IN, f"not understood: {text}")
+    code = f" (SQLSTATE {codes[-1]})" if codes[-1] else ""
+    return Failed(UNREADABLE, access.of, LOG_IN, f"not understood: {said(lines[-1], access)}{code}")
 
 
-def _stranger(access: Access, run: Run, address: str, port: int) -> Failed:
-    seen = _sniff(run, address, port) if address else ""
+def _stranger(access: Access, run: Run, address: str, port: int, seconds: float = 1.0) -> Failed:
+    seen = _sniff(run, address, port, seconds) if address else ""
     return Failed(UNREADABLE, access.of, LOG_IN, f"no PostgreSQL server{seen}")
 
 
-def _sniff(run: Run, address: str, port: int) -> str:
-    """Return what a server that is no PostgreSQL looks like, by its greeting or its answer to an empty line."""
+def _sniff(run: Run, address: str, port: int, seconds: float) -> str:
+    """Return what a server that is no PostgreSQL looks like, by its greeting or its answer to a line of HTTP."""
     from nephoscope.base.dial import dial
 
     try:
         with dial(run, address, port) as sock:
-            sock.settimeout(max(0.05, min(0.5, run.left())))
+            sock.settimeout(max(0.05, min(seconds, run.left()) / 2))
             try:
                 data = sock.recv(64)
             except OSError:
-                sock.sendall(b"\r\n\r\n")
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 data = sock.recv(64)
     except OSError:
         return ""
