@@ -68,6 +68,28 @@ def test_a_silent_command_is_killed_with_its_children(tmp_path):
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
+def test_a_command_that_can_not_be_killed_is_not_started_again(tmp_path, monkeypatch):
+    tool = script(tmp_path, f"echo x >> {tmp_path}/starts; exec sleep 30")
+    kill = child._kill_all
+    monkeypatch.setattr(child, "_kill_all", set)  # they all stay, as in uninterruptible sleep
+    run = Run()
+    errors = []
+    for _ in range(10):
+        with pytest.raises(Failed) as caught:
+            child.command([tool, "a"], run, seconds=0.5)
+        errors.append(caught.value.error)
+    ((name, (pid, started, _)),) = run.hung.items()
+    assert (name, child.start_time(pid)) == (f"run {tool} a", started)
+    assert errors == ["no answer in 0.5 s"] + [f"hung for 0 min: process {pid} still waits in the kernel for it"] * 9
+    assert (tmp_path / "starts").read_text() == "x\n"
+    monkeypatch.undo()
+    kill([pid])
+    assert not alive(pid)
+    script(tmp_path, "echo back")
+    assert child.command([tool, "a"], run).out == "back\n"
+    assert run.hung == {}
+
+
 def test_a_command_that_closed_its_outputs_and_goes_on_is_late(tmp_path):
     with pytest.raises(Failed, match="no answer"):
         child.command([script(tmp_path, "exec >&- 2>&-; sleep 60")], Run(8), seconds=0.3)

@@ -71,6 +71,7 @@ def command(
     seconds  its own share of the deadline
     Raises Failed: absent (not installed), not-allowed (sudo refused, not executable), unreachable (no answer in time),
     unreadable (too much output, or an output that its own children hold open), late (no time was left to begin).
+    One that can't be killed is kept in `run.hung`, and not started again as long as it lives (unreachable).
     """
     import subprocess
 
@@ -86,6 +87,10 @@ def command(
         if wrapper is None:
             raise Failed(NOT_ALLOWED, of, f"run {shown}", "sudo is not installed")
         line = [wrapper, "-n", *line]
+    held = run.hung.get(f"run {shown}")
+    if held and start_time(held[0]) == held[1]:
+        raise Failed(UNREACHABLE, of, f"run {shown}", _still(run, held))
+    run.hung.pop(f"run {shown}", None)
     if len(stdin) > STDIN_MAX:
         raise ValueError(f"{len(stdin)} bytes of stdin do not fit into a pipe")
     run.stage(f"run {shown}")
@@ -122,7 +127,9 @@ def command(
         process.stdout.close()
         process.stderr.close()
         if process.poll() is None:
-            _kill_all([process.pid])
+            started = start_time(process.pid)
+            if _kill_all([process.pid]) and started is not None:
+                run.hung[f"run {shown}"] = [process.pid, started, int(run.clock.time())]
             process.returncode = -signal.SIGKILL  # dead or abandoned: nothing may wait for it any more
         elif fault is not None:
             try:
@@ -217,9 +224,7 @@ def each(
     for of, job in jobs.items():
         held = run.hung.get(of)
         if held:
-            minutes = max(0.0, run.clock.time() - held[2]) / 60
-            waits = f"process {held[0]} still waits in the kernel for it"
-            results[of] = Failed(UNREACHABLE, of, tried, f"hung for {minutes:.0f} min: {waits}")
+            results[of] = Failed(UNREACHABLE, of, tried, _still(run, held))
         else:
             queue.append((of, job))
     live: dict[int, tuple[str, int, float, float, list[bytes]]] = {}  # pipe -> object, pid, its share, end, parts
@@ -269,6 +274,12 @@ def each(
     for of, _ in queue:
         results[of] = Failed(LATE, of, tried, "not begun: the time was up")
     return {of: results[of] for of in jobs}
+
+
+def _still(run: Run, held: Sequence[int]) -> str:
+    """Return what is said of a child that was given up before and lives."""
+    minutes = max(0.0, run.clock.time() - held[2]) / 60
+    return f"hung for {minutes:.0f} min: process {held[0]} still waits in the kernel for it"
 
 
 def start_time(pid: int) -> int | None:
