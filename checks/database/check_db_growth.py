@@ -30,8 +30,6 @@ from nephoscope.plugin.options import size
 from nephoscope.plugin.text import human
 from nephoscope.probes import db_growth, schemas
 
-EUCALYPTUS = "/var/lib/eucalyptus/db"  # where a cloud controller keeps its database
-
 
 def options(add):
     schemas.options(add, "openstack")
@@ -42,8 +40,8 @@ def options(add):
 
 
 def probe(options, run):
-    if options.hostname and "eucalyptus" in options.preset:  # from afar: its socket and its disk are not ours
-        options.socket, options.path = None, "" if options.path == EUCALYPTUS else options.path
+    if options.hostname and "path" in options.by_preset:  # from afar: its disk is not ours
+        options.path = ""
     return db_growth.survey(run, options)
 
 
@@ -99,7 +97,7 @@ CHECK = Check(
                 "socket": "/var/lib/eucalyptus/db/data",
                 "port": 8777,
                 "database": "eucalyptus_shared",
-                "path": EUCALYPTUS,
+                "path": "/var/lib/eucalyptus/db",
             },
         ),
     },

@@ -49,8 +49,6 @@ def options(add):
 
 
 def probe(options, run):
-    # What was said of where to look outranks the preset.
-    options.socket = None if options.preset and (options.hostname or options.service) else options.socket
     words = {"pools": options.pool, "dead": options.dead_rows, "vacuumed": options.vacuumed}
     with sql.connect(run, sql.access(options, run, "postgres")) as db:
         return postgres.look(run, db, options.mode, given=options.mode_given, **words)
