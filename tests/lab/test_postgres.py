@@ -537,6 +537,22 @@ def test_settings_of_the_role_change_nothing(server, check):
     assert outcome.state == OK, outcome.text
 
 
+def test_names_beyond_ascii(server, check):
+    """A cluster made in the C locale has databases of SQL_ASCII, and says nothing of how it means its bytes."""
+    server.sql("CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    server.sql('CREATE DATABASE "日本"')
+    try:
+        outcome = check(server, "--mode", "wraparound", "--database", "plain", "-v")
+        server.sql("ALTER ROLE nagios SET client_encoding = 'LATIN1'")
+        narrow = check(server, "--mode", "wraparound", "-v")
+    finally:
+        server.sql('DROP DATABASE "日本"')
+        server.sql("DROP DATABASE plain")
+        server.sql("ALTER ROLE nagios RESET ALL")
+    for one in (outcome, narrow):
+        assert (one.state, "[OK] 日本 xid 0 %" in one.text) == (OK, True), one.text
+
+
 def test_settings(server, check):
     server.set("max_connections=31", "fsync=off")
     try:
@@ -716,6 +732,7 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {home}/users
+admin_users = nagios
 pool_mode = transaction
 """)
     words = ("-p", str(port))
@@ -724,7 +741,9 @@ pool_mode = transaction
     ):
         first = check(server, *words)
         second = check(server, *words, clock=Clock(shift=300))
+        console = check(server, *words, "--database", "pgbouncer")
     assert (first.state, second.state) == (OK, OK), first.text + second.text
+    assert (console.state, "invalid command" in console.line) == (UNKNOWN, True), console.line  # it is no database
     assert re.search(r"primary, \d of 27 connections, rates collecting \| login=", first.line)
     assert "commits_rate=" in second.line
 
@@ -746,7 +765,8 @@ def test_tls_is_demanded(place, check, folder, monkeypatch):
         server.configure("ssl=on")
         server.restart()
         assert check(server, "--mode", "login", "--ca-file", str(certificate)).state == OK
-        assert check(server, "--mode", "login", "--insecure").state == OK
+        insecure = check(server, "--mode", "login", "--insecure")
+        assert insecure.state == OK, insecure.line
         # As the page says it for Eucalyptus, whose lines are hostssl.
         server.sql("CREATE DATABASE eucalyptus_shared")
         passwords = folder / ".pgpass"

@@ -94,6 +94,7 @@ STATES = {
     "3F000": (ABSENT, ""),
     "53300": (UNREACHABLE, "too many connections"),
     "57P": (UNREACHABLE, ""),
+    "08P01": (UNREADABLE, ""),  # what pgbouncer's own console says to a statement
     "08": (UNREACHABLE, ""),
     "57014": (LATE, "the statement took longer than the time that was left"),
     "55P03": (LATE, "a lock was not granted within a second"),
@@ -240,6 +241,7 @@ def _words(access: Access, libpq: int) -> dict[str, Any]:
         "user": access.user,
         "dbname": access.database,
         "application_name": "nephoscope",
+        "client_encoding": "UTF8",  # that of a database or an account may have no letters for all the names we ask for
         "sslmode": access.tls or "prefer",
     }
     if access.password:
