@@ -46,7 +46,7 @@ def judge(connections, options):
     yield from (one for one in connections if isinstance(one, Failed))
     for one in connections:
         if isinstance(one, db_connect.Refused):
-            yield Finding(CRITICAL, one.of, f"the service can't log in: {one.error}")
+            yield Finding(CRITICAL, one.of, f"the service can't log in to {one.place}: {one.error}")
     if reached:
         yield Finding(OK, "", f"{len(reached)} of {len(connections)} connections work")
         yield Metric("unencrypted", sum(not one.tls and not one.local for one in reached))

@@ -56,10 +56,10 @@ def test_green():
 
 def test_what_failed_is_handed_on_and_what_was_refused_is_the_answer():
     silence = Failed(UNREACHABLE, "a", "log in", "no answer in 7.0 s")
-    refused = Refused("b", "log-in refused for user 'nova' (error 1045)")
+    refused = Refused("b", "db:3306", "log-in refused for user 'nova' (error 1045)")
     assert found([silence, refused]) == [
         silence,
-        Finding(CRITICAL, "b", "the service can't log in: log-in refused for user 'nova' (error 1045)"),
+        Finding(CRITICAL, "b", "the service can't log in to db:3306: log-in refused for user 'nova' (error 1045)"),
     ]
     assert found([silence, refused, NOVA])[2:4] == [
         Finding(OK, "", "1 of 3 connections work"),
@@ -73,7 +73,7 @@ def test_a_line_that_overrules_others_is_told(tmp_path):
     with serving(says(error(1049, b"Unknown database 'd'"))) as port:
         text = f"[database]\nconnection = mysql://u:p@127.0.0.1:1/d\nconnection = mysql://u:p@127.0.0.1:{port}/d\n"
         assert line(tmp_path, text) == (
-            "DB_CONNECT CRITICAL - nova [database] the service can't log in: Unknown database 'd' (error 1049)"
+            "DB_CONNECT CRITICAL - nova [database] the service can't log in to 127.0.0.1:PORT: Unknown database 'd' (error 1049)"
             " (the last of 2 lines that set it)"
         )
 
@@ -144,8 +144,8 @@ def test_a_node_of_galera_that_is_cut_off(tmp_path):
          " percent-encode what is special in user and password: @ is %40, : is %3A, / is %2F, % is %25"),
         ("mysql://u:p@$my_ip/d", "UNKNOWN - nova [database]: it refers to $my_ip, which these files do not set"
          " (read its connection URL)"),
-        ("mysql://u:p@127.0.0.1:1/d", "CRITICAL - nova [database]: Connection refused (connect)"),
-        ("postgresql://u:p@127.0.0.1:1/d", "CRITICAL - nova [database]: Connection refused (log in)"),
+        ("mysql://u:p@127.0.0.1:1/d", "CRITICAL - nova [database]: Connection refused (connect to 127.0.0.1:1)"),
+        ("postgresql://u:p@127.0.0.1:1/d", "CRITICAL - nova [database]: Connection refused (log in to 127.0.0.1:1)"),
     ],
 )  # fmt: skip
 def test_lines_without_a_server(tmp_path, url, said):
@@ -155,19 +155,19 @@ def test_lines_without_a_server(tmp_path, url, said):
 @pytest.mark.parametrize(
     "kind, behaviour, said",
     [
-        ("mysql", silent, "CRITICAL - nova [database]: no answer in N s (log in)"),
-        ("mysql", says(b"SSH-2.0-OpenSSH_9.2p1\r\n"), "UNKNOWN - nova [database]: no MySQL server: it speaks SSH (log in)"),
+        ("mysql", silent, "CRITICAL - nova [database]: no answer in N s (log in to 127.0.0.1:PORT)"),
+        ("mysql", says(b"SSH-2.0-OpenSSH_9.2p1\r\n"), "UNKNOWN - nova [database]: no MySQL server: it speaks SSH (log in to 127.0.0.1:PORT)"),
         ("mysql", says(error(1040, b"Too many connections")),
-         "CRITICAL - nova [database]: too many connections (error 1040) (log in)"),
+         "CRITICAL - nova [database]: too many connections (error 1040) (log in to 127.0.0.1:PORT)"),
         ("mysql", says(error(1130, b"Host 'x' is not allowed to connect", state=b"")),
-         "CRITICAL - nova [database] the service can't log in: the server has no account for this host (error 1130)"),
-        ("postgresql", silent, "CRITICAL - nova [database]: no answer in N s (log in)"),
+         "CRITICAL - nova [database] the service can't log in to 127.0.0.1:PORT: the server has no account for this host (error 1130)"),
+        ("postgresql", silent, "CRITICAL - nova [database]: no answer in N s (log in to 127.0.0.1:PORT)"),
         ("postgresql", says(b"HTTP/1.1 400 Bad Request\r\n\r\n", wait=True),
-         "UNKNOWN - nova [database]: no PostgreSQL server: it speaks HTTP (log in)"),
+         "UNKNOWN - nova [database]: no PostgreSQL server: it speaks HTTP (log in to 127.0.0.1:PORT)"),
         ("postgresql", postgres(fatal('password authentication failed for user "u"'), end=cut),
-         'CRITICAL - nova [database] the service can\'t log in: password authentication failed for user "u"'),
+         'CRITICAL - nova [database] the service can\'t log in to 127.0.0.1:PORT: password authentication failed for user "u"'),
         ("postgresql", postgres(fatal("the database system is shutting down", "57P03"), end=cut),
-         "CRITICAL - nova [database]: the database system is shutting down (log in)"),
+         "CRITICAL - nova [database]: the database system is shutting down (log in to 127.0.0.1:PORT)"),
     ],
 )  # fmt: skip
 def test_lines_of_servers(tmp_path, kind, behaviour, said):
@@ -309,14 +309,16 @@ def test_filters_leave_servers_alone(tmp_path):
 def test_a_refusal_counts_as_the_services_only_with_what_the_service_says():
     access = sql.Access("x", "mysql", "u", "p", "127.0.0.1", 1, service=True)
     with serving(says(error(1049, b"Unknown database 'x'"))) as port:
-        assert db_connect.one(Run(3.0), access._replace(port=port)) == Refused("x", "Unknown database 'x' (error 1049)")
+        assert db_connect.one(Run(3.0), access._replace(port=port)) == Refused(
+            "x", f"127.0.0.1:{port}", "Unknown database 'x' (error 1049)"
+        )
         with pytest.raises(Failed) as raised:
             db_connect.one(Run(3.0), access._replace(port=port, service=False))
         assert raised.value.kind == ABSENT
     for kind, behaviour in (("mysql", says(greeting())), ("postgres", postgres())):
         with serving(behaviour) as port:
             asked = access._replace(port=port, kind=kind, tls="require")
-            assert db_connect.one(Run(3.0), asked) == Refused("x", "the server does not offer TLS")
+            assert db_connect.one(Run(3.0), asked) == Refused("x", f"127.0.0.1:{port}", "the server does not offer TLS")
     # Our own missing file, module or user of the system is not the server's refusal.
     with pytest.raises(Failed) as raised:
         db_connect.one(Run(3.0), access._replace(tls="verify-full", ca_file="/nonexistent"))
@@ -409,4 +411,4 @@ def test_options_of_which_one_would_be_ignored(argv, names):
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 def test_ipv6(tmp_path):
     text = "[database]\nconnection = mysql://u:p@[::1]:1/d\n"
-    assert line(tmp_path, text) == "DB_CONNECT CRITICAL - nova [database]: Connection refused (connect)"
+    assert line(tmp_path, text) == "DB_CONNECT CRITICAL - nova [database]: Connection refused (connect to [::1]:1)"

@@ -260,7 +260,10 @@ def test_a_server_without_tls(folder, authority, password, tmp_path):
             f"[database]\nconnection = mysql://plain:{PLAIN}@127.0.0.1:{server.port}/?ssl_ca={authority}/ca.pem\n",
         )
         line = check("--from-service-file", path)
-        assert line == "DB_CONNECT CRITICAL - nova [database] the service can't log in: the server does not offer TLS"
+        assert (
+            line
+            == "DB_CONNECT CRITICAL - nova [database] the service can't log in to 127.0.0.1:PORT: the server does not offer TLS"
+        )
         assert (
             check(*mysql(server, "--tls"))
             == "DB_CONNECT UNKNOWN - 127.0.0.1:PORT: the server does not offer TLS (log in)"
@@ -392,7 +395,9 @@ connection = postgresql://plain:{PLAIN}@127.0.0.1:{post.port}/glance
         outcome = CHECK.run(["--from-service-file", str(path), "-t", "3"])
     finally:
         maria.thaw()
-    assert shape(outcome.line).startswith("DB_CONNECT CRITICAL - nova [database]: no answer in N s (log in)")
+    assert shape(outcome.line).startswith(
+        "DB_CONNECT CRITICAL - nova [database]: no answer in N s (log in to 127.0.0.1:PORT)"
+    )
     assert "nova__other-" in outcome.line
 
 
@@ -490,7 +495,7 @@ def test_a_service_that_would_not_get_in(maria, post, authority, tmp_path, url, 
     url = url.format(m=maria.port, p=post.port, tls=authority)
     path = conf(tmp_path, f"[database]\nconnection = {url}\n")
     assert check("--from-service-file", path, state=tmp_path / "state") == (
-        f"DB_CONNECT CRITICAL - nova [database] the service can't log in: {line}"
+        f"DB_CONNECT CRITICAL - nova [database] the service can't log in to 127.0.0.1:PORT: {line}"
     )
 
 
@@ -588,7 +593,10 @@ def test_no_password_in_arguments_or_environment_while_it_runs(maria, tmp_path):
         out = process.communicate(timeout=10)[0]
     finally:
         maria.thaw()
-    assert shape(out.splitlines()[0]) == "DB_CONNECT CRITICAL - nova [database]: no answer in N s (log in)"
+    assert (
+        shape(out.splitlines()[0])
+        == "DB_CONNECT CRITICAL - nova [database]: no answer in N s (log in to 127.0.0.1:PORT)"
+    )
     assert process.returncode == 2 and PLAIN not in out
 
 

@@ -43,6 +43,7 @@ class Refused(NamedTuple):
     """A server that answers, and does not take the account, password, database or certificate in a service's own file."""
 
     of: str
+    place: str
     error: str
 
 
@@ -106,6 +107,6 @@ def one(run: Run, access: sql.Access) -> Reached | Refused:
         # With an account of the monitoring's own this would be our lack of a right; here it is the answer to the question.
         # What only we lack, a file, a module or the system's user of that account, has another `tried`.
         refused = failed.kind in (NOT_ALLOWED, ABSENT) or failed.error == sql.NO_TLS
-        if access.service and failed.tried == sql.LOG_IN and refused:
-            return Refused(access.of, f"{failed.error} ({access.note})" if access.note else failed.error)
+        if access.service and failed.tried in (sql.LOG_IN, f"{sql.LOG_IN} to {access.place}") and refused:
+            return Refused(access.of, access.place, f"{failed.error} ({access.note})" if access.note else failed.error)
         raise

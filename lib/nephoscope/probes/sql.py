@@ -185,13 +185,18 @@ def connect(run: Run, access: Access) -> Connection:
     Raises Failed: unreachable (refused, silent, cut, no connection left, starting up), not-allowed (log-in refused,
     certificate), absent (no such database), unreadable (no database server). ImportError names the driver's module.
     """
-    if access.kind == "mysql":
-        from nephoscope.probes import sql_mysql
+    from importlib import import_module
 
-        return sql_mysql.connect(run, access)
-    from nephoscope.probes import sql_postgres
-
-    return sql_postgres.connect(run, access)
+    driver = import_module(f"nephoscope.probes.sql_{access.kind}")
+    try:
+        made: Connection = driver.connect(run, access)
+    except Failed as failed:
+        if access.of == access.place or failed.tried not in (LOG_IN, "connect"):
+            raise
+        # "nova [database]" does not say where that is.
+        tried = f"{failed.tried} to {access.place}"
+        raise Failed(failed.kind, failed.of, tried, failed.error, failed.cure) from None
+    return made
 
 
 def prepare(access: Access) -> None:
@@ -473,7 +478,7 @@ def _of_service(options: Any, run: Run, path: str, name: str, kinds: Sequence[st
             note = f"the last of {one.lines} lines that set it" if one.lines > 1 else ""
             found.append(made._replace(service=not any(_for_services(options)), note=note))
         except Failed as failed:
-            found.append(failed)
+            found.append(Failed(failed.kind, of, failed.tried, failed.error, failed.cure))
     return found
 
 
