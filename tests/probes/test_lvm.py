@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON is that of vgs 2.03.16 of Debian 12; the attributes of a group with a missing disk are those of vgs(8)."""
+"""The JSON is that of vgs, lvs and pvs 2.03.16 of Debian 12, and so are the attributes of inactive volumes and missing disks.
+
+What only an active volume has (percentages, health of pools, states) is as lvs(8) and lvmreport(7) give it.
+"""
 
 from __future__ import annotations
 
 import pytest
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import lvm
-from nephoscope.probes.lvm import VolumeGroup
+from nephoscope.probes.lvm import Volume, VolumeGroup
 
 from tests.probes import stand_ins
 
@@ -76,3 +79,161 @@ def test_trouble(tmp_path, monkeypatch, words, kind, said):
     with pytest.raises(Failed) as caught:
         ask(tmp_path, monkeypatch, **words)
     assert (caught.value.kind, caught.value.error) == (kind, said)
+
+
+def lv(name="lv", attr="-wi-a-----", data="", metadata="", health="", group="vg", size=8388608):
+    return (
+        f'{{"vg_name":"{group}", "lv_name":"{name}", "lv_attr":"{attr}", "lv_size":"{size}", "data_percent":"{data}", '
+        f'"metadata_percent":"{metadata}", "lv_health_status":"{health}"}}'
+    )
+
+
+def pv(uuid, missing="", group="vg", name="/dev/sda"):
+    return f'{{"vg_name":"{group}", "pv_name":"{name}", "pv_uuid":"{uuid}", "pv_missing":"{missing}"}}'
+
+
+def listing(kind, *rows):
+    return report(*rows).replace('"vg": [', f'"{kind}": [')
+
+
+# Printed by lvs 2.03.16 for a group of which a disk is missing, without device-mapper.
+REAL = """
+  {
+      "report": [
+          {
+              "lv": [
+                  {"vg_name":"labvg", "lv_name":"pool", "lv_attr":"twi---tzp-", "lv_size":"8388608", "data_percent":"", "metadata_percent":"", "lv_health_status":"partial"},
+                  {"vg_name":"labvg", "lv_name":"root", "lv_attr":"owi-XXs-p-", "lv_size":"8388608", "data_percent":"", "metadata_percent":"", "lv_health_status":"partial"},
+                  {"vg_name":"labvg", "lv_name":"snap", "lv_attr":"swi-XXs-p-", "lv_size":"4194304", "data_percent":"", "metadata_percent":"", "lv_health_status":"partial"},
+                  {"vg_name":"labvg", "lv_name":"thin1", "lv_attr":"Vwi-XXtzp-", "lv_size":"83886080", "data_percent":"", "metadata_percent":"", "lv_health_status":"partial"}
+              ]
+          }
+      ]
+  }
+"""
+
+
+def test_real_volumes():
+    assert lvm.parse_volumes(REAL) == (
+        Volume("labvg", "pool", 8388608, "thin pool", "inactive", "partial", None, None),
+        Volume("labvg", "root", 8388608, "", "unknown", "partial", None, None),
+        Volume("labvg", "snap", 4194304, "snapshot", "unknown", "partial", None, None),
+        Volume("labvg", "thin1", 83886080, "", "unknown", "partial", None, None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind", "state"),
+    [
+        ("twi-aotz--", "thin pool", "active"),
+        ("dwi-a-v---", "vdo pool", "active"),
+        ("swi-a-s---", "snapshot", "active"),
+        ("Swi-a-s---", "snapshot", "active"),
+        ("swi-I-s---", "snapshot", "invalid"),
+        ("swi-S-s---", "snapshot", "invalid and suspended"),
+        ("owi-m-----", "", "merge failed"),
+        ("owi-M-----", "", "merge failed, suspended"),
+        ("-wi-s-----", "", "suspended"),
+        ("-wi-d-----", "", "without tables"),
+        ("-wi-i-----", "", "with an inactive table"),
+        ("twi-cotz--", "thin pool", "check needed"),
+        ("twi-Cotz--", "thin pool", "check needed, suspended"),
+        ("Vwi-h-tz--", "", "historical"),
+        ("rwi-------", "", "inactive"),
+        ("-wi-X-----", "", "unknown"),
+        ("-wi-Q-----", "", "Q"),
+    ],
+)
+def test_each_state(attributes, kind, state):
+    (volume,) = lvm.parse_volumes(listing("lv", lv(attr=attributes)))
+    assert (volume.kind, volume.state) == (kind, state)
+
+
+def test_every_state_is_tried():
+    assert len(lvm.STATES) == 13
+
+
+def test_how_full():
+    pool, thin = lvm.parse_volumes(listing("lv", lv("a", "twi-aotz--", "71.25", "9.00"), lv("b", data="")))
+    assert (pool.data, pool.metadata, thin.data, thin.metadata) == (71.25, 9.0, None, None)
+
+
+def test_missing_disks():
+    text = listing("pv", pv("AAA"), pv("BBB", "missing", name="[unknown]"), pv("CCC", group=""))
+    assert lvm.parse_lost(text) == {"vg": ["BBB"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "garbage", "[]", "[1]", '{"report": [{}]}', listing("lv", lv(attr="")), listing("lv", lv(data="9,5"))]
+)
+def test_volumes_and_disks_that_are_not_understood(text):
+    with pytest.raises(Failed) as caught:
+        lvm.parse_volumes(text)
+    assert caught.value.kind == UNREADABLE
+    if "lv" not in text:
+        with pytest.raises(Failed) as caught:
+            lvm.parse_lost(text)
+        assert caught.value.kind == UNREADABLE
+
+
+def look(tmp_path, monkeypatch, **words):
+    stand_ins.put(tmp_path / "bin", monkeypatch, **words)
+    return lvm.survey(Run())
+
+
+VGS, LVS = stand_ins.says(report(row())), stand_ins.says(listing("lv", lv()))
+
+
+def test_all_command_lines_are_those_that_sudoers_allow(tmp_path, monkeypatch):
+    noted = f'echo "$0 $@" >> {tmp_path}/argv\n'
+    survey = look(
+        tmp_path,
+        monkeypatch,
+        vgs=noted + stand_ins.says(report(row(attributes="wz-pn-", missing=1))),
+        lvs=noted + LVS,
+        pvs=noted + stand_ins.says(listing("pv", pv("BBB", "missing"))),
+    )
+    assert (len(survey.groups), len(survey.listed), survey.lost) == (1, 1, {"vg": ["BBB"]})
+    lines = [line.partition("bin/")[2] for line in (tmp_path / "argv").read_text().splitlines()]
+    assert lines == [" ".join(line).replace("/usr/sbin/", "") for line in (lvm.VGS, lvm.LVS, lvm.PVS)]
+
+
+def test_disks_are_not_asked_where_none_is_missing(tmp_path, monkeypatch):
+    survey = look(tmp_path, monkeypatch, vgs=VGS, lvs=LVS, pvs="exit 1")
+    assert survey.lost == {}
+    assert survey.summary() == "1 groups with 1 volumes"
+
+
+@pytest.mark.parametrize(
+    ("lvs", "kind", "said"),
+    [
+        (
+            stand_ins.says(listing("lv", lv(attr="twi---tz--"))) + f"\necho '  {lvm.NO_KERNEL}.' >&2",
+            UNREADABLE,
+            "the kernel's device-mapper does not answer: what is active is not known",
+        ),
+        (
+            stand_ins.says(listing("lv")) + f"\necho '  WARNING: {lvm.NO_ROOT}.' >&2",
+            NOT_ALLOWED,
+            "it does not run as root, and lists nothing",
+        ),
+        (stand_ins.says(listing("lv")), UNREADABLE, "none of the 3 of vg is listed"),
+        ("echo \"lvs: unrecognized option '--nolocking'\" >&2; exit 3", UNREADABLE, "it ended with 3: lvs: unrecognized option '--nolocking'"),
+        ("echo '<html>'", UNREADABLE, "not its JSON: '<html>'"),
+    ],
+)  # fmt: skip
+def test_what_would_look_like_nothing(tmp_path, monkeypatch, lvs, kind, said):
+    survey = look(tmp_path, monkeypatch, vgs=VGS, lvs=lvs)
+    assert isinstance(survey.volumes, Failed)
+    assert (survey.volumes.kind, survey.volumes.error, survey.listed, survey.summary()) == (kind, said, (), "")
+
+
+def test_groups_without_roots_rights_are_not_no_groups(tmp_path, monkeypatch):
+    with pytest.raises(Failed) as caught:
+        ask(tmp_path, monkeypatch, vgs=f"{stand_ins.says(report())}\necho '  WARNING: {lvm.NO_ROOT}.' >&2")
+    assert caught.value.kind == NOT_ALLOWED
+
+
+def test_disks_that_can_not_be_listed(tmp_path, monkeypatch):
+    survey = look(tmp_path, monkeypatch, vgs=stand_ins.says(report(row(missing=1))), lvs=LVS, pvs="exit 5")
+    assert survey.lost == Failed(UNREADABLE, "disks", "run pvs", "it ended with 5: no word why")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volume groups of LVM, in its own JSON.
+"""Volume groups, volumes and disks of LVM, in its own JSON.
 
-vgs(8), lvmreport(7); JSON since LVM 2.02.158 (2016), seen for real with 2.03.16. LVM opens every block device that it may use,
-and a dead path can hold it in the kernel: it runs as a child under a deadline. Without root's rights it lists nothing, and ends
-with 5.
+vgs(8), lvs(8), pvs(8), lvmreport(7); JSON since LVM 2.02.158 (2016), seen for real with 2.03.16. LVM opens every block device
+that it may use, and a dead path can hold it in the kernel: it runs as a child under a deadline. Without root's rights it lists
+nothing and, where it takes no lock, ends with 0 all the same: what it says on stderr tells (seen for real).
 """
 
 from __future__ import annotations
@@ -11,13 +11,58 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from nephoscope.base import UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import as_root
 
 FIELDS = ("vg_name", "vg_attr", "vg_size", "vg_free", "pv_count", "vg_missing_pv_count", "lv_count", "snap_count")
 # --readonly: no lock is waited for, the kernel's device-mapper is not asked, and no copy of the metadata is written to
 # /etc/lvm, which a plain vgs does whenever its last copy is an older one (seen for real).
 VGS = ("/usr/sbin/vgs", "--readonly", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", ",".join(FIELDS))
+VOLUME_FIELDS = ("vg_name", "lv_name", "lv_attr", "lv_size", "data_percent", "metadata_percent", "lv_health_status")
+# Not --readonly: how full pools and snapshots are is the kernel's knowledge, and is left empty by that. Neither a lock nor a
+# copy of the metadata is needed to read (both seen for real).
+LVS = (
+    *(
+        "/usr/sbin/lvs",
+        "--nolocking",
+        "--config",
+        "backup/backup=0",
+        "--reportformat",
+        "json",
+        "--units",
+        "b",
+        "--nosuffix",
+    ),
+    *("-o", ",".join(VOLUME_FIELDS)),
+)
+DISK_FIELDS = ("vg_name", "pv_name", "pv_uuid", "pv_missing")
+PVS = ("/usr/sbin/pvs", "--readonly", "--reportformat", "json", "-o", ",".join(DISK_FIELDS))
+NO_ROOT = "Running as a non-root user"
+NO_KERNEL = "Failure to communicate with kernel device-mapper driver"
+
+# First letter of the attributes, where it matters here (lvs(8)); all others are plain volumes.
+KINDS = {"t": "thin pool", "d": "vdo pool", "s": "snapshot", "S": "snapshot"}
+# The fifth letter. What is "X" was not told by the kernel.
+STATES = {
+    "a": "active",
+    "-": "inactive",
+    "h": "historical",
+    "s": "suspended",
+    "I": "invalid",
+    "S": "invalid and suspended",
+    "m": "merge failed",
+    "M": "merge failed, suspended",
+    "d": "without tables",
+    "i": "with an inactive table",
+    "c": "check needed",
+    "C": "check needed, suspended",
+    "X": "unknown",
+}
+# lv_health_status (lvmreport(7)): RAID and missing disks, thin pools, writecache; "" is well.
+HEALTH = (
+    *("", "partial", "refresh needed", "mismatches exist", "failed", "out_of_data", "metadata_read_only", "error"),
+    "unknown",
+)  # fmt: skip
 
 
 class VolumeGroup(NamedTuple):
@@ -53,29 +98,153 @@ class VolumeGroup(NamedTuple):
         return "a part of it is gone" if self.partial else ""
 
 
+class Volume(NamedTuple):
+    """One logical volume, pool or snapshot.
+
+    size      bytes; of a thin one what it promises
+    kind      "thin pool", "vdo pool", "snapshot" (classic), "" for all others, thin ones included
+    state     one of STATES' words, or the letter that is not understood
+    health    one of HEALTH, or the word that is not understood
+    data      % of a pool or of a snapshot's own space that is used; None: not told
+    metadata  % of a thin pool's metadata; None: not told
+    """
+
+    group: str
+    name: str
+    size: int
+    kind: str
+    state: str
+    health: str
+    data: float | None
+    metadata: float | None
+
+    @property
+    def of(self) -> str:
+        """The name under which it is told: group/name."""
+        return f"{self.group}/{self.name}"
+
+
+class Survey(NamedTuple):
+    """Groups, their volumes (or why these are not known), and the missing disks of each group, by LVM's uuid."""
+
+    groups: tuple[VolumeGroup, ...]
+    volumes: tuple[Volume, ...] | Failed
+    lost: dict[str, list[str]] | Failed
+
+    @property
+    def listed(self) -> tuple[Volume, ...]:
+        """The volumes, none where they are not known."""
+        return () if isinstance(self.volumes, Failed) else self.volumes
+
+    def pooled(self, group: str) -> bool:
+        """Return whether a pool lies in a group: it then holds the room, and the group may well be full."""
+        return any(volume.group == group and volume.kind.endswith("pool") for volume in self.listed)
+
+    def summary(self) -> str:
+        """Return what was looked at, as a clause."""
+        if isinstance(self.volumes, Failed):
+            return ""
+        return f"{len(self.groups)} groups with {len(self.volumes)} volumes"
+
+
+def survey(run: Run) -> Survey:
+    """Look at all groups and volumes, and where a group lacks disks at these.
+
+    Raises Failed as `groups` does. Where volumes or disks alone can't be listed, the
+    Failed stands in their place.
+    """
+    found = groups(run)
+    volumes: tuple[Volume, ...] | Failed = ()
+    lost: dict[str, list[str]] | Failed = {}
+    try:
+        volumes = parse_volumes(_report(LVS, run, "volumes"))
+        for group in found:
+            if group.volumes and not any(volume.group == group.name for volume in volumes):
+                raise Failed(UNREADABLE, "volumes", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
+    except Failed as failed:
+        volumes = failed
+    if any(group.trouble for group in found):
+        try:
+            lost = parse_lost(_report(PVS, run, "disks"))
+        except Failed as failed:
+            lost = failed
+    return Survey(found, volumes, lost)
+
+
 def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[VolumeGroup, ...]:
     """Return all volume groups, by name; none is an empty tuple.
 
     Raises Failed: absent (no LVM), not-allowed (sudo), unreachable (no answer in its share of the deadline), unreadable.
     """
-    # It complains about descriptors that others have left open, on stderr, which is read only when it failed.
-    answer = as_root.ask(VGS, run, of=of, seconds=seconds, env={"LVM_SUPPRESS_FD_WARNINGS": "1"})
+    return parse(_report(VGS, run, of, seconds), of)
+
+
+def _report(line: tuple[str, ...], run: Run, of: str, seconds: float | None = None) -> str:
+    """Return what one of LVM's reports prints. Raises Failed."""
+    name = line[0].rpartition("/")[2]
+    # It complains about descriptors that others have left open, on stderr.
+    answer = as_root.ask(line, run, of=of, seconds=seconds, env={"LVM_SUPPRESS_FD_WARNINGS": "1"})
     if answer.status:
         said = next((line.strip() for line in reversed(answer.err.splitlines()) if line.strip()), "no word why")
-        raise Failed(UNREADABLE, of, "run vgs", f"it ended with {answer.status}: {said}")
-    return parse(answer.out, of)
+        raise Failed(UNREADABLE, of, f"run {name}", f"it ended with {answer.status}: {said}")
+    if NO_ROOT in answer.err:
+        raise Failed(
+            NOT_ALLOWED, of, f"run {name}", "it does not run as root, and lists nothing", "root's rights, by sudo"
+        )
+    if NO_KERNEL in answer.err and line is LVS:
+        raise Failed(
+            UNREADABLE, of, f"run {name}", "the kernel's device-mapper does not answer: what is active is not known"
+        )
+    return answer.out
+
+
+def _rows(text: str, kind: str) -> list[dict[str, str]]:
+    return [row for report in json.loads(text)["report"] for row in report[kind]]
 
 
 def parse(text: str, of: str = "lvm") -> tuple[VolumeGroup, ...]:
     """Return the volume groups in a report of vgs. Raises Failed unreadable."""
     try:
-        rows = [row for report in json.loads(text)["report"] for row in report["vg"]]
-        return tuple(sorted(_group(row) for row in rows))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return tuple(sorted(_group(row) for row in _rows(text, "vg")))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise Failed(UNREADABLE, of, "run vgs", f"not its JSON: {text.strip()[:40]!r}") from None
+
+
+def parse_volumes(text: str) -> tuple[Volume, ...]:
+    """Return the volumes in a report of lvs, by group and name. Raises Failed unreadable."""
+    try:
+        return tuple(sorted(map(_volume, _rows(text, "lv")), key=lambda volume: volume.of))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError, IndexError):
+        raise Failed(UNREADABLE, "volumes", "run lvs", f"not its JSON: {text.strip()[:40]!r}") from None
+
+
+def parse_lost(text: str) -> dict[str, list[str]]:
+    """Return group -> uuids of its missing disks in a report of pvs. Raises Failed unreadable."""
+    lost: dict[str, list[str]] = {}
+    try:
+        for row in _rows(text, "pv"):
+            if row["pv_missing"]:
+                lost.setdefault(row["vg_name"], []).append(row["pv_uuid"])
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+        raise Failed(UNREADABLE, "disks", "run pvs", f"not its JSON: {text.strip()[:40]!r}") from None
+    return lost
 
 
 def _group(row: dict[str, str]) -> VolumeGroup:
     size, free, disks, missing, volumes, snapshots = (int(row[name]) for name in FIELDS[2:])
     # The fourth letter of the attributes is "p" for partial (lvmreport(7)).
     return VolumeGroup(row["vg_name"], size, free, disks, missing, volumes, snapshots, row["vg_attr"][3:4] == "p")
+
+
+def _volume(row: dict[str, str]) -> Volume:
+    attributes, data, metadata = row["lv_attr"], row["data_percent"], row["metadata_percent"]
+    return Volume(
+        row["vg_name"],
+        row["lv_name"],
+        int(row["lv_size"]),
+        KINDS.get(attributes[0], ""),
+        STATES.get(attributes[4], attributes[4]),
+        row["lv_health_status"],
+        float(data) if data else None,
+        float(metadata) if metadata else None,
+    )
