@@ -12,7 +12,7 @@ quick. A disk that answers nothing from run to run while I/Os wait for it hangs,
 does not count (queue/iostats is 0) is UNKNOWN.
 
 --path writes 4 KiB into a file, syncs it and removes it, in a child that may hang without holding this check up; as nobody
-where the check runs as root.
+where the check runs as root. --include and --exclude hold for these directories as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from nephoscope.probes import diskstats
 
 def options(add):
     add("--expect", repeat=True, metavar="NAME", help="a disk or map that must be there, or a partition")
-    add("--least", type=count, default=10, metavar="N", help="I/Os a second from which on their time is judged")
+    add(
+        "--least",
+        type=count,
+        default=10,
+        metavar="N",
+        looks=False,
+        help="I/Os a second from which on their time is judged",
+    )
     add("--path", repeat=True, type=directory, metavar="DIR", help="write and sync a file in DIR, and remove it")
 
 

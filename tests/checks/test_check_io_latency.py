@@ -149,6 +149,21 @@ def test_a_real_file_is_written_and_nothing_left(tmp_path):
     assert list(place.iterdir()) == []
 
 
+def test_a_directory_that_a_filter_leaves_out_is_not_tried_and_this_is_said(tmp_path):
+    tree(tmp_path, line("sda", 5))
+    outcome = CHECK.run(
+        ["--path", "/nowhere", "--include", "sd*", "--state-dir", str(tmp_path / "state")], root=str(tmp_path)
+    )
+    assert (outcome.state, "left out" in outcome.text, "/nowhere" in outcome.text) == (OK, True, True), outcome.text
+
+
+def test_how_many_are_enough_does_not_begin_a_new_history(tmp_path):
+    tree(tmp_path, line("sda", 5))
+    first_line(tmp_path)
+    tree(tmp_path, line("sda", 65, 600))
+    assert "sda_read_await=0.01s" in first_line(tmp_path, "--least", "0", shift=60)
+
+
 def test_a_directory_that_is_not_there(tmp_path):
     tree(tmp_path, line("sda", 5))
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):

@@ -85,6 +85,7 @@ def survey(run: Run, expected: Collection[str], least: float, paths: Sequence[st
     Raises Failed: absent when there is nothing to look at, unreadable.
     """
     trials: tuple[Trial | Failed, ...] = ()
+    paths = [path for path in paths if run.wants(path)]
     if paths:
         from nephoscope.probes import filesystem
 
