@@ -17,7 +17,7 @@ GROUP = VolumeGroup("vg", 1000, 250, 2, 0, 3, 1, False)
 ROOT = Volume("vg", "root", 10, "", "active", "", None, None)
 POOL = Volume("vg", "pool", 10, "thin pool", "active", "", 50.0, 9.0)
 SNAP = Volume("vg", "snap", 10, "snapshot", "active", "", 40.0, None)
-FAILED = Failed(UNREADABLE, "volumes", "run lvs", "x")
+FAILED = Failed(UNREADABLE, "", "run lvs", "x")
 
 
 def judged(*volumes, groups=(GROUP,), lost=None, argv=()):
@@ -140,10 +140,12 @@ def volumes(*rows):
         ([], {}, "UNKNOWN - lvm: vgs is not installed (run vgs --readonly --reportformat json --units b …)"),
         ([], {"vgs": "echo '<html>'"}, "UNKNOWN - lvm: not its JSON: '<html>' (run vgs)"),
         (["-t", "2"], {"vgs": SLEEPS}, "CRITICAL - lvm: no answer in 1 s (run vgs --readonly --reportformat json --units b …)"),
+        (["--include", "vg"], {"vgs": VGS, "lvs": "exit 5"}, "UNKNOWN - it ended with 5: no word why (run lvs) | vg_free="),
+        (["--include", "vg"], {"vgs": VGS, "lvs": volumes()}, "UNKNOWN - none of the 3 of vg is listed (run lvs) | vg_free="),
         (
             ["-t", "2"],
             {"vgs": VGS, "lvs": SLEEPS},
-            "CRITICAL - volumes: no answer in 1 s (run lvs --nolocking --config backup/backup=0 --reportformat json …)",
+            "CRITICAL - no answer in 1 s (run lvs --nolocking --config backup/backup=0 --reportformat json …)",
         ),
     ],
 )  # fmt: skip

@@ -236,4 +236,4 @@ def test_groups_without_roots_rights_are_not_no_groups(tmp_path, monkeypatch):
 
 def test_disks_that_can_not_be_listed(tmp_path, monkeypatch):
     survey = look(tmp_path, monkeypatch, vgs=stand_ins.says(report(row(missing=1))), lvs=LVS, pvs="exit 5")
-    assert survey.lost == Failed(UNREADABLE, "disks", "run pvs", "it ended with 5: no word why")
+    assert survey.lost == Failed(UNREADABLE, "", "run pvs", "it ended with 5: no word why")

@@ -151,21 +151,21 @@ def survey(run: Run) -> Survey:
     """Look at all groups and volumes, and where a group lacks disks at these.
 
     Raises Failed as `groups` does. Where volumes or disks alone can't be listed, the
-    Failed stands in their place.
+    Failed stands in their place; it belongs to no object, so that no filter can drop it.
     """
     found = groups(run)
     volumes: tuple[Volume, ...] | Failed = ()
     lost: dict[str, list[str]] | Failed = {}
     try:
-        volumes = parse_volumes(_report(LVS, run, "volumes"))
+        volumes = parse_volumes(_report(LVS, run, ""))
         for group in found:
             if group.volumes and not any(volume.group == group.name for volume in volumes):
-                raise Failed(UNREADABLE, "volumes", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
+                raise Failed(UNREADABLE, "", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
     except Failed as failed:
         volumes = failed
     if any(group.trouble for group in found):
         try:
-            lost = parse_lost(_report(PVS, run, "disks"))
+            lost = parse_lost(_report(PVS, run, ""))
         except Failed as failed:
             lost = failed
     return Survey(found, volumes, lost)
@@ -215,7 +215,7 @@ def parse_volumes(text: str) -> tuple[Volume, ...]:
     try:
         return tuple(sorted(map(_volume, _rows(text, "lv")), key=lambda volume: volume.of))
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, IndexError):
-        raise Failed(UNREADABLE, "volumes", "run lvs", f"not its JSON: {text.strip()[:40]!r}") from None
+        raise Failed(UNREADABLE, "", "run lvs", f"not its JSON: {text.strip()[:40]!r}") from None
 
 
 def parse_lost(text: str) -> dict[str, list[str]]:
@@ -226,7 +226,7 @@ def parse_lost(text: str) -> dict[str, list[str]]:
             if row["pv_missing"]:
                 lost.setdefault(row["vg_name"], []).append(row["pv_uuid"])
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
-        raise Failed(UNREADABLE, "disks", "run pvs", f"not its JSON: {text.strip()[:40]!r}") from None
+        raise Failed(UNREADABLE, "", "run pvs", f"not its JSON: {text.strip()[:40]!r}") from None
     return lost
 
 
