@@ -129,6 +129,14 @@ def test_an_alarm_that_the_statistics_do_not_know_yet_is_told_once():
     ]
 
 
+def test_an_alarm_that_is_told_in_two_words_is_one(check):
+    """The health check calls "disk space" what the node's own field calls disk (seen on 3.10.8)."""
+    rabbit = Rabbit(nodes=[node("rabbit@a", disk_free_alarm=True)])
+    rabbit.health = {"alarms": {"reason": "x", "alarms": [{"node": "rabbit@a", "resource": "disk space"}]}}
+    with serving(rabbit):
+        assert check(rabbit).reason == "rabbit@a disk alarm: publishers are blocked in the whole cluster"
+
+
 def test_a_node_that_sees_others_than_the_one_that_was_asked():
     b = A._replace(name="rabbit@b", links=("rabbit@a",))
     seen = cluster(
@@ -228,10 +236,10 @@ def test_each_release_is_read_whole(check, version):
         ("3.13.7", {"nodes": [node("rabbit@a"), {"name": "rabbit@b", "type": "disc", "running": False}]},
          "CRITICAL - rabbit@b is not running"),
         ("3.13.7", {"overview": {"statistics_db_event_queue": 20000}}, "CRITICAL - stats backlog 20000 is above 10000"),
-        ("4.1.8", {"health": {"alarms": {"reason": "x", "alarms": [{"node": "rabbit@a", "resource": "disk"}]}}},
+        ("4.1.8", {"health": {"alarms": {"reason": "x", "alarms": [{"node": "rabbit@a", "resource": "disk space"}]}}},
          "CRITICAL - rabbit@a disk alarm: publishers are blocked in the whole cluster"),
-        ("4.1.8", {"health": {"alarms": {"reason": "x", "alarms": [{"node": "rabbit@a", "resource": "file_descriptor_limit"}]}}},
-         "CRITICAL - rabbit@a descriptor alarm: publishers are blocked in the whole cluster"),
+        ("4.1.8", {"health": {"alarms": {"reason": "x", "alarms": [{"node": "rabbit@a", "resource": "file descriptors"}]}}},
+         "CRITICAL - rabbit@a descriptor alarm: it takes no new connections"),
         ("3.13.7", {"health": {"node-is-quorum-critical": {"reason": "There are quorum queues that would lose their quorum",
                                                            "queues": [{"readable_name": f"queue 'q{n}' in vhost '/'"} for n in range(5)]}}},
          "WARNING - node-is-quorum-critical There are quorum queues that would lose their quorum: queue 'q0' in vhost '/', "

@@ -144,18 +144,20 @@ def test_rates_are_those_of_the_broker(pair, check):
             link.close()
 
 
-def test_a_memory_alarm(pair, check):
+def test_alarms_of_memory_and_disk(pair, check):
     pair[1].ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    pair[0].ctl("set_disk_free_limit", "9000GB")
+    blocked = "publishers are blocked in the whole cluster"
     try:
+        wait_for(lambda: all(one["disk_free_alarm"] for one in pair[0].call("GET", "/api/nodes")[:1]), 20, "statistics")
         for broker in pair:  # each tells of the whole cluster
-            assert (
-                first(check(NODE, broker))
-                == f"RABBITMQ_NODE CRITICAL - {B} memory alarm: publishers are blocked in the whole cluster"
-            )
+            told = first(check(NODE, broker, "--mode", "alarms"))
+            assert told == f"RABBITMQ_NODE CRITICAL - {A} disk alarm: {blocked}, {B} memory alarm: {blocked}"
         # What peers build on answers "ok" in this very minute; it is never asked.
         assert pair[1].call("GET", "/api/aliveness-test/%2F") == {"status": "ok"}
     finally:
         pair[1].ctl("set_vm_memory_high_watermark", "absolute", "512MB")
+        pair[0].ctl("set_disk_free_limit", "50MB")
         pair[1].delete_queue("aliveness-test")
     wait_for(lambda: check(NODE, pair[0]).state == OK, 15, "the end of the alarm")
 

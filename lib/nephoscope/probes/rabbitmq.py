@@ -55,6 +55,8 @@ HEALTH = {  # path: (first release, release from which on it is gone, what a fai
 }
 STATISTICS = ("nodes", "partitions", "memory", "disk", "limits", "traffic")
 """Modes that look at what nodes tell of themselves; alarms and health have questions of their own."""
+RESOURCES = {"disk space": "disk", "file descriptors": "descriptor"}
+"""Of alarms, as rabbit_alarm.erl calls them (seen on 3.10.8), in the words of a node's statistics."""
 CERTIFICATE_DAYS = ((14, "expires soon"), (30, "expires"))
 VIEWS = 2.0  # seconds that the other nodes' own views may take together, unless they were asked for
 GROWTH_SPAN = 3600.0  # seconds over which the growth of memory is measured
@@ -417,7 +419,10 @@ class Cluster:
             yield Standing(("nodes",), "", "mixed", f"releases are mixed: {text}")
         alarms = {(one.name, what) for one in self.nodes for what in one.alarms} | set(self.alarms)
         for name, what in sorted(alarms):
-            yield Standing(("alarms",), name, "alarm", f"{what} alarm: publishers are blocked in the whole cluster")
+            means = (
+                "publishers are blocked in the whole cluster" if what != "descriptor" else "it takes no new connections"
+            )
+            yield Standing(("alarms",), name, "alarm", f"{what} alarm: {means}")
         yield from self._split()
         yield from self.health
 
@@ -571,8 +576,8 @@ def _alarms(api: Api, found: Cluster) -> None:
     if body is None:
         found.lacking.append("alarms")
     for alarm in (body or {}).get("alarms") or ([{}] if body else []):
-        what = {"file_descriptor_limit": "descriptor"}.get(str(alarm.get("resource")), str(alarm.get("resource", "an")))
-        found.alarms.append((str(alarm.get("node", "")), what))
+        what = str(alarm.get("resource", "an"))
+        found.alarms.append((str(alarm.get("node", "")), RESOURCES.get(what, what)))
 
 
 def _health(api: Api, found: Cluster) -> None:
