@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import pytest
 from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import multipath
-from nephoscope.probes.multipath import Map
 
 from tests.probes import stand_ins
 from tests.probes.multipath_host import WWID, answer, daemon, four, made, path, sysfs
@@ -145,15 +144,6 @@ def test_fewer_paths_than_before_are_missed_by_the_identity_of_the_lun(root, tmp
     host = look(str(tmp_path), renamed, before=before, clock=Clock(shift=60))
     assert (host.good[0].usable, host.good[0].most) == (2, 4)
     assert look(str(tmp_path), renamed, before=host.kept, clock=Clock(shift=8 * 86400)).good[0].most == 2
-
-
-def test_the_memory_ends_and_may_be_damaged():
-    found = Map("a", "w", known=False)
-    assert multipath._most({"w": [4, 1000.0]}, found, 1000.0 + 604801, 604800.0) == [0, 1000.0 + 604801]
-    assert multipath._most({"w": [4, 1000.0]}, found, 1000.0 + 604800, 604800.0) == [4, 1000.0]
-    assert multipath._most({"w": [4, 1000.0]}, found, 999.0, 604800.0) == [0, 999.0]
-    assert multipath._most({"w": "nonsense"}, found, 5.0, 1.0) == [0, 5.0]
-    assert multipath._most(["w"], found, 5.0, 1.0) == [0, 5.0]
 
 
 def test_how_long_it_is_suspended(root):

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, files
+from nephoscope.probes import high_water
 
 BLOCK = "/sys/block"
 LINE = ("/usr/sbin/multipathd", "show", "maps", "json")
@@ -338,7 +339,8 @@ def _host(
     for found in skeletons:
         known = told.get(found.wwid)
         made = Map(found.name, found.wwid, tuple(_paths(found.devices, known, unheard is None)), known is not None)
-        best[found.wwid] = _most(before.get("most"), made, now, remember)
+        usable = made.usable if made.counted else 0
+        best[found.wwid] = high_water.mark(before.get("most"), found.wwid, usable, now, remember)
         results.append(
             made._replace(
                 waits=known is not None and _waits(known["queueing"], known["features"]),
@@ -355,19 +357,6 @@ def _host(
 def _waits(queueing: str, features: str) -> bool:
     """Return whether I/O waits where there is no path: "on", "5 chk", "25 sec"; "-": the kernel's own feature counts."""
     return "queue_if_no_path" in features if queueing == "-" else queueing != "off"
-
-
-def _most(before: Any, found: Map, now: float, remember: float) -> list[float]:
-    """Return the most paths that were usable at once, and when they last were."""
-    old = before.get(found.wwid) if isinstance(before, dict) else None
-    usable: float = found.usable if found.counted else 0
-    try:
-        most, at = map(float, old or ())
-    except (TypeError, ValueError):
-        return [usable, now]
-    if usable >= most or not 0 <= now - at <= remember:
-        return [usable, now]
-    return [most, at]
 
 
 def _paths(devices: Mapping[str, str], told: Mapping[str, Any] | None, heard: bool) -> Iterator[Path]:
