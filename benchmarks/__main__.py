@@ -27,7 +27,7 @@ from tests.lab.support import need, plugins_installed
 
 PAGE = Path(__file__).with_name("README.md")
 SLACK = 1.02
-LIMITS: dict[str, float | None] = {"check_tmp_writable": 5.8, "check_load": 5.8}
+LIMITS: dict[str, float | None] = {"check_tmp_writable": 5.8, "check_load": 5.8, "check_io_latency": 5.8}
 HELP_LIMIT = 5.8  # of any check
 REMOTE = {
     "check_euca_clc": "clc",
