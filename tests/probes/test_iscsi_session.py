@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from nephoscope.base import ABSENT, NOT_ALLOWED, Clock, Failed, Run
+from nephoscope.probes import iscsi_session
+from nephoscope.probes.iscsi_session import Session
+
+from tests.probes.iscsi_tree import TARGET, multipath, processes, session
+
+T1, P = TARGET.format(1), "192.0.2.10:3260"
+
+
+def look(root, before=None, shift=0.0, expected=(), **words):
+    return iscsi_session.survey(Run(root=str(root), before=before, clock=Clock(shift), **words), expected)
+
+
+def lay(root, **words):
+    processes(root, "systemd", "iscsid")
+    return session(root, 1, **{"disk": "sdb", **words})
+
+
+def test_a_good_session(tmp_path):
+    seen = look(lay(tmp_path))
+    assert seen.sessions == (Session(f"{T1} {P}", T1, P, "LOGGED_IN", "ok", "", 1, 0.0, None),)
+    assert (seen.most, seen.daemon, seen.counted) == ({T1: 1}, True, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "connection", "health", "said"),
+    [
+        ("LOGGED_IN", "up", "ok", ""),
+        ("LOGGED_IN", None, "ok", ""),
+        ("LOGGED_IN", "down", "recovering", "has a connection that is down"),
+        ("LOGGED_IN", "failed", "recovering", "has a connection that is failed"),
+        ("LOGGED_IN", "bound", "recovering", "has a connection that is bound"),
+        ("LOGGED_IN", "unknown", "unknown", "has a connection that is 'unknown', which is not understood"),
+        ("FAILED", "failed", "recovering", "is FAILED"),
+        ("FREE", "down", "recovering", "is FREE: not logged in"),
+        ("(null)", "up", "unknown", "is '(null)', which is not understood"),
+        ("", "up", "unknown", "is '', which is not understood"),
+    ],
+)
+def test_every_state(tmp_path, state, connection, health, said):
+    (found,) = look(lay(tmp_path, state=state, connection=connection)).good
+    assert (found.health, found.said) == (health, said)
+
+
+@pytest.mark.parametrize(
+    ("tmo", "seconds", "health"),
+    [
+        ("120", 119, "recovering"),
+        ("120", 121, "failed"),
+        ("15", 16, "failed"),
+        ("off", 119, "recovering"),
+        ("off", 121, "failed"),
+    ],
+)
+def test_failed_for_longer_than_the_session_s_own_time(tmp_path, tmo, seconds, health):
+    before = look(lay(tmp_path, state="FAILED", tmo=tmo)).kept
+    (found,) = look(tmp_path, before, seconds).good
+    assert (found.health, found.said) == (health, f"is FAILED for {seconds} s")
+
+
+def test_free_is_the_end_of_one_that_was_seen(tmp_path):
+    before = look(lay(tmp_path)).kept
+    (found,) = look(lay(tmp_path, state="FREE"), before, 60).good
+    assert (found.health, found.said) == ("failed", "is FREE: its recovery was given up")
+
+
+def test_one_without_a_disk(tmp_path):
+    first = look(lay(tmp_path, disk=""))
+    assert (first.good[0].disks, first.good[0].idle) == (0, 0.0)
+    assert round(look(tmp_path, first.kept, 90).good[0].idle) == 90
+
+
+@pytest.mark.parametrize(("tmo", "timeout"), [("120", 120.0), ("5", 5.0), ("off", None)])
+def test_under_multipath_the_time_of_recovery_counts(tmp_path, tmo, timeout):
+    lay(tmp_path, tmo=tmo)
+    assert look(tmp_path).good[0].timeout is None
+    multipath(tmp_path, "sdb")
+    assert look(tmp_path).good[0].timeout == timeout
+
+
+def test_two_interfaces_of_one_portal_are_two_objects(tmp_path):
+    lay(tmp_path)
+    session(tmp_path, 2, iface="tcp.eth1", disk="sdc")
+    assert [found.name for found in look(tmp_path).good] == [f"{T1} {P}", f"{T1} {P} tcp.eth1"]
+
+
+def test_fewer_sessions_of_a_target(tmp_path):
+    lay(tmp_path)
+    session(tmp_path, 2, "2001:db8::1", disk="sdc")
+    before = look(tmp_path)
+    assert before.good[1].portal == "[2001:db8::1]:3260"
+    shutil.rmtree(f"{tmp_path}/sys/class/iscsi_session/session2")
+    assert look(tmp_path, before.kept, 60).most == {T1: 2}
+    assert look(tmp_path, before.kept, 8 * 86400).most == {T1: 1}
+
+
+def test_the_daemon(tmp_path):
+    lay(tmp_path)
+    processes(tmp_path, "systemd", "sshd")
+    assert look(tmp_path).daemon is False
+    shutil.rmtree(f"{tmp_path}/proc/1")
+    cure = "the group that /proc is mounted with (gid=)"
+    assert look(tmp_path).daemon == Failed(
+        NOT_ALLOWED, "iscsid", "look for iscsid", "other users' processes are hidden", cure
+    )
+
+
+def test_adapters_that_log_in_by_themselves_need_no_daemon(tmp_path):
+    assert look(lay(tmp_path, iface="qla4xxx.00:0e:1e:00:00:01.ipv4.0")).daemon is None
+
+
+def test_no_session(tmp_path):
+    for _ in range(2):
+        with pytest.raises(Failed) as caught:
+            look(tmp_path)
+        assert caught.value == Failed(ABSENT, "", "list /sys/class/iscsi_session", "there is no iSCSI session")
+        assert look(tmp_path, expected=["x"]).sessions == ()
+        os.makedirs(f"{tmp_path}/sys/class/iscsi_session", exist_ok=True)
+
+
+def test_one_that_goes_while_it_is_read_is_none_and_one_that_is_left_out_is_not_told(tmp_path):
+    os.makedirs(f"{tmp_path}/sys/class/iscsi_session/session9")
+    with pytest.raises(Failed, match="there is no iSCSI session"):
+        look(tmp_path)
+    lay(tmp_path)
+    assert [found.name for found in look(tmp_path).good] == [f"{T1} {P}"]
+    assert look(tmp_path, exclude=["*vol1*"]).sessions == ()
+
+
+def test_one_that_may_not_be_read(tmp_path, monkeypatch):
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith("session1/state"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)
+
+    lay(tmp_path)
+    monkeypatch.setattr(os, "open", refusing)
+    seen = look(tmp_path, exclude=["*"])
+    path = "/sys/class/iscsi_session/session1/state"
+    assert seen.sessions == (Failed(NOT_ALLOWED, "", f"read {path}", "Permission denied"),)
+    assert (seen.counted, seen.daemon) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "portal"),
+    [
+        ("192.0.2.10", "192.0.2.10:3260"), ("192.0.2.10:3261", "192.0.2.10:3261"), ("san.example", "san.example:3260"),
+        ("[2001:db8::1]", "[2001:db8::1]:3260"), ("[2001:db8::1]:3261", "[2001:db8::1]:3261"),
+        ("2001:db8::1", "[2001:db8::1]:3260"),
+    ],
+)  # fmt: skip
+def test_portals(text, portal):
+    assert iscsi_session.portal(text) == portal
+
+
+@pytest.mark.parametrize("text", ["a b", "host:port", "[::1]x", ":3260"])
+def test_portals_that_are_none(text):
+    with pytest.raises(ValueError, match="is not ADDRESS"):
+        iscsi_session.portal(text)
