@@ -41,7 +41,7 @@ SAMPLES = (
     "root",
     "192.0.2.0/24",
     "https://localhost:1/x",
-    "nova=nova_cell1",
+    "cell=nova_cell1",
 )
 
 HOSTS = """
