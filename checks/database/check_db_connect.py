@@ -5,11 +5,13 @@ With `--from-service-file /etc/nova/nova.conf` (repeatable) it logs in with ever
 names, `connection`, `slave_connection` and the like of each section, read as oslo.config reads them, NAME.conf.d included; side
 by side, each an object of its own, `nova [api_database]`. `--preset openstack` finds the files of the services that are here.
 Connections that differ in nothing but their name are asked once. Without such a file it is one connection, by options, my.cnf,
-pg_service.conf and libpq's environment. `-H` beside a service's file asks another server with the same accounts: a single node
-behind the virtual address.
+pg_service.conf and libpq's environment; without any option it is to the one server that has its socket here (with --type a
+server that is gone is CRITICAL, without it nothing says that there should be one). `-H` beside a service's file asks another
+server with the same accounts: a single node behind the virtual address.
 
 A log-in that is refused with the service's own account is CRITICAL, the answer to the question; with an account that options
-name it is UNKNOWN, as everywhere, and says what is missing.
+name it is UNKNOWN, as everywhere, and says what is missing. So is what another user can't try: an account that is the system's
+user (peer, unix_socket), a password in the service's own ~/.pgpass, a private key that is the service's alone.
 
 The time is that of connect, TLS, log-in and one statement. A second one is answered by no Galera node that is cut off from its
 quorum, joins, or rejects queries; such a node still answers `SELECT 1`. Serves MySQL 5.6 to 8.4, MariaDB 10.1 to 11 and

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, UNREADABLE, Failed, Run
 
 ROWS, BYTES = 100_000, 64 << 20  # of one answer, at most
 LOG_IN = "log in"  # what is tried, as every Failed of a server that did not take account, password or database says it
@@ -601,6 +601,7 @@ def looks(data: bytes) -> str:
     return f"it begins with {data[:16]!r}"
 
 
-def missing_right(access: Access, tried: str, text: str, cure: str = "") -> Failed:
-    """Return the Failed of a statement that the account may not make."""
-    return Failed(NOT_ALLOWED, access.of, tried, text, cure)
+def shown(statement: str) -> str:
+    """Return the beginning of a statement of ours, for messages."""
+    line = " ".join(statement.split())
+    return line if len(line) <= 60 else line[:59] + "…"

@@ -17,7 +17,7 @@ from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.base.dial import context, dial, failure, patience, unix
-from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said, shown
 
 MARK = "/* nephoscope */ "  # shows in the process list and in logs of slow statements
 
@@ -225,7 +225,7 @@ class MySQL(Connection):
     def _rows(self, statement: str, parameters: Any = (), tried: str = "") -> list[dict[str, Any]]:
         from pymysql.cursors import SSCursor
 
-        tried = tried or _shown(statement)
+        tried = tried or shown(statement)
         self._run.stage(f"{tried} of {self.of}")
         self._wire.begin(tried)
         if self._run.left() <= 0:
@@ -426,9 +426,3 @@ def _failed(error: Exception, wire: _Wire, access: Access, tried: str) -> Failed
         text = "the account's way to authenticate (ed25519) needs the Python module PyNaCl"
         return Failed(NOT_ALLOWED, of, DRIVER, text, "that module, or an account with another kind of password")
     return Failed(UNREADABLE, of, tried, f"its answer is not MySQL's: {type(error).__name__}")
-
-
-def _shown(statement: str) -> str:
-    """Return the beginning of a statement of ours, for messages."""
-    line = " ".join(statement.split())
-    return line if len(line) <= 60 else line[:59] + "…"

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
-from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said
+from nephoscope.probes.sql import AS_US, BYTES, LOG_IN, NO_TLS, ROWS, Access, Connection, looks, plain, said, shown
 
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LOGIN = "the account's password, and a line for it in pg_hba.conf"
@@ -113,7 +113,7 @@ class PostgreSQL(Connection):
         self.of = access.of
 
     def _ask(self, statement: str, parameters: Any) -> list[dict[str, Any]]:
-        return self._rows(statement, parameters, _shown(statement))
+        return self._rows(statement, parameters, shown(statement))
 
     def _rows(self, statement: str, parameters: Any, tried: str) -> list[dict[str, Any]]:
         self._run.stage(f"{tried} of {self.of}")
@@ -390,9 +390,3 @@ def _failed(error: Exception, access: Access, tried: str) -> Failed:
     if not code and type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError"):
         return Failed(UNREACHABLE, access.of, tried, "the connection was cut before the answer was whole")
     return Failed(UNREADABLE, access.of, tried, f"{words} (SQLSTATE {code})" if code else f"not understood: {words}")
-
-
-def _shown(statement: str) -> str:
-    """Return the beginning of a statement of ours, for messages."""
-    line = " ".join(statement.split())
-    return line if len(line) <= 60 else line[:59] + "…"
