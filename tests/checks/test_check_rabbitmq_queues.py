@@ -540,13 +540,13 @@ def test_what_is_remembered_of_very_many_queues_is_little():
     tracemalloc.start()
     found = rabbitmq_queues.Queues("", NOW, None)
     services = topics(rabbitmq_queues.SERVICES)
-    for number in range(100_000):
+    for number in range(20_000):
         found.take(rabbitmq_queues.queue(make(number), services, NOW), (), ())
     state = json.dumps(found.keep())
     numbers = list(judge(found, CHECK.parse()))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.looked == 100_000
+    assert found.looked == 20_000
     assert peak < 8 << 20
     assert len(numbers) < 600
     assert len(state) < 200_000

@@ -247,11 +247,6 @@ class RabbitMQ:
         self.kill()
         self._daemon.stop()
 
-    def restart(self) -> None:
-        """End it properly and start it again with the same data; about 10 s."""
-        self._daemon.stop(seconds=20)
-        self.start()
-
 
 @contextlib.contextmanager
 def _epmd(folder: Path) -> Iterator[int]:
