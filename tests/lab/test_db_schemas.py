@@ -13,6 +13,7 @@ from nephoscope.checks.database.check_db_growth import CHECK as GROWTH
 from nephoscope.checks.database.check_db_invariants import CHECK as INVARIANTS
 from nephoscope.checks.database.check_db_soft_deleted import CHECK as SOFT_DELETED
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
+from nephoscope.probes import invariants
 from nephoscope.probes.invariant_rules import RULES, rights
 
 from tests.lab import mariadb, openstack_schemas, postgresql
@@ -340,30 +341,102 @@ def test_a_schema_of_another_release(cloud, ask):
 
 
 def test_a_large_table_is_walked_in_turns(cloud, ask):
-    """UNKNOWN until the whole of it was seen once; what is wrong is told at once; mended, it goes with the next turn."""
+    """What is wrong is met when the walk comes there, told by every run from then on, and gone with the run after it was mended."""
     user = account(cloud, "invariants", *of_rules())
     for number in range(200, 225):
         cloud.sql(
             f"INSERT INTO neutron.agents (id, host, heartbeat_timestamp) VALUES ('{uuid(number)}', 'h{number}', UTC_TIMESTAMP())"
         )
-    first = sorted(uuid(number) for number in range(200, 225))[0]
-    cloud.sql(f"UPDATE neutron.agents SET heartbeat_timestamp = '2020-01-01', host = 'lost1' WHERE id = '{first}'")
     words = ("--rule", "neutron-agent-vanished", "--rows", "10")
-    outcome = ask(INVARIANTS, user, *words)
-    assert outcome.state == WARNING
-    assert outcome.reason == (
-        "neutron-agent-vanished rows 1 is above 0 (an agent has not reported for a week: lost1), "
-        "UNKNOWN: neutron-agent-vanished has seen 10 rows and not yet the whole table"
-    )
-    assert "has seen 20 rows" in ask(INVARIANTS, user, *words).reason
-    whole = "neutron-agent-vanished rows 1 is above 0 (an agent has not reported for a week: lost1)"
-    assert ask(INVARIANTS, user, *words).reason == whole
+    # The first walk is hurried, so that the first run knows.
+    assert ask(INVARIANTS, user, *words).reason == "1 rules over 26 rows, 0 broken"
+    first, *_, last = sorted(uuid(number) for number in range(200, 225))
+    old = "UPDATE neutron.agents SET heartbeat_timestamp = '2020-01-01', host = 'lost' WHERE id = "
+    cloud.sql(f"{old}'{last}'")
+    for minutes in (15, 30):
+        outcome = ask(INVARIANTS, user, *words, clock=Clock(shift=minutes * 60))
+        assert outcome.state == OK, outcome.text
+        assert re.fullmatch(
+            rf"1 rules over 26 rows, 0 broken \(of large tables some rows were seen {minutes}(\.\d+)? min ago\)",
+            outcome.reason,
+        ), outcome.reason
+    whole = "neutron-agent-vanished rows 1 is above 0 (an agent has not reported for a week: lost)"
+    assert ask(INVARIANTS, user, *words, clock=Clock(shift=2700)).reason == whole
+    cloud.sql(f"{old}'{first}'")
+    assert "rows 2 is above 0" in ask(INVARIANTS, user, *words, clock=Clock(shift=3600)).reason
+    cloud.sql(f"UPDATE neutron.agents SET heartbeat_timestamp = UTC_TIMESTAMP() WHERE id = '{last}'")
+    assert ask(INVARIANTS, user, *words, clock=Clock(shift=4500)).reason == whole
     cloud.sql("UPDATE neutron.agents SET heartbeat_timestamp = UTC_TIMESTAMP()")
-    assert ask(INVARIANTS, user, *words).reason == whole  # the window that met it is read anew, the turn is not over
-    assert ask(INVARIANTS, user, *words).reason == whole
-    outcome = ask(INVARIANTS, user, *words)
-    assert (outcome.state, outcome.reason) == (OK, "1 rules over 26 rows, 0 broken")
+    assert ask(INVARIANTS, user, *words, clock=Clock(shift=5400)).state == OK
     assert ask(INVARIANTS, user, *words, "--exact").reason == "1 rules over 26 rows, 0 broken"
+
+
+def test_a_first_walk_that_takes_several_runs(cloud, ask):
+    """UNKNOWN until the whole table was seen once, and how much of it was; --exact sees it all at once, for later runs too."""
+    user = account(cloud, "invariants", *of_rules())
+    cloud.sql("TRUNCATE nova.instances")
+    many(
+        cloud, "nova.instances", "id, uuid, host, deleted, created_at", "seq, UUID(), 'node1', 0, '2026-01-01'", 100_000
+    )
+    words = ("--rule", "instance-on-unknown-host", "--rows", "20", "-t", "2")
+    shares = []
+    for _ in (1, 2):
+        outcome = ask(INVARIANTS, user, *words)
+        assert outcome.state == UNKNOWN
+        said = re.fullmatch(
+            r"instance-on-unknown-host has seen (\d+) % of the table so far \((\d+) rows\), the next run goes on",
+            outcome.reason,
+        )
+        assert said, outcome.reason
+        assert abs(int(said[2]) / 1000 - int(said[1])) <= 1
+        shares.append(int(said[2]))
+    assert 20 < shares[0] < shares[1]
+    outcome = ask(INVARIANTS, user, *words[:2], "--exact", "-t", "60")
+    assert outcome.reason == "1 rules over 100001 rows, 0 broken"
+    outcome = ask(INVARIANTS, user, *words)
+    assert outcome.reason.startswith("1 rules over 100001 rows, 0 broken"), outcome.text
+
+
+def test_a_release_before_a_rule(cloud, ask):
+    """A column that the release has not is no right that is missing, and no reason to be UNKNOWN for ever."""
+    cloud.sql("ALTER TABLE cinder.volumes DROP COLUMN use_quota")
+    try:
+        seeing = account(cloud, "seeing_all", "SELECT, SHOW DATABASES ON *.*")
+        outcome = ask(INVARIANTS, seeing)
+        assert outcome.state == OK, outcome.text
+        assert re.fullmatch(
+            r"27 rules over \d+ rows, 0 broken \(not in this release: cinder-quota-drift\)", outcome.reason
+        )
+        few = account(cloud, "invariants", *of_rules("cinder.volumes"), "SELECT (id, project_id, deleted, status, migration_status,"
+                      " multiattach, created_at, updated_at) ON cinder.volumes")  # fmt: skip
+        assert ask(INVARIANTS, few).state == OK
+        assert ask(INVARIANTS, few, "--rule", "cinder-quota-drift").state == UNKNOWN
+    finally:
+        cloud.sql("ALTER TABLE cinder.volumes ADD COLUMN use_quota tinyint(1)")
+    # Where it is there and the right on it is not, that is told.
+    outcome = ask(INVARIANTS, few)
+    assert outcome.state == UNKNOWN
+    assert outcome.reason.startswith("cinder-quota-drift: a right is missing (read cinder.quota_usages): needs GRANT")
+
+
+def test_a_connection_that_is_killed(cloud, ask, monkeypatch):
+    """It is told once, and not for each rule."""
+    user = account(cloud, "invariants", *of_rules())
+    rest = invariants._step
+
+    def kill(*arguments):
+        [row] = cloud.sql("SELECT id FROM information_schema.processlist WHERE user = 'invariants'")
+        cloud.sql(f"KILL {row['id']}")
+        monkeypatch.setattr(invariants, "_step", rest)
+        return rest(*arguments)
+
+    monkeypatch.setattr(invariants, "_step", kill)
+    outcome = ask(INVARIANTS, user)
+    assert outcome.state == CRITICAL
+    assert re.fullmatch(
+        r".*mysqld\.sock: (Broken pipe|the connection was .*), so floating-ip-on-deleted-instance, port-without-instance and 26 more"
+        r" could not be asked.*", outcome.reason,
+    ), outcome.reason  # fmt: skip
 
 
 def read_rows(database):
@@ -396,8 +469,9 @@ def test_a_thousand_times_the_rows_cost_the_same(cloud, ask):
             "seq, UUID(), 'node1', 0, '2026-01-01'",
             rows,
         )
+        assert ask(INVARIANTS, user, *words, "--state-id", str(rows), "--exact", "-t", "60").state == OK
         before = read_rows(cloud)
-        assert ask(INVARIANTS, user, *words, "--state-id", str(rows)).state == UNKNOWN  # not the whole table
+        assert ask(INVARIANTS, user, *words, "--state-id", str(rows)).state == OK
         read.append(read_rows(cloud) - before)
     assert read[1] <= read[0] * 1.1
     assert read[1] < 1000
@@ -854,6 +928,16 @@ def test_the_rules_hold_for_databases_of_postgresql(postgres, services, tmp_path
         "port-without-instance",
         "volume-on-deleted-instance",
     ]
+
+
+def test_a_release_before_a_rule_on_postgresql(postgres, services, tmp_path):
+    postgres.sql("ALTER TABLE volumes RENAME use_quota TO use_quota2", database="cinder")
+    try:
+        outcome = INVARIANTS.run(["--state-dir", str(tmp_path / "state"), *services])
+    finally:
+        postgres.sql("ALTER TABLE volumes RENAME use_quota2 TO use_quota", database="cinder")
+    assert outcome.state == OK, outcome.text
+    assert outcome.reason.endswith("0 broken (not in this release: cinder-quota-drift)")
 
 
 def test_a_rule_that_needs_a_database_without_a_connection(postgres, services, tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from nephoscope.probes.schemas import Place, Sight
 
 from tests.probes.answering import Database
 
+NOW = 1_800_000_000.0
 ME = ("CURRENT_USER", [{"u": "nagios@%"}])
 OPTIONS = SimpleNamespace(rule=(), schema=(), rows=10, exact=False)
 STUCK = Rule("stuck", "is stuck", "cinder", "volumes", (("volumes", ("id", "status")),), "t.status = 'x'")
@@ -37,51 +39,160 @@ def window(last, n):
     return ("COUNT(*) AS n FROM", [{"last": last, "n": n}])
 
 
+def again(*bad):
+    """Answer what is asked by its key: those of these that are among them."""
+    return ("t.id IN", lambda *keys: [hit(key) for key in bad if str(key) in map(str, keys)])
+
+
 def hit(key, ref=None):
     return {"k": key, "shown": f"v{key}", "ref": ref}
 
 
-def ask(rule, where, before=None, options=OPTIONS, sight=None):
-    return asked(Run(before=before), sight or Sight({}), where, [rule], options)
+class Still:
+    """A clock on which a run takes no time, while each look at what is left of it costs a second."""
+
+    def __init__(self, at=0.0):
+        self.at = at
+        self.looks = itertools.count()
+
+    def monotonic(self):
+        return float(next(self.looks))
+
+    def time(self):
+        return NOW + self.at
+
+
+def ask(rule, where, before=None, options=OPTIONS, sight=None, at=0.0, seconds=1.0):
+    """Ask one rule. A run of one second has no time to hurry."""
+    return asked(Run(seconds, before, clock=Still(at)), sight or Sight({}), where, [rule], options)
 
 
 def test_a_small_table_is_one_turn():
     survey = ask(STUCK, roles(cinder=[place("cinder", window(7, 7), ("AS shown", [hit(3)]))]))
     assert survey.found == [Found(STUCK, 1, ("v3",), 7, True)]
-    assert survey.kept == {"stuck/cinder": [None, 0, 0, {}, [7, 1, {"3": "v3"}]]}
+    assert survey.kept == {"stuck/cinder": [None, 0, 0, {}, 0.0, [7, 1, {"3": "v3"}, NOW]]}
 
 
 def test_a_large_table_is_walked_on():
     """The next run goes on after the last key; until the end is reached nobody knows the whole."""
-    first = place("cinder", window(10, 10), ("AS shown", [hit(3)]))
+    first = place("cinder", window(10, 10), ("MIN(t.id)", [{"low": 1, "high": 21}]), ("AS shown", [hit(3)]))
     survey = ask(STUCK, roles(cinder=[first]))
-    assert survey.found == [Found(STUCK, 1, ("v3",), 10, False)]
-    second = place("cinder", window(14, 4), ("AS shown", [hit(12)]))
-    survey = ask(STUCK, roles(cinder=[second]), survey.kept)
-    assert survey.found == [Found(STUCK, 2, ("v12", "v3"), 14, True)]
+    assert survey.found == [Found(STUCK, 1, ("v3",), 10, False, 0.0, 45.0)]
+    second = place("cinder", window(14, 4), again(3, 12), ("AS shown", [hit(12)]))
+    survey = ask(STUCK, roles(cinder=[second]), survey.kept, at=60)
+    assert survey.found == [Found(STUCK, 2, ("v12", "v3"), 14, True, 60.0)]
     statements = [(re.sub(r"\s+", " ", text), values) for text, values in second.db.asked]
     assert "WHERE t.id > %s ORDER BY t.id LIMIT 10" in statements[0][0]
     assert statements[0][1] == (10,)
     assert "t.id <= %s AND t.id > %s AND (t.status = 'x')" in statements[1][0]
     assert statements[1][1] == (14, 10)
-    third = place(
-        "cinder", window(10, 10), ("AS shown", [])
-    )  # a new turn: it is mended, and still told until the turn is over
-    survey = ask(STUCK, roles(cinder=[third]), survey.kept)
-    assert survey.found == [Found(STUCK, 2, ("v12", "v3"), 14, True)]
+    third = place("cinder", window(10, 10), again(12), ("AS shown", []))
+    survey = ask(STUCK, roles(cinder=[third]), survey.kept, at=120)
+    assert survey.found == [Found(STUCK, 1, ("v12",), 14, True, 120.0)]  # 3 is mended, and its window was walked
     assert "WHERE t.id >" not in third.db.asked[0][0]
-    last = place("cinder", window(14, 4), ("AS shown", []))
-    assert ask(STUCK, roles(cinder=[last]), survey.kept).found == [Found(STUCK, 0, (), 14, True)]
+    last = place("cinder", window(14, 4))
+    assert ask(STUCK, roles(cinder=[last]), survey.kept, at=180).found == [Found(STUCK, 0, (), 14, True, 60.0)]
+
+
+def test_what_was_mended_is_no_longer_told_wherever_the_walk_is():
+    """Each run looks again at what earlier ones met: nobody waits a day for a table to be walked to see that it is well."""
+    before = {"stuck/cinder": [100, 90, 2, {"5": "v5", "6": "v6"}, NOW, [400, 3, {"300": "v300", "6": "v6"}, NOW - 9]]}
+    cinder = place("cinder", window(110, 10), again(6))
+    survey = ask(STUCK, roles(cinder=[cinder]), before)
+    # Of the turn before one more is known by number alone: it stands until the walk is through.
+    assert survey.kept["stuck/cinder"] == [110, 100, 1, {"6": "v6"}, NOW, [400, 2, {"6": "v6"}, NOW - 9]]
+    assert survey.found == [Found(STUCK, 2, ("v6",), 400, True, 9.0)]
+    assert [values for text, values in cinder.db.asked if "t.id IN" in text] == [("5", "6", "300")]
+
+
+def test_until_a_first_turn_is_through_a_run_walks_on(monkeypatch):
+    """For half of its time: one window after the other, and the next run goes on there."""
+    run = Run(8, clock=Still())
+    left = iter([8, 7, 6, 5, 3, 3, 3])
+    monkeypatch.setattr(run, "left", lambda: next(left))
+
+    def walk(*after):
+        start = after[0] if after else 0
+        return [{"last": start + 10, "n": 10}]
+
+    cinder = place("cinder", ("COUNT(*) AS n FROM", walk), ("MIN(t.id)", [{"low": 1, "high": 101}]))
+    survey = asked(run, Sight({}), roles(cinder=[cinder]), [STUCK], OPTIONS)
+    assert survey.found == [Found(STUCK, 0, (), 40, False, 0.0, 39.0)]
+    # When a turn has been seen there is no hurry.
+    run = Run(8, {"stuck/cinder": [None, 0, 0, {}, 0.0, [7, 0, {}, NOW]]}, clock=Still())
+    assert asked(run, Sight({}), roles(cinder=[cinder]), [STUCK], OPTIONS).found[0].whole
+
+
+def test_when_the_hurry_ends_late_what_was_seen_stands():
+    answers = iter([[{"last": 10, "n": 10}], Failed(LATE, "db", "SELECT", "too long")])
+
+    def walk(*_):
+        answer = next(answers)
+        if isinstance(answer, Failed):
+            raise answer
+        return answer
+
+    cinder = place("cinder", ("COUNT(*) AS n FROM", walk))
+    survey = ask(STUCK, roles(cinder=[cinder]), seconds=8)
+    assert survey.found == [Found(STUCK, 0, (), 10, False)]
+    assert survey.kept["stuck/cinder"][:2] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    "low, last, high, part",
+    [
+        (1, 51, 101, 50.0),
+        (900, 910, 1000, 10.0),
+        ("00000000-…", "80000000-…", "ffffffff-…", 50.0),
+        ("b1", "p1", "z1", None),
+        (5, 5, 5, None),
+        (None, 5, None, None),
+    ],
+)
+def test_how_far_a_walk_is(low, last, high, part):
+    cinder = place("cinder", ("MIN(t.id)", [{"low": low, "high": high}]))
+    found = invariants._part(STUCK, cinder, invariants.Window(last))
+    assert found == (None if part is None else pytest.approx(part, rel=1e-6))
+    refused = place("cinder", ("MIN(t.id)", Failed(LATE, "db", "SELECT", "too long")))
+    assert invariants._part(STUCK, refused, invariants.Window(last)) is None
+
+
+def test_a_connection_that_is_cut_is_told_once():
+    rules = [STUCK, STUCK._replace(name="stuck2"), STUCK._replace(name="stuck3")]
+    cinder = place("cinder", ("COUNT(*) AS n", Failed("unreachable", "db", "SELECT", "the connection was cut")))
+    survey = asked(Run(1), Sight({}), roles(cinder=[cinder]), rules, OPTIONS)
+    said = "the connection was cut, so stuck, stuck2 and 1 more could not be asked"
+    assert (survey.found, survey.failures) == (
+        [],
+        [Failed("unreachable", "db.example:3306", "ask the rules", said)],
+    )
+
+
+NEWER = STUCK._replace(newer=("use_quota",))
+GONE = Failed(ABSENT, "db", "SELECT", "Unknown column 'v.use_quota' in 'WHERE' (error 1054)")
+
+
+def test_a_rule_for_a_newer_release_is_passed_over():
+    def asking(failed, options=OPTIONS):
+        return ask(NEWER, roles(cinder=[place("cinder", ("COUNT(*) AS n FROM", failed))]), options=options)
+
+    assert asking(GONE)[:3] == ([], {}, ["stuck"])
+    # A right, another column, or a rule that was asked for by name: not passed over.
+    denied = Failed(NOT_ALLOWED, "db", "SELECT", "SELECT command denied for column 'v.use_quota'")
+    other = Failed(ABSENT, "db", "SELECT", "Unknown column 't.status'")
+    named = SimpleNamespace(**{**vars(OPTIONS), "rule": ("stuck",)})
+    for survey, kind in ((asking(denied), NOT_ALLOWED), (asking(other), UNREADABLE), (asking(GONE, named), UNREADABLE)):
+        assert (survey.older, [failed.kind for failed in survey.found]) == ([], [kind])
 
 
 def test_exact_walks_it_all(monkeypatch):
     """From the start to the end in one run, a window at a time: what comes back must fit."""
-    monkeypatch.setattr(invariants, "EXACT", 10)
+    monkeypatch.setattr(invariants, "STEP", 10)
     cinder = place(
         "cinder", ("COUNT(*) AS n FROM", lambda *after: [{"last": 20, "n": 3} if after else {"last": 10, "n": 10}])
     )
     options = SimpleNamespace(**{**vars(OPTIONS), "exact": True})
-    survey = ask(STUCK, roles(cinder=[cinder]), {"stuck/cinder": [5, 10, 0, {}, None]}, options)
+    survey = ask(STUCK, roles(cinder=[cinder]), {"stuck/cinder": [5, 10, 0, {}, NOW, None]}, options)
     assert survey.found == [Found(STUCK, 0, (), 13, True)]
     assert [values for text, values in cinder.db.asked if "COUNT" in text] == [(), (10,)]
 
@@ -141,8 +252,8 @@ def test_a_cell_that_is_not_seen():
                                                                "GRANT SELECT (id, status) ON cinder.volumes TO 'nagios'@'%'")),
         (Failed(ABSENT, "db", "SELECT", "no such table"), Failed(UNREADABLE, "stuck", "read cinder.volumes", "no such table: the "
                                                                  "schema is not of a release that the rule was written for")),
-        (Failed(LATE, "db", "SELECT", "too long"), Failed(LATE, "stuck", "read cinder.volumes", "too long (--rows looks at fewer)")),
-        (Failed("unreachable", "db", "SELECT", "cut"), Failed("unreachable", "stuck", "read cinder.volumes", "cut")),
+        (Failed(LATE, "db", "SELECT", "too long"), Failed(LATE, "stuck", "read cinder.volumes", "too long: -t gives more time, "
+                                                           "--rows looks at fewer")),
     ],
 )  # fmt: skip
 def test_a_rule_that_cannot_be_asked(answer, failed):
@@ -186,7 +297,17 @@ def test_versions_of_cells():
 
 
 @pytest.mark.parametrize(
-    "damaged", [7, "x", [1], [{}, 0, 0, {}, None], [1, 2, 3, 4, 5], [1, "x", 0, {}, None], [1, 1, 1, {}, [1]]]
+    "damaged",
+    [
+        7,
+        "x",
+        [1],
+        [{}, 0, 0, {}, 0, None],
+        [1, 2, 3, 4, 5, 6],
+        [1, "x", 0, {}, 0, None],
+        [1, 1, 1, {}, 0, [1]],
+        [1, 0, 0, {}, None],
+    ],
 )
 def test_damaged_state_begins_anew(damaged):
     survey = ask(STUCK, roles(cinder=[place("cinder", window(7, 7))]), {"stuck/cinder": damaged})
@@ -194,12 +315,14 @@ def test_damaged_state_begins_anew(damaged):
 
 
 def test_what_schemas_are_called():
-    places = {name: place(name) for name in ("nova", "nova_cell0", "nova_cell7", "nova_api", "ovs_neutron", "neutron")}
+    places = {
+        name: place(name) for name in ("nova", "nova_cell0", "nova_cell7", "nova_api", "ovs_neutron", "neutron", "net")
+    }
     found = assigned(Sight(places), ())
     assert [one.name for one in found["cell"]] == ["nova", "nova_cell0", "nova_cell7"]
-    assert [one.name for one in found["neutron"]] == ["neutron"]
-    found = assigned(Sight(places), (("neutron", "ovs_neutron"), ("cell", "nova_cell7")))
-    assert [one.name for one in found["cell"] + found["neutron"]] == ["nova_cell7", "ovs_neutron"]
+    assert [one.name for one in found["neutron"]] == ["neutron", "ovs_neutron"]
+    found = assigned(Sight(places), (("neutron", "net"), ("cell", "nova_cell7")))
+    assert [one.name for one in found["cell"] + found["neutron"]] == ["nova_cell7", "net"]
 
 
 def test_rules_are_whole():

@@ -16,13 +16,13 @@ from typing import NamedTuple
 SCHEMAS = {
     "cell": ("nova", "nova_cell*"),
     "api": ("nova_api",),
-    "neutron": ("neutron",),
+    "neutron": ("neutron", "ovs_neutron"),
     "cinder": ("cinder",),
     "glance": ("glance",),
     "heat": ("heat",),
     "placement": ("placement",),
 }
-"""role -> what its schema is called unless the operator says otherwise; of cells there are several."""
+"""role -> what its schema is called unless the operator says otherwise (TripleO: ovs_neutron); of cells there are several."""
 
 EVERY_CELL = "cell"
 
@@ -56,6 +56,7 @@ class Rule(NamedTuple):
     join   SQL between the table and WHERE
     share  a row costs as much as so many rows of others
     same   the one column that must say the same in every cell; nothing is walked then
+    newer  columns that older releases have not: without one the rule is passed over, and that is said; read in a subselect
     """
 
     name: str
@@ -71,6 +72,7 @@ class Rule(NamedTuple):
     join: str = ""
     share: int = 1
     same: str = ""
+    newer: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -107,7 +109,10 @@ PORTS = (
     ("ports", ("id", "device_id", "device_owner", "standard_attr_id")),
     ("standardattributes", ("id", "created_at", "updated_at")),
 )
-AT_REST = "LEFT({alias}.device_owner, 8) = 'compute:' AND " + stale("a", HOUR)
+# Kuryr's ports for pods are no instance's, though their owner is written alike.
+AT_REST = "LEFT({alias}.device_owner, 8) = 'compute:' AND {alias}.device_owner <> 'compute:kuryr' AND " + stale(
+    "a", HOUR
+)
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -300,6 +305,7 @@ RULES: tuple[Rule, ...] = (
         " AND COALESCE(v.use_quota, true) = true AND LEFT(COALESCE(v.migration_status, ''), 6) <> 'target')",
         "t.project_id",
         share=20,
+        newer=("use_quota",),  # from Xena on
     ),
     Rule(
         "image-without-location",
