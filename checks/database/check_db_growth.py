@@ -87,8 +87,8 @@ CHECK = Check(
     },
     presets={
         "openstack": Preset(
-            "the schemas nova, nova_*, neutron, cinder, glance, keystone, heat and placement",
-            options={"schema": ("nova", "nova_*", "neutron", "cinder", "glance", "keystone", "heat", "placement")},
+            "the schemas nova, nova_*, neutron (or ovs_neutron), cinder, glance, keystone, heat and placement",
+            options={"schema": ("nova", "nova_*", "*neutron", "cinder", "glance", "keystone", "heat", "placement")},
         ),
         "eucalyptus": Preset(
             "the database of a Eucalyptus cloud controller, on its own machine or by -H",

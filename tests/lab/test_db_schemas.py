@@ -285,8 +285,10 @@ def test_a_schema_that_is_not_seen(cloud, ask):
     assert outcome.state == UNKNOWN
     assert outcome.reason == (
         "heat: the schema is not there, or the account has no right on it, so stack-stuck, stack-locked-by-dead-engine could "
-        "not be asked (look for the schema): needs GRANT REFERENCES ON heat.* TO 'invariants'@'%'"
+        "not be asked (look for the schema): needs GRANT SHOW DATABASES ON *.* TO 'invariants'@'%'"
     )
+    outcome = ask(INVARIANTS, user, "--schema", "heat")
+    assert outcome.reason.endswith("needs GRANT REFERENCES ON heat.* TO 'invariants'@'%'"), outcome.reason
 
 
 def test_a_schema_that_surely_does_not_exist(cloud, ask):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.probes import schemas
 from nephoscope.probes.schemas import Place, Sight, quoted, sight
 
@@ -60,6 +60,30 @@ def test_the_connection_that_shows_more_is_asked():
     first, second = mysql(["nova"]), mysql(["nova"], ("nova", "SELECT"))
     assert sight([first, second]).places["nova"].db is second
     assert sight([second, first]).places["nova"].db is second
+
+
+@pytest.mark.parametrize(
+    "answers, failures",
+    [
+        ([("CONCAT(@@hostname", "a 3306"), ("CONCAT(@@hostname", "b 3306")], 1),
+        ([("CONCAT(@@hostname", "a 3306"), ("CONCAT(@@hostname", "a 3306")], 0),
+        ([("wsrep_cluster_state_uuid", "one"), ("wsrep_cluster_state_uuid", "one")], 0),  # two nodes of a cluster
+        ([("wsrep_cluster_state_uuid", "one"), ("wsrep_cluster_state_uuid", "two")], 1),
+    ],
+)
+def test_a_schema_of_two_servers(answers, failures):
+    """Cells may have servers of their own: what is on the second would not be looked at, and nobody would know."""
+    links = [mysql(["nova", "cinder"] if number else ["nova"], ("", "SELECT")) for number in (0, 1)]
+    for number, (link, (part, word)) in enumerate(zip(links, answers)):
+        link.of = f"db{number}"
+        link.answers = (
+            (part, [{"variable_name": "x", "value": word} if "wsrep" in part else {"v": word}]),
+            *link.answers,
+        )
+    found = sight(links)
+    error = "two servers have such a schema, and one of them alone is looked at: db0 and db1"
+    wanted = [Failed(UNREADABLE, "nova", "look for the schema", error, "one check for each server")]
+    assert (found.failures, found.places["nova"].db) == (wanted[:failures], links[0])
 
 
 def test_a_schema_that_is_named_and_missing():

@@ -255,7 +255,10 @@ def _lacks(sight: Sight, role: str, rules: Sequence[str], named: Sequence[tuple[
     error = f"{missing.error}{_so(rules)}"
     # Never `absent`: that state can be set to OK, and a rule that was not asked is not OK.
     kind = NOT_ALLOWED if missing.kind == NOT_ALLOWED else UNREADABLE
-    return Failed(kind, name, missing.tried, error, missing.cure)
+    cure = missing.cure
+    if cure.startswith("GRANT ") and not any(of == role for of, _ in named):  # it may well not be there at all
+        cure = f"GRANT SHOW DATABASES ON *.* TO {cure.rpartition(' TO ')[2]}"
+    return Failed(kind, name, missing.tried, error, cure)
 
 
 def _so(rules: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt
 from nephoscope.probes import sql
 
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys", "template0", "template1", "postgres")
@@ -145,6 +145,7 @@ def sight(connections: Iterable[Any], failures: Sequence[Failed] = ()) -> Sight:
     places: dict[str, Place] = {}
     others: set[str] = set()
     certain, accounts = not failures, []
+    twice: dict[str, Failed] = {}
     for db in connections:
         shown, all_known, there = _of_mysql(db) if db.kind == "mysql" else _of_postgres(db)
         certain = certain and all_known
@@ -152,9 +153,23 @@ def sight(connections: Iterable[Any], failures: Sequence[Failed] = ()) -> Sight:
         accounts.append(account(db))
         for place in shown:
             known = places.get(place.name)
+            if known is not None and _server(known.db) != _server(db):
+                error = f"two servers have such a schema, and one of them alone is looked at: {known.db.of} and {db.of}"
+                twice[place.name] = Failed(UNREADABLE, place.name, TRIED, error, "one check for each server")
             if known is None or (place.whole and not known.whole):
                 places[place.name] = place
-    return Sight(places, failures, certain, accounts, frozenset(others - set(places)))
+    return Sight(places, [*failures, *twice.values()], certain, accounts, frozenset(others - set(places)))
+
+
+def _server(db: Any) -> str:
+    """Return what the servers of two connections differ by; nodes of one Galera cluster are one. "" where it doesn't say."""
+    if db.kind != "mysql":
+        said = attempt(db.value, "SELECT system_identifier FROM pg_control_system()")
+    else:
+        node = attempt(db.row, "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+        said = "" if isinstance(node, Failed) else node.get("value")
+        said = said or attempt(db.value, "SELECT CONCAT(@@hostname, ' ', @@port, ' ', @@datadir)")
+    return "" if isinstance(said, Failed) or said is None else str(said)
 
 
 def _of_mysql(db: Any) -> tuple[list[Place], bool, list[str]]:
