@@ -94,6 +94,7 @@ CHECK = Check(
     where=("remote", "node"),
     uses=("tls",),
     keep=lambda server: server.kept,
+    signs=sql.SIGNS["mysql"],
     modes=MODES,
     thresholds=[
         Threshold("login", "s", "1", "5", mode="login", main=True, help="connecting, logging in and a first answer"),

@@ -83,6 +83,7 @@ CHECK = Check(
     uses=("tls",),
     answers=("W13",),
     keep=lambda server: server.kept,
+    signs=sql.SIGNS["postgres"],
     modes=MODES,
     thresholds=[
         Threshold("login", "s", "1", "5", mode="login", main=True, help="connecting, logging in and a first answer"),

@@ -50,6 +50,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote", "node"),
     uses=("tls",),
+    signs=("/usr/sbin/rabbitmq-server", "/var/lib/rabbitmq"),
     needs=[Grant(f"`rabbitmqctl set_permissions -p VHOST USER {amqp.PERMISSIONS}`")],
     thresholds=[
         Threshold("time", "s", "0.5", "2", main=True, help="from the publication until it is confirmed and back"),

@@ -65,6 +65,7 @@ CHECK = Check(
     *(options, probe, judge),
     where=("remote", "node"),
     uses=("tls",),
+    signs=("/usr/bin/memcached", "/etc/sysconfig/memcached"),
     keep=lambda cache: cache.history.keep(),
     modes={
         "clients": "its clients are admitted",
