@@ -12,7 +12,7 @@ import re
 import time
 from typing import NamedTuple
 
-from nephoscope.base import UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, files
 from nephoscope.probes import as_root
 
 SHOW = ("/usr/sbin/tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
@@ -93,6 +93,29 @@ def show(run: Run, seconds: float | None = None, of: str = "tgtd") -> Targets:
         gone = any(word in said for word in GONE)
         raise Failed(UNREACHABLE if gone else UNREADABLE, of, "", f"not running: {said}" if gone else said)
     return Targets(took, parse(answer.out, of))
+
+
+def daemons(run: Run) -> list[list[int]]:
+    """Return pid and start (clock ticks since boot) of each tgtd that runs: another one after a restart (proc(5), stat).
+
+    Raises Failed: not-allowed where other users' processes are hidden; what hides /proc.
+    """
+    pids = [name for name in files.names(run, "/proc", of="tgtd") if name.isdigit()]
+    if "1" not in pids:  # hidepid=2
+        cure = "the group that /proc is mounted with (gid=)"
+        raise Failed(NOT_ALLOWED, "tgtd", "look for tgtd", "other users' processes are hidden", cure)
+    found = []
+    for pid in pids:
+        try:
+            head, _, tail = files.text(run, f"/proc/{pid}/stat", limit=4096).rpartition(")")
+        except Failed as failed:
+            if failed.kind != ABSENT and "No such process" not in failed.error:
+                raise
+            continue  # it ended meanwhile
+        fields = tail.split()
+        if head.partition("(")[2] == "tgtd" and fields[0] != "Z":
+            found.append([int(pid), int(fields[19])])
+    return sorted(found)
 
 
 def parse(text: str, of: str = "tgtd") -> tuple[Target, ...]:

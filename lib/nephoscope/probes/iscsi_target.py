@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this host exports by iSCSI, by tgtd or LIO: the targets, what stands behind each unit, restarts of tgtd.
+
+A store is looked at in a child, one for each directory: a file on a dead server hangs. A path that leads nowhere is found
+although tgtd holds the file open and goes on: it is gone at the next start. Sources: stat(2); Linux, Documentation/ABI,
+stable/sysfs-block (size: 0 for a loop device without a file).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, Collecting, Failed, Run, attempt, child, files, samples
+from nephoscope.probes import high_water, lio, tgt
+
+SERVERS = ("tgt", "lio")
+TRIED = "look at the backing store"
+SECONDS = 5.0  # the longest that the stores of a directory may take
+
+
+class Store(NamedTuple):
+    """What stands behind a unit: path, "" for none, and what is wrong with it as a clause, "" for nothing.
+
+    seen  False for a store that is no path (an image of Ceph or Gluster): it can't be looked at here
+    """
+
+    path: str
+    said: str = ""
+    seen: bool = True
+
+
+class Survey(NamedTuple):
+    """What the servers of this host export.
+
+    servers   what each said, or the Failed in its place
+    stores    "TARGET LUN N" -> its Store, or a Failed; controllers and drives without a medium have none
+    most      the most targets that were seen at once, in this run or one that is not forgotten
+    restarts  how often tgtd was seen to begin anew; a Failed when that can't be seen; None: it is not tgtd that serves
+    kept      plain JSON for the next run
+    """
+
+    servers: tuple[tgt.Targets | Failed, ...]
+    stores: Mapping[str, Store | Failed] = {}
+    most: int = 0
+    restarts: int | Collecting | Failed | None = None
+    kept: Any = None
+
+    @property
+    def good(self) -> list[tgt.Targets]:
+        """Those that answered."""
+        return [one for one in self.servers if isinstance(one, tgt.Targets)]
+
+    @property
+    def whole(self) -> bool:
+        """Whether each server answered."""
+        return len(self.good) == len(self.servers)
+
+    @property
+    def targets(self) -> list[tgt.Target]:
+        """All targets."""
+        return [target for server in self.good for target in server.targets]
+
+    @property
+    def serving(self) -> list[str]:
+        """Names of the targets that serve all that they export."""
+        bad = {name for server in self.good for name, _ in server.troubles}
+        return [target.name for target in self.targets if target.name not in bad]
+
+    @property
+    def luns(self) -> int:
+        """Units exported; number 0 of tgtd is a controller and no unit."""
+        return sum(lun.kind != "controller" for target in self.targets for lun in target.luns)
+
+    @property
+    def initiators(self) -> int:
+        """Hosts that are logged in to any target, each counted once."""
+        return len({session.initiator for target in self.targets for session in target.sessions})
+
+
+def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -> Survey:
+    """Ask what serves here, and look behind every unit.
+
+    servers   words of SERVERS; none: LIO when it has a target, and tgtd unless LIO serves and tgtd never did
+    remember  seconds for which more targets than now are missed
+    period    seconds for which a restart counts
+    Raises Failed: what the only server says.
+    """
+    before = run.before if isinstance(run.before, dict) else {}
+    names = servers or _servers(run, before)
+    answers: list[tgt.Targets | Failed] = []
+    for name in names:
+        share = run.left() * 0.8  # the rest is for the stores
+        answer = attempt(lio.show, run, share) if name == "lio" else attempt(tgt.show, run, share)
+        if isinstance(answer, Failed) and len(names) == 1:
+            raise answer
+        if isinstance(answer, tgt.Targets):
+            answer = answer._replace(targets=tuple(one for one in answer.targets if run.wants(one.name)))
+        answers.append(answer)
+    now = run.clock.time()
+    found = Survey(tuple(answers))
+    kept = dict(before)
+    if found.whole:
+        kept["most"] = {"targets": high_water.mark(before.get("most"), "targets", len(found.targets), now, remember)}
+    most = int(kept["most"]["targets"][0]) if found.whole else 0
+    restarts: int | Collecting | Failed | None = None
+    if "tgt" in names and isinstance(answers[names.index("tgt")], tgt.Targets):
+        restarts = _restarts(run, before, kept, now, period)
+    return found._replace(stores=_stores(run, found.targets), most=most, restarts=restarts, kept=kept)
+
+
+def _servers(run: Run, before: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is to be asked. tgtd is left out only where LIO serves and tgtd neither runs nor did before."""
+    if not lio.there(run):
+        return ("tgt",)
+    running = attempt(tgt.daemons, run) if child.find("tgtadm") else []
+    return ("lio",) if running == [] and not before.get("daemons") else ("lio", "tgt")
+
+
+def _restarts(
+    run: Run, before: Mapping[str, Any], kept: dict[str, Any], now: float, period: float
+) -> int | Collecting | Failed:
+    """Return how often tgtd began anew in the period, and put what is known of it into `kept`. A reboot is no restart."""
+    daemons = attempt(tgt.daemons, run)
+    if isinstance(daemons, Failed):
+        return daemons
+    if not daemons:
+        return Failed(
+            NOT_ALLOWED, "tgtd", "look for tgtd", "it answers, but its process is not seen", "the host's /proc"
+        )
+    boot = samples.boot_id(run)
+    old, times = before.get("daemons"), before.get("restarts")
+    times = [at for at in times if isinstance(at, (int, float)) and 0 <= now - at <= period] if times else []
+    if old and before.get("boot") == boot and any(one not in daemons for one in old):
+        times.append(now)
+    kept.update(daemons=daemons, boot=boot, restarts=times[-100:])
+    return len(times) if old else COLLECTING
+
+
+def _stores(run: Run, targets: list[tgt.Target]) -> dict[str, Store | Failed]:
+    """Return the store of each unit that should have one, in the order of the targets."""
+    units = {
+        f"{target.name} LUN {lun.number}": lun.backing
+        for target in targets
+        for lun in target.luns
+        if lun.backing or lun.kind == "disk"
+    }
+    places: dict[str, list[str]] = {}
+    for path in units.values():
+        if path.startswith("/"):
+            places.setdefault(os.path.dirname(path), []).append(path)
+    jobs = {place: _job(run, paths) for place, paths in places.items()}
+    answers = child.each(run, jobs, tried=TRIED, seconds=SECONDS) if jobs else {}
+    found: dict[str, Store | Failed] = {}
+    for name, path in units.items():
+        if not path.startswith("/"):
+            found[name] = Store(path, "" if path else "has no backing store", not path)
+            continue
+        answer = answers[os.path.dirname(path)]
+        if isinstance(answer, Failed):
+            found[name] = Failed(answer.kind, name, answer.tried, f"{path}: {answer.error}", answer.cure)
+        else:
+            found[name] = _store(run, name, path, answer[path])
+    return found
+
+
+def _job(run: Run, paths: list[str]) -> Any:
+    """Return a function that gives path -> [error number, kind of file, MAJOR:MINOR]."""
+
+    def look() -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for path in paths:
+            try:
+                said = os.stat(run.path(path))
+            except OSError as error:
+                found[path] = [error.errno, 0, ""]
+            else:
+                device = f"{os.major(said.st_rdev)}:{os.minor(said.st_rdev)}"
+                found[path] = [0, stat.S_IFMT(said.st_mode), device]
+        return found
+
+    return look
+
+
+def _store(run: Run, name: str, path: str, answer: list[Any]) -> Store | Failed:
+    number, kind, device = answer
+    if number:
+        failed = Failed.of_os_error(name, TRIED, OSError(number, os.strerror(number)))
+        if failed.kind == NOT_ALLOWED:
+            cure = f"right to search {os.path.dirname(path)} (setfacl -m u:USER:x)"
+            return Failed(NOT_ALLOWED, name, TRIED, f"{path}: {os.strerror(number)}", cure)
+        return Store(path, f"has lost its backing store {path}: {os.strerror(number)}")
+    if kind == stat.S_IFBLK:
+        return _device(run, name, path, device)
+    usual = kind in (stat.S_IFREG, stat.S_IFCHR)  # SCSI generic is a character device
+    return Store(path, "" if usual else f"has a backing store that is neither file nor device: {path}")
+
+
+def _device(run: Run, name: str, path: str, number: str) -> Store | Failed:
+    """Return what is wrong with a block device that has a node, which may outlive the device."""
+    size = attempt(files.number, run, f"/sys/dev/block/{number}/size")
+    if isinstance(size, Failed) and size.kind != ABSENT:
+        return Failed(size.kind, name, size.tried, f"{path}: {size.error}", size.cure)
+    if isinstance(size, Failed):
+        return Store(path, f"has lost its backing store {path}: no device {number}")
+    return Store(path, "" if size else f"has a backing store without a medium: {path}")
