@@ -66,7 +66,6 @@ ITEMS = {
 UNANSWERED = {
     "W10": "how many run of each type is no state; what is left for each type is (W15)",
     "W19": "the cache ended with 4.0; in 3.x its room is that of the bukkits (W20)",
-    "W21": "DRBD under Walrus was for pairs of 3.x; a check of DRBD comes with the storage checks",
     "W24": "pairs of cluster controllers ended with 4.2, and comparing files of two hosts is a question about configuration "
     "that no check asks yet",
     "W25": "a question for configuration management (`check_config_agent`): packages of two hosts, not the state of one",
@@ -84,7 +83,6 @@ UNANSWERED = {
 UNANSWERED = {
     "W10": "how many run of each type is no state; what is left for each type is (W15)",
     "W19": "the cache ended with 4.0; in 3.x its room is that of the bukkits (W20)",
-    "W21": "DRBD under Walrus was for pairs of 3.x; a check of DRBD comes with the storage checks",
     "W24": "pairs of cluster controllers ended with 4.2, and comparing files of two hosts is a question about configuration "
     "that no check asks yet",
     "W25": "a question for configuration management (`check_config_agent`): packages of two hosts, not the state of one",
