@@ -70,23 +70,6 @@ UNANSWERED = {
     "that no check asks yet",
     "W25": "a question for configuration management (`check_config_agent`): packages of two hosts, not the state of one",
     "W27": "comes with the network checks; until then `check_euca_services --views` shows hosts that see the cloud differently",
-    "W41": ("NC", "iscsid"),
-    "W42": ("NC", "iscsiadm can establish sessions"),
-    "W43": ("NC", "libvirtd"),
-    "W44": ("NC", "Disk space of instances/cache and instances/work"),
-    "W45": ("NC", "No describeResources request within the warning time"),
-    "W46": ("NC", "No describeResources request within the error time"),
-    "W47": ("NC", "iscsiadm does not respond, or has errors about loading a kernel module"),
-    "W48": ("NC", "TCP port 80 listens (meant is 8775, where every version of the node controller serves)"),
-}
-# Why no check answers it.
-UNANSWERED = {
-    "W10": "how many run of each type is no state; what is left for each type is (W15)",
-    "W19": "the cache ended with 4.0; in 3.x its room is that of the bukkits (W20)",
-    "W24": "pairs of cluster controllers ended with 4.2, and comparing files of two hosts is a question about configuration "
-    "that no check asks yet",
-    "W25": "a question for configuration management (`check_config_agent`): packages of two hosts, not the state of one",
-    "W27": "comes with the network checks; until then `check_euca_services --views` shows hosts that see the cloud differently",
     "W30": "no version keeps a cache on the storage controller that could be told from its volumes (W32)",
     "W41": "it is started when a volume is attached, so that its absence says nothing; the wiki doubts the item itself. "
     "Its failures are faults 2001 and 2003 (W42)",
