@@ -2,7 +2,7 @@
 """/proc/drbd is hand-made after drbd 8.4's drbd_proc.c and outputs of 8.3.7, 8.3.8 and 8.4.10 in public reports.
 
 The JSON is hand-made after drbd-utils 9.22, user/v9/drbdsetup.c (resource_, device_, connection_ and peer_device_status_json), and 9.0's.
-An empty list, and what drbdsetup says without a module, were printed by drbd-utils 9.22.0 of Debian 12.
+So is the empty list; what drbdsetup says without a module was printed by drbd-utils 9.22.0 of Debian 12.
 """
 
 from __future__ import annotations
