@@ -44,13 +44,13 @@ def judge(survey, options):
     for server in survey.good:
         yield from (Finding(CRITICAL, name, text) for name, text in server.troubles)
     yield from (Finding(OK, name, "serves") for name in survey.serving)
-    for name, store in survey.stores.items():
+    for (name, number), store in survey.stores.items():
         if isinstance(store, Failed):
             yield store
         elif store.said:
-            yield Finding(CRITICAL, name, store.said)
+            yield Finding(CRITICAL, name, f"LUN {number} {store.said}")
         else:
-            yield Finding(OK, name, f"{'lies on' if store.seen else 'is not looked at:'} {store.path}")
+            yield Finding(OK, name, f"LUN {number} {'lies on' if store.seen else 'is not looked at:'} {store.path}")
     if survey.good:
         yield Metric("answer", max(server.seconds for server in survey.good))
     if survey.restarts is not None:

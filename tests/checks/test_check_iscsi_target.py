@@ -13,7 +13,7 @@ from nephoscope.probes.iscsi_target import Store, Survey
 from nephoscope.probes.tgt import Lun, Session, Target, Targets
 
 from tests.probes import lio_tree, stand_ins
-from tests.probes.test_iscsi_target import NAME, PATH, UNIT, lay, processes, tools
+from tests.probes.test_iscsi_target import NAME, PATH, lay, processes, tools
 from tests.probes.test_tgt import GONE, NEXUS
 from tests.probes.test_tgt import target as tgt_target
 
@@ -28,12 +28,12 @@ def judged(*targets, argv=(), seconds=0.5, **words):
 
 
 def test_two_good_ones():
-    stores = {"iqn.x:1 LUN 1": Store("/dev/vg/one"), "iqn.x:2 LUN 1": Store("rbd/one", "", False)}
+    stores = {("iqn.x:1", 1): Store("/dev/vg/one"), ("iqn.x:2", 1): Store("rbd/one", "", False)}
     assert judged(ONE, TWO, stores=stores, most=2, restarts=COLLECTING) == [
         Finding(OK, "iqn.x:1", "serves"),
         Finding(OK, "iqn.x:2", "serves"),
-        Finding(OK, "iqn.x:1 LUN 1", "lies on /dev/vg/one"),
-        Finding(OK, "iqn.x:2 LUN 1", "is not looked at: rbd/one"),
+        Finding(OK, "iqn.x:1", "LUN 1 lies on /dev/vg/one"),
+        Finding(OK, "iqn.x:2", "LUN 1 is not looked at: rbd/one"),
         Metric("answer", 0.5),
         Metric("restarts", COLLECTING),
         Finding(OK, "", "2 targets serve 2 units"),
@@ -79,10 +79,10 @@ def test_a_server_that_is_not_heard():
 
 
 def test_stores():
-    failed = Failed(NOT_ALLOWED, "iqn.x:1 LUN 1", "look", "Permission denied")
-    assert failed in judged(ONE, stores={"iqn.x:1 LUN 1": failed})
-    lost = {"iqn.x:1 LUN 1": Store("/dev/vg/one", "has lost its backing store")}
-    assert Finding(CRITICAL, "iqn.x:1 LUN 1", "has lost its backing store") in judged(ONE, stores=lost)
+    failed = Failed(NOT_ALLOWED, "iqn.x:1", "look", "Permission denied")
+    assert failed in judged(ONE, stores={("iqn.x:1", 1): failed})
+    lost = {("iqn.x:1", 1): Store("/dev/vg/one", "has lost its backing store")}
+    assert Finding(CRITICAL, "iqn.x:1", "LUN 1 has lost its backing store") in judged(ONE, stores=lost)
 
 
 def test_fewer_than_before_and_restarts():
@@ -109,10 +109,10 @@ LINES = [
     (
         tgt_target().replace(PATH, "/gone/vol"),
         (),
-        f"CRITICAL - {UNIT} has lost its backing store /gone/vol: No such file or directory",
+        f"CRITICAL - {NAME} LUN 1 has lost its backing store /gone/vol: No such file or directory",
         PERF.format(0),
     ),
-    (tgt_target().replace(PATH, "None"), (), f"CRITICAL - {UNIT} has no backing store", PERF.format(0)),
+    (tgt_target().replace(PATH, "None"), (), f"CRITICAL - {NAME} LUN 1 has no backing store", PERF.format(0)),
     (tgt_target(), ("--expect", "iqn.y*"), "CRITICAL - iqn.y* has 0 of 1 targets that serve", PERF.format(0)),
     (tgt_target(), ("-w", "0:0", "-c", "9"), r"WARNING - answer [0-9.e-]+ m?s is above 0 s", None),
     (tgt_target(), ("-c", "0:0"), r"CRITICAL - answer [0-9.e-]+ m?s is above 0 s", None),
@@ -189,7 +189,7 @@ def test_a_store_that_may_not_be_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "stat", refuse)
     cure = f"right to search {PATH.rpartition('/')[0]} (setfacl -m u:USER:x)"
-    said = f"UNKNOWN - {UNIT}: {PATH}: Permission denied (look at the backing store): needs {cure}"
+    said = f"UNKNOWN - {NAME}: LUN 1, {PATH}: Permission denied (look at the backing store): needs {cure}"
     assert line(tmp_path)[: len(said) + 13] == f"ISCSI_TARGET {said}"[: len(said) + 13]
 
 
@@ -211,3 +211,22 @@ def test_lio(tmp_path, monkeypatch):
     lio_tree.put(root, PATH[1:], "x")
     lio_tree.target(root, 1, enable="0\n", clients=client)
     assert line(tmp_path) == f"ISCSI_TARGET CRITICAL - {name} is offline | {PERF.format(1)}"
+
+
+def test_a_filter_for_a_target_hides_neither_its_store_nor_a_server_that_is_silent(tmp_path, monkeypatch):
+    root = lay(tmp_path, monkeypatch, tgt_target().replace(PATH, "/gone"))
+    lio_tree.target(root)
+    lost = f"CRITICAL - {NAME} LUN 1 has lost its backing store /gone: No such file or directory"
+    assert line(tmp_path, "--include", NAME).startswith(f"ISCSI_TARGET {lost} | ")
+    tools(tmp_path, monkeypatch, tgtadm=f'echo "{GONE}" >&2; exit 107')
+    argv = ("--include", lio_tree.TARGET.format(1))
+    assert line(tmp_path, *argv).startswith(f"ISCSI_TARGET CRITICAL - tgtd: not running: {GONE}")
+
+
+def test_lio_that_lost_all_its_targets(tmp_path, monkeypatch):
+    root = lay(tmp_path, monkeypatch, rows=())
+    lio_tree.target(root)
+    line(tmp_path)
+    shutil.rmtree(root / lio_tree.HOME / "iscsi" / lio_tree.TARGET.format(1))
+    perf = "answer=0s;2;5 targets=0 luns=0 initiators=0"
+    assert line(tmp_path, shift=60) == f"ISCSI_TARGET WARNING - 0 targets, 1 before | {perf}"

@@ -15,7 +15,7 @@ from tests.probes.test_tgt import target as tgt_target
 
 PATH = "/dev/euca-ebs-storage-vg-vol-1A2B3C4D/euca-vol-1A2B3C4D"
 NAME = "iqn.2009-06.com.eucalyptus.one:store1"
-UNIT = f"{NAME} LUN 1"
+UNIT = (NAME, 1)
 
 
 def processes(root, *rows):
@@ -97,11 +97,11 @@ def test_a_restart_counts_for_a_while(tmp_path, monkeypatch):
 
 def test_a_tgtd_that_is_not_seen(tmp_path, monkeypatch):
     root = lay(tmp_path, monkeypatch, rows=((70, "tgtd", "Z", 900), (71, "tgtd x", "S", 900)))
-    assert survey(root).restarts.error == "it answers, but its process is not seen"
+    assert survey(root).restarts.error == "tgtd: it answers, but its process is not seen"
     os.unlink(root / "proc/1/stat")
     os.rmdir(root / "proc/1")
     found = survey(root).restarts
-    assert (found.kind, found.error) == (NOT_ALLOWED, "other users' processes are hidden")
+    assert (found.kind, found.error) == (NOT_ALLOWED, "tgtd: other users' processes are hidden")
 
 
 def test_the_most_is_forgotten(tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_a_block_device(tmp_path, size, said):
     if size is not None:
         lio_tree.put(tmp_path, "sys/dev/block/253:7/size", f"{size}\n")
     run = Run(root=str(tmp_path))
-    assert iscsi_target._store(run, UNIT, PATH, [0, stat.S_IFBLK, "253:7"]) == Store(PATH, said)
+    assert iscsi_target._store(run, PATH, [0, stat.S_IFBLK, "253:7"]) == Store(PATH, said)
 
 
 def test_a_size_that_may_not_be_read_is_no_lost_device(tmp_path, monkeypatch):
@@ -156,8 +156,8 @@ def test_a_size_that_may_not_be_read_is_no_lost_device(tmp_path, monkeypatch):
         raise Failed(NOT_ALLOWED, "x", "read", "Permission denied")
 
     monkeypatch.setattr(iscsi_target.files, "number", refused)
-    found = iscsi_target._store(Run(root=str(tmp_path)), UNIT, PATH, [0, stat.S_IFBLK, "253:7"])
-    assert (found.kind, found.of, found.error) == (NOT_ALLOWED, UNIT, f"{PATH}: Permission denied")
+    found = iscsi_target._store(Run(root=str(tmp_path)), PATH, [0, stat.S_IFBLK, "253:7"])
+    assert (found.kind, found.error) == (NOT_ALLOWED, "Permission denied")
 
 
 def test_no_right_and_a_store_that_hangs(tmp_path, monkeypatch):
@@ -171,11 +171,11 @@ def test_no_right_and_a_store_that_hangs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "stat", refuse)
     found = store_of(root)
-    assert (found.kind, found.of, found.error) == (NOT_ALLOWED, UNIT, f"{PATH}: Permission denied")
+    assert (found.kind, found.of, found.error) == (NOT_ALLOWED, NAME, f"LUN 1, {PATH}: Permission denied")
     monkeypatch.setattr(os, "stat", lambda path, **words: time.sleep(30) if str(path).endswith(PATH) else real(path))
     monkeypatch.setattr(iscsi_target, "SECONDS", 0.3)
     found = store_of(root)
-    assert (found.kind, found.of, found.error) == (UNREACHABLE, UNIT, f"{PATH}: no answer in 0.3 s")
+    assert (found.kind, found.of, found.error) == (UNREACHABLE, NAME, f"LUN 1, {PATH}: no answer in 0.3 s")
 
 
 def test_nothing_kept_of_a_server_that_failed(tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_nothing_kept_of_a_server_that_failed(tmp_path, monkeypatch):
     lio_tree.target(root)
     stand_ins.put(tmp_path / "bin", monkeypatch, tgtadm="echo broken >&2; exit 1")
     found = survey(root, before=before)
-    assert (found.whole, found.kept, len(found.targets)) == (False, before, 1)
+    assert (found.whole, found.kept, len(found.targets)) == (False, {**before, "lio": found.kept["lio"]}, 1)
     with pytest.raises(Failed):
         survey(root, "tgt")
 

@@ -36,14 +36,15 @@ class Survey(NamedTuple):
     """What the servers of this host export.
 
     servers   what each said, or the Failed in its place
-    stores    "TARGET LUN N" -> its Store, or a Failed; controllers and drives without a medium have none
+    stores    target and number of a unit -> its Store, or a Failed of the target; controllers and drives without a medium
+              have none
     most      the most targets that were seen at once, in this run or one that is not forgotten
     restarts  how often tgtd was seen to begin anew; a Failed when that can't be seen; None: it is not tgtd that serves
     kept      plain JSON for the next run
     """
 
     servers: tuple[tgt.Targets | Failed, ...]
-    stores: Mapping[str, Store | Failed] = {}
+    stores: Mapping[tuple[str, int], Store | Failed] = {}
     most: int = 0
     restarts: int | Collecting | Failed | None = None
     kept: Any = None
@@ -89,19 +90,23 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
     Raises Failed: what the only server says.
     """
     before = run.before if isinstance(run.before, dict) else {}
-    names = servers or _servers(run, before)
+    names = servers or _servers(run, before, remember)
+    kept = dict(before)
     answers: list[tgt.Targets | Failed] = []
     for name in names:
         share = run.left() * 0.8  # the rest is for the stores
         answer = attempt(lio.show, run, share) if name == "lio" else attempt(tgt.show, run, share)
         if isinstance(answer, Failed) and len(names) == 1:
             raise answer
-        if isinstance(answer, tgt.Targets):
+        if isinstance(answer, Failed):  # of no object: a filter for targets must not drop it
+            answer = _whole(answer)
+        else:
+            if name == "lio" and answer.targets:
+                kept["lio"] = run.clock.time()
             answer = answer._replace(targets=tuple(one for one in answer.targets if run.wants(one.name)))
         answers.append(answer)
     now = run.clock.time()
     found = Survey(tuple(answers))
-    kept = dict(before)
     if found.whole:
         kept["most"] = {"targets": high_water.mark(before.get("most"), "targets", len(found.targets), now, remember)}
     most = int(kept["most"]["targets"][0]) if found.whole else 0
@@ -111,9 +116,18 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
     return found._replace(stores=_stores(run, found.targets), most=most, restarts=restarts, kept=kept)
 
 
-def _servers(run: Run, before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is to be asked. tgtd is left out only where LIO serves and tgtd neither runs nor did before."""
-    if not lio.there(run):
+def _whole(failed: Failed) -> Failed:
+    return Failed(failed.kind, "", failed.tried, f"{failed.of}: {failed.error}", failed.cure)
+
+
+def _servers(run: Run, before: Mapping[str, Any], remember: float) -> tuple[str, ...]:
+    """Return what is to be asked: LIO where it has a target, or had one that is missed; else tgtd.
+
+    Beside LIO tgtd is left out only where it neither runs nor did in an earlier run.
+    """
+    at = before.get("lio")
+    missed = isinstance(at, (int, float)) and 0 <= run.clock.time() - at <= remember
+    if not (missed or lio.there(run)):
         return ("tgt",)
     running = attempt(tgt.daemons, run) if child.find("tgtadm") else []
     return ("lio",) if running == [] and not before.get("daemons") else ("lio", "tgt")
@@ -125,11 +139,10 @@ def _restarts(
     """Return how often tgtd began anew in the period, and put what is known of it into `kept`. A reboot is no restart."""
     daemons = attempt(tgt.daemons, run)
     if isinstance(daemons, Failed):
-        return daemons
+        return _whole(daemons)
     if not daemons:
-        return Failed(
-            NOT_ALLOWED, "tgtd", "look for tgtd", "it answers, but its process is not seen", "the host's /proc"
-        )
+        said = "tgtd: it answers, but its process is not seen"
+        return Failed(NOT_ALLOWED, "", "look for tgtd", said, "the host's /proc")
     boot = samples.boot_id(run)
     old, times = before.get("daemons"), before.get("restarts")
     times = [at for at in times if isinstance(at, (int, float)) and 0 <= now - at <= period] if times else []
@@ -139,10 +152,10 @@ def _restarts(
     return len(times) if old else COLLECTING
 
 
-def _stores(run: Run, targets: list[tgt.Target]) -> dict[str, Store | Failed]:
+def _stores(run: Run, targets: list[tgt.Target]) -> dict[tuple[str, int], Store | Failed]:
     """Return the store of each unit that should have one, in the order of the targets."""
     units = {
-        f"{target.name} LUN {lun.number}": lun.backing
+        (target.name, lun.number): lun.backing
         for target in targets
         for lun in target.luns
         if lun.backing or lun.kind == "disk"
@@ -153,16 +166,16 @@ def _stores(run: Run, targets: list[tgt.Target]) -> dict[str, Store | Failed]:
             places.setdefault(os.path.dirname(path), []).append(path)
     jobs = {place: _job(run, paths) for place, paths in places.items()}
     answers = child.each(run, jobs, tried=TRIED, seconds=SECONDS) if jobs else {}
-    found: dict[str, Store | Failed] = {}
-    for name, path in units.items():
+    found: dict[tuple[str, int], Store | Failed] = {}
+    for unit, path in units.items():
         if not path.startswith("/"):
-            found[name] = Store(path, "" if path else "has no backing store", not path)
+            found[unit] = Store(path, "" if path else "has no backing store", not path)
             continue
         answer = answers[os.path.dirname(path)]
-        if isinstance(answer, Failed):
-            found[name] = Failed(answer.kind, name, answer.tried, f"{path}: {answer.error}", answer.cure)
-        else:
-            found[name] = _store(run, name, path, answer[path])
+        fact = answer if isinstance(answer, Failed) else _store(run, path, answer[path])
+        if isinstance(fact, Failed):
+            fact = Failed(fact.kind, unit[0], fact.tried, f"LUN {unit[1]}, {path}: {fact.error}", fact.cure)
+        found[unit] = fact
     return found
 
 
@@ -184,25 +197,23 @@ def _job(run: Run, paths: list[str]) -> Any:
     return look
 
 
-def _store(run: Run, name: str, path: str, answer: list[Any]) -> Store | Failed:
+def _store(run: Run, path: str, answer: list[Any]) -> Store | Failed:
     number, kind, device = answer
     if number:
-        failed = Failed.of_os_error(name, TRIED, OSError(number, os.strerror(number)))
+        failed = Failed.of_os_error("", TRIED, OSError(number, os.strerror(number)))
         if failed.kind == NOT_ALLOWED:
             cure = f"right to search {os.path.dirname(path)} (setfacl -m u:USER:x)"
-            return Failed(NOT_ALLOWED, name, TRIED, f"{path}: {os.strerror(number)}", cure)
+            return Failed(NOT_ALLOWED, "", TRIED, failed.error, cure)
         return Store(path, f"has lost its backing store {path}: {os.strerror(number)}")
     if kind == stat.S_IFBLK:
-        return _device(run, name, path, device)
+        return _device(run, path, device)
     usual = kind in (stat.S_IFREG, stat.S_IFCHR)  # SCSI generic is a character device
     return Store(path, "" if usual else f"has a backing store that is neither file nor device: {path}")
 
 
-def _device(run: Run, name: str, path: str, number: str) -> Store | Failed:
+def _device(run: Run, path: str, number: str) -> Store | Failed:
     """Return what is wrong with a block device that has a node, which may outlive the device."""
     size = attempt(files.number, run, f"/sys/dev/block/{number}/size")
-    if isinstance(size, Failed) and size.kind != ABSENT:
-        return Failed(size.kind, name, size.tried, f"{path}: {size.error}", size.cure)
     if isinstance(size, Failed):
-        return Store(path, f"has lost its backing store {path}: no device {number}")
+        return Store(path, f"has lost its backing store {path}: no device {number}") if size.kind == ABSENT else size
     return Store(path, "" if size else f"has a backing store without a medium: {path}")
