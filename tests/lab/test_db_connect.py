@@ -18,6 +18,8 @@ import pytest
 from tests.lab import mariadb, postgresql
 from tests.lab.support import missing, need, need_root, private_folder
 
+pytestmark = pytest.mark.lab
+
 need_root("servers under users of their own")
 from nephoscope.base import Run  # noqa: E402
 from nephoscope.checks.database.check_db_connect import CHECK  # noqa: E402

@@ -14,6 +14,8 @@ from nephoscope.probes import sql
 from tests.lab import mariadb, postgresql
 from tests.lab.support import Daemon, free_port, listening, need, need_root, private_folder
 
+pytestmark = pytest.mark.lab
+
 need_root("servers under users of their own")
 PASSWORD = "x7-geheim"
 KINDS = ("mysql", "postgres")

@@ -12,6 +12,8 @@ from nephoscope.probes import dsn, oslo_conf
 
 from tests.lab.support import lab_venv
 
+pytestmark = pytest.mark.lab
+
 HOME = lab_venv("oslo")
 
 # Prints, for each case, what the libraries that the services use make of it: a value, or null for what they refuse.
