@@ -54,6 +54,8 @@ def judge(survey, options):
         yield Metric("growth_rate", schema.rate, schema.name)
         yield Metric("pace", schema.pace, schema.name, 0, detail=f"usual: {human(schema.usual, 'B')} a day{grows}")
     large = [table for table in survey.tables if table.size >= options.least]
+    if survey.failures and not survey.schemas and not survey.tables:  # nothing was seen: a zero would be made up
+        return
     yield Metric("table", survey.tables[0].size if survey.tables else 0, "", 0)
     # While no table is large, the numbers stand in their places all the same.
     fragmented = [Metric("fragmented", table.fragmented, table.name, 0, 100) for table in large]

@@ -183,6 +183,19 @@ def test_a_run_that_saw_a_part_makes_no_fall(look):
     assert part.kept["total/"] == whole.kept["total/"][-len(part.kept["total/"]) :]
 
 
+def test_a_server_that_was_down_for_a_run_has_grown_all_the_same(look):
+    whole = grow(look, [(100 + 5 * number) * MIB for number in range(7)])
+    down = look(
+        before=whole.kept, at=3.25 * DAY, failures=[Failed(UNREADABLE, "db.example:3306", "log in", "no answer")]
+    )
+    assert (down.schemas, set(down.kept)) == ([], set(whole.kept))
+    db = mysql([{"name": "nova/big", "size": 135 * MIB}], ("big", 1, 0))
+    back = look(Place("nova", db, "nova", True), before=down.kept, at=3.5 * DAY)
+    assert back.schemas[0].rate * DAY / MIB == pytest.approx(10, 1e-3)
+    late = look(before=whole.kept, at=30 * DAY, failures=down.failures)
+    assert set(late.kept) == {"total/"}
+
+
 def test_a_schema_that_grows_faster_than_it_used_to(look):
     """The last day against the median of the seven before it; until there are so many nobody knows."""
     size, kept, paces = 1000 * MIB, None, []

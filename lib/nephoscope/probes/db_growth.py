@@ -201,7 +201,11 @@ def _grown(
     # Of a run that could not see all, the sum is no sample: it would look like a fall, and then like a growth.
     total = sum(sizes.values())
     if failures:
-        kept["total/"] = _samples(before.get("total/"), now, options.span)
+        # What was not seen is not gone: a server that was down for one run has grown all the same.
+        for key in {"total/", *before} - set(kept):
+            span = {"day": DAY, "week": (WEEK + 3) * DAY}.get(key.partition("/")[0], options.span)
+            kept[key] = _samples(before.get(key), now, span)
+        kept = {key: samples for key, samples in kept.items() if samples or key == "total/"}
         all_of_it = Growth("", total, COLLECTING)
     else:
         all_of_it = growth("total", "", total)
