@@ -49,6 +49,7 @@ OPTIONS = SimpleNamespace(exact=False, retention=90 * 86400.0)
         (POSTGRES, "revocation_event", {"id": "integer", "expires_at": "timestamp"},
          Mark("t.expires_at < (now() AT TIME ZONE 'utc')", "t.expires_at", "id", ("id", "expires_at"))),
         (MYSQL, "encryption", {"deleted": "tinyint"}, Mark("t.deleted <> 0", "NULL", "", ("deleted",))),
+        (POSTGRES, "encryption", {"deleted": "boolean"}, Mark("t.deleted", "CAST(NULL AS timestamp)", "", ("deleted",))),
         (MYSQL, "images", {"id": "varchar"}, None),
         (MYSQL, "trust", {"id": "varchar", "expires_at": "datetime"}, None),
     ],

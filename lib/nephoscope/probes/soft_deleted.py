@@ -244,7 +244,8 @@ def marked(place: Place, name: str, columns: Mapping[str, str]) -> Mark | None:
     else:
         return None
     used = (*([key] if key else []), *(name for name in ("deleted", "deleted_at") if name in columns))
-    return Mark(gone, "t.deleted_at" if since else "NULL", key, used)
+    never = "NULL" if place.db.kind == "mysql" else "CAST(NULL AS timestamp)"  # there a bare NULL is a text
+    return Mark(gone, "t.deleted_at" if since else never, key, used)
 
 
 def _said(place: Place, name: str, mark: Mark, failed: Failed) -> Failed:
