@@ -28,3 +28,12 @@ def test_the_guide_has_every_check_of_databases_and_messaging():
     folders = [Path(__file__).parents[1] / "checks" / group for group in ("database", "messaging")]
     names = {path.stem for folder in folders for path in folder.glob("check_*.py")}
     assert {name for name in names if f"(checks/{name}.md)" not in GUIDE} == set()
+
+
+def test_the_accounts_of_the_guide_have_what_every_mode_needs():
+    granted = " ".join(re.findall(r"^GRANT .*", GUIDE, re.M))
+    for name in ("check_mysql", "check_postgres"):  # as on their pages, but for releases that write it otherwise
+        page = (Path(__file__).parents[1] / "docs" / "checks" / f"{name}.md").read_text()
+        for rights in re.findall(r"`GRANT (.*?) (?:ON \*\.\*|IN SCHEMA public) TO ", page):
+            assert rights in granted or rights == "REPLICATION CLIENT"
+    assert "GRANT pg_monitor TO nagios;" in granted
