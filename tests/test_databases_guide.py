@@ -37,3 +37,17 @@ def test_the_accounts_of_the_guide_have_what_every_mode_needs():
         for rights in re.findall(r"`GRANT (.*?) (?:ON \*\.\*|IN SCHEMA public) TO ", page):
             assert rights in granted or rights == "REPLICATION CLIENT"
     assert "GRANT pg_monitor TO nagios;" in granted
+
+
+@pytest.mark.parametrize(
+    ("name", "grant"),
+    [
+        ("check_mysql", "GRANT PROCESS ON *.* TO"),
+        ("check_postgres", "GRANT pg_monitor TO nagios"),
+        ("check_rabbitmq_queues", "rabbitmqctl set_permissions -p VHOST nagios"),
+        ("check_amqp_roundtrip", "rabbitmqctl set_permissions -p nephoscope nephoscope"),
+    ],
+)
+def test_a_run_with_explain_says_the_least_rights(name, grant, tmp_path):
+    outcome = catalogue.load(name).run(["--explain", "-H", "127.0.0.1", "-p", "1", "--state-dir", str(tmp_path)])
+    assert [line for line in outcome.text.splitlines() if line.startswith("about: ") and grant in line]

@@ -412,6 +412,7 @@ def test_hidden_queues_are_unknown(check):
             f"RABBITMQ_QUEUES UNKNOWN - {of}: no permission on vhost nova (GET /api/queues/nova): needs "
             "`rabbitmqctl set_permissions -p nova nagios '^$' '^$' '^$'`"
         )
+        assert (outcome.perfdata, "0 queues" in outcome.text) == ([], False)
         # Some are shown: the others are missed all the same, and what is shown is judged.
         rabbit.queues = [queue("a", "nova"), *(queue(f"q{n}") for n in range(99)), queue("conductor", consumers=0)]
         some = check(rabbit)

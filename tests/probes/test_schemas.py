@@ -96,7 +96,7 @@ def test_a_schema_that_is_named_and_missing():
                 "cinder*",
                 "look for the schema",
                 "the schema is not there, or the account has no right on it",
-                "GRANT REFERENCES ON cinder%.* TO 'nagios'@'%'",
+                "GRANT REFERENCES ON `cinder%`.* TO 'nagios'@'%'",
             )
         ],
     )

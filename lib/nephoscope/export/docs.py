@@ -107,7 +107,7 @@ def _rights(check: Check) -> list[str]:
         else:
             lines.append(f"- {cell(need.cure())}")
     if len(lines) == 2:
-        lines.append("None: any user may run it.")
+        lines.append("None on this machine: any user may run it.")
     return [*lines, ""]
 
 

@@ -49,12 +49,13 @@ def text(check: Any) -> str:
 
 
 def explanation(check: Any, options: Any) -> list[str]:
-    """Return the lines that --explain adds: the question, the rights, what to do next."""
+    """Return the lines that --explain adds: the question, how it is looked at and with which grants, rights, what to do next."""
     lines = [f"question: {check.question}"]
+    lines += [f"about: {line}" for line in check.doc.splitlines() if line.strip()]
     if check.modes:
         lines.append("modes: " + "; ".join(f"{name}: {check.modes[name]}" for name in options.mode))
     rights = [need.cure() for need in check.needs]
-    lines.append("rights: " + ("; ".join(rights) if rights else "none"))
+    lines.append("rights: " + ("; ".join(rights) if rights else "none on this machine"))
     lines += [f"what to do: {line}" for line in textwrap.dedent(check.runbook).splitlines() if line.strip()]
     # A pipe below line 1 would be read as perfdata.
     return [line.replace("|", "¦") for line in lines]

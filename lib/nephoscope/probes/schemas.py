@@ -109,7 +109,8 @@ class Sight(NamedTuple):
         if self.certain:
             return Failed(ABSENT, name, TRIED, "there is no such schema")
         who = self.accounts[0] if self.accounts else "the account"
-        cure = f"GRANT REFERENCES ON {name.replace('*', '%')}.* TO {who}"
+        on = "`" + name.replace("*", "%") + "`" if "*" in name else name
+        cure = f"GRANT REFERENCES ON {on}.* TO {who}"
         return Failed(NOT_ALLOWED, name, TRIED, "the schema is not there, or the account has no right on it", cure)
 
 
