@@ -26,7 +26,13 @@ SOCKETS = {
 }
 BOTH = ("mysql", "postgres")
 SIGNS = {
-    "mysql": (*SOCKETS["mysql"], "/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/libexec/mariadbd", "/usr/libexec/mysqld"),
+    "mysql": (
+        *SOCKETS["mysql"],
+        "/usr/sbin/mariadbd",
+        "/usr/sbin/mysqld",
+        "/usr/libexec/mariadbd",
+        "/usr/libexec/mysqld",
+    ),
     "postgres": ("/usr/lib/postgresql", "/var/lib/pgsql", "/usr/bin/postgres"),
 }
 """Where a server's machine shows it, by kind; `nephoscope run` asks on no other."""
