@@ -49,7 +49,7 @@ def text(check: Any) -> str:
 
 
 def explanation(check: Any, options: Any) -> list[str]:
-    """Return the lines that --explain adds: the question, how it is looked at, with which grants and rights, what to do next."""
+    """Return the lines that --explain adds: the question, how it is looked at and with which rights, what to do next."""
     lines = [f"question: {check.question}"]
     lines += [f"about: {line}" for line in check.doc.splitlines() if line.strip()]
     if check.modes:
