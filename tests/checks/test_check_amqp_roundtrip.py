@@ -113,12 +113,12 @@ def test_green(check):
         ("declare", "large", UNKNOWN, "its answer is no AMQP: a frame is too large (declare a queue)"),
         ("greet", "open-ended", UNKNOWN, "its answer is no AMQP: a frame has no end (log in)"),
         ("declare", "garbage", UNKNOWN, "its answer is no AMQP (AMQPNotImplementedError) (declare a queue)"),
-        ("consume", "heartbeats", UNKNOWN, "more than 4 MiB of an answer (consume from it)"),
+        ("consume", "heartbeats", UNKNOWN, "more than 1 MiB of an answer (consume from it)"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong(check, at, does, state, said):
     with Talker(Broker(at, does)) as server:
-        # Half a million heartbeats are much work for the client, and more under a tracer.
+        # A hundred thousand heartbeats are much work for the client, and more under a tracer.
         outcome = check(server, "-t", "60" if does == "heartbeats" else "4")
         of = "" if said.startswith("the message") else f"{server.of}: "
         assert (outcome.state, outcome.reason) == (state, of + said)

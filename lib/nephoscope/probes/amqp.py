@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PORT, TLS_PORT = 5672, 5671
 LIMIT = r"limit\b.*\(\d+\)"  # how RabbitMQ words each of its limits
 FRAME = 1 << 20  # bytes of one frame; brokers send 128 KiB at most unless told otherwise
-MOST = 4 << 20  # bytes of all
+MOST = 1 << 20  # bytes of all: the longest answer, the greeting, has some 1,000
 FAREWELL = 1.0  # seconds in which the broker may hear that we go
 PREFIX = "nephoscope."
 PERMISSIONS = r"'^nephoscope\.' '^amq\.default$' '^nephoscope\.'"
