@@ -237,8 +237,8 @@ def test_every_host_of_every_service_is_an_object(check, tmp_path):
             ("OK", f"cinder@{one.of}"),
             ("UNKNOWN", argv[-1]),
         }
-        assert f"nova@{two.of}: it refuses the log-in (log in): needs the right password of user nova" in outcome.reason
-        assert "its transport is kafka, not RabbitMQ" in outcome.reason
+        assert f"nova@{two.of}: it refuses the log-in (log in): needs the right password of user nova" in outcome.text
+        assert "its transport is kafka, not RabbitMQ" in outcome.text
         assert len([item for item in outcome.perfdata if "time=" in item]) == 2
         assert one.clients == 2
         chosen = check(None, *argv, "--include", f"cinder@{one.of}")
