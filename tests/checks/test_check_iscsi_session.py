@@ -8,7 +8,7 @@ import pytest
 from nephoscope.base import NOT_ALLOWED, Clock, Failed
 from nephoscope.checks.storage.check_iscsi_session import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
-from nephoscope.probes.iscsi_session import Session, Survey
+from nephoscope.probes.iscsi_session import Place, Session, Survey
 
 from tests.probes.iscsi_tree import TARGET, multipath, processes, session
 
@@ -55,6 +55,25 @@ def test_what_is_expected():
     assert judged(UNREAD, argv=("--portal", P1))[1] == Finding(UNKNOWN, P1, "has no session logged in")
 
 
+def test_paths_of_the_zone():
+    here, there = Place(P1, "iface0", "eth1"), Place(P1, "iface1", "eth2")
+    bound = ONE._replace(netdev="eth1")
+    survey = Survey((bound,), paths=(here, there, UNREAD))
+    found = [one for one in judge(survey, CHECK.parse()) if one not in judged(bound)]
+    assert found == [Finding(CRITICAL, f"{P1} by eth2", "has no session logged in"), UNREAD]
+
+
+@pytest.mark.parametrize(
+    ("disk", "state"), [("recovering", WARNING), ("failed", CRITICAL), ("unknown", UNKNOWN), ("ok", None)]
+)
+def test_disks_of_a_session_that_is_logged_in(disk, state):
+    found = judged(ONE._replace(disk=disk, ill="has disks" if state is not None else ""))
+    assert [one for one in found if one not in judged(ONE)] == (
+        [Finding(state, ONE.name, "has disks")] if state is not None else []
+    )
+    assert Metric("failed", 0) in found
+
+
 def test_fewer_than_before_and_no_daemon():
     assert judged(ONE, most={T1: 2})[0] == Finding(WARNING, T1, "has 1 sessions, 2 before")
     assert judged(UNREAD, ONE, most={T1: 2})[1] != Finding(WARNING, T1, "has 1 sessions, 2 before")
@@ -86,6 +105,10 @@ LINES = [
     ({"state": "FAILED"}, (), f"WARNING - {T1} {P2} is FAILED | sessions=2 failed=1 stale=0 stale_age=0s;60"),
     ({"connection": "failed"}, (), f"WARNING - {T1} {P2} has a connection that is failed | sessions=2 failed=1 stale=0 stale_age=0s;60"),
     ({"state": "RESTING"}, (), f"UNKNOWN - {T1} {P2} is 'RESTING', which is not understood | sessions=2 failed=0 stale=0 stale_age=0s;60"),
+    ({"disk_state": "transport-offline"}, (), f"CRITICAL - {T1} {P2} has disks that do not run: sdc transport-offline | sessions=2 failed=0 stale=0 stale_age=0s;60"),
+    ({}, ("--paths", "192.0.2.10, 192.0.2.11"), "OK - 2 sessions logged in | sessions=2 failed=0 stale=0 stale_age=0s;60"),
+    ({}, ("--paths", "192.0.2.10,192.0.2.12"), "CRITICAL - 192.0.2.12:3260 has no session logged in | sessions=2 failed=0 stale=0 stale_age=0s;60"),
+    ({}, ("--paths", "iface0:192.0.2.10"), "UNKNOWN - paths: Eucalyptus is not installed here (read /etc/eucalyptus/eucalyptus.conf) | sessions=2 failed=0 stale=0 stale_age=0s;60"),
     ({"disk": ""}, (), "OK - 2 sessions logged in | sessions=2 failed=0 stale=1 stale_age=0s;60"),
     ({}, ("-c", "sessions=4:"), "CRITICAL - sessions 2 is below 4 | sessions=2;;4: failed=0 stale=0 stale_age=0s;60"),
     ({"state": "RESTING"}, ("--include", f"*{P1}"), "OK - 1 sessions logged in | sessions=1 failed=0 stale=0 stale_age=0s;60"),
@@ -156,6 +179,7 @@ def test_no_session(tmp_path):
     none = "there is no iSCSI session (list /sys/class/iscsi_session)"
     assert line(tmp_path) == f"ISCSI_SESSION UNKNOWN - {none}"
     assert line(tmp_path, "--absent-state", "ok") == f"ISCSI_SESSION OK - {none}"
+    assert line(tmp_path, "--paths", "192.0.2.10", "--absent-state", "ok") == f"ISCSI_SESSION OK - {none}"
     said = f"{T1} has 0 of 1 sessions logged in"
     assert line(tmp_path, "--expect", T1) == f"ISCSI_SESSION CRITICAL - {said} | sessions=0 failed=0 stale=0"
 
@@ -175,3 +199,4 @@ def test_nobody_may_read(tmp_path, monkeypatch):
 
 def test_a_portal_that_is_none():
     assert "is not ADDRESS[:PORT]" in CHECK.run(["--portal", "a b"]).line
+    assert "'{}' is not ADDRESS[:PORT]" in CHECK.run(["--paths", "{}"]).line

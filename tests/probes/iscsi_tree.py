@@ -28,8 +28,15 @@ def session(
     iface="default",
     disk="",
     connection="up",
+    netdev="(null)",
+    driver="iscsi_tcp",
+    disk_state="running",
 ):
-    """One session with one connection; `disk` is its block device, "" for none; connection None: a kernel before 5.7."""
+    """One session with one connection and a host of its own, as iscsi_tcp has it.
+
+    disk        its block device, "" for none
+    connection  None: a kernel before 5.7
+    """
     home = f"/sys/class/iscsi_session/session{number}"
     for name, text in (
         ("targetname", TARGET.format(target)),
@@ -41,6 +48,10 @@ def session(
     put(root, f"{home}/device/target{number}:0:0/{number}:0:0:0/type", "12")  # tgt's LUN 0 is a controller
     if disk:
         put(root, f"{home}/device/target{number}:0:0/{number}:0:0:1/block/{disk}/size", "8")
+        put(root, f"{home}/device/target{number}:0:0/{number}:0:0:1/state", disk_state)
+    put(root, f"/sys/class/iscsi_host/host{number}/netdev", netdev)
+    put(root, f"/sys/class/iscsi_host/host{number}/device/session{number}/uevent", "")
+    put(root, f"/sys/class/scsi_host/host{number}/proc_name", driver)
     home = f"/sys/class/iscsi_connection/connection{number}:0"
     put(root, f"{home}/persistent_address", address)
     put(root, f"{home}/persistent_port", "3260")

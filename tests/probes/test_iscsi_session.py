@@ -5,17 +5,18 @@ import os
 import shutil
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, Clock, Failed, Run
+from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import iscsi_session
-from nephoscope.probes.iscsi_session import Session
+from nephoscope.probes.iscsi_session import Place, Session
 
-from tests.probes.iscsi_tree import TARGET, multipath, processes, session
+from tests.probes.iscsi_tree import TARGET, multipath, processes, put, session
 
 T1, P = TARGET.format(1), "192.0.2.10:3260"
 
 
-def look(root, before=None, shift=0.0, expected=(), **words):
-    return iscsi_session.survey(Run(root=str(root), before=before, clock=Clock(shift), **words), expected)
+def look(root, before=None, shift=0.0, expected=(), paths=(), **words):
+    run = Run(root=str(root), before=before, clock=Clock(shift), **words)
+    return iscsi_session.survey(run, expected, paths=paths)
 
 
 def lay(root, **words):
@@ -25,7 +26,7 @@ def lay(root, **words):
 
 def test_a_good_session(tmp_path):
     seen = look(lay(tmp_path))
-    assert seen.sessions == (Session(f"{T1} {P}", T1, P, "LOGGED_IN", "ok", "", 1, 0.0, None),)
+    assert seen.sessions == (Session(f"{T1} {P}", T1, P, "LOGGED_IN", "ok", "", 1, 0.0, None, "", "ok", ""),)
     assert (seen.most, seen.daemon, seen.counted) == ({T1: 1}, True, True)
 
 
@@ -113,7 +114,7 @@ def test_the_daemon(tmp_path):
 
 
 def test_adapters_that_log_in_by_themselves_need_no_daemon(tmp_path):
-    assert look(lay(tmp_path, iface="qla4xxx.00:0e:1e:00:00:01.ipv4.0")).daemon is None
+    assert look(lay(tmp_path, iface="qla4xxx.00:0e:1e:00:00:01.ipv4.0", driver="")).daemon is None
 
 
 def test_no_session(tmp_path):
@@ -166,3 +167,119 @@ def test_portals(text, portal):
 def test_portals_that_are_none(text):
     with pytest.raises(ValueError, match="is not ADDRESS"):
         iscsi_session.portal(text)
+
+
+@pytest.mark.parametrize(
+    ("word", "health"),
+    [
+        ("running", "ok"), ("created", "recovering"), ("cancel", "recovering"), ("deleted", "recovering"),
+        ("quiesce", "recovering"), ("blocked", "recovering"), ("created-blocked", "recovering"), ("offline", "failed"),
+        ("transport-offline", "failed"), ("resting", "unknown"), ("", "ok"),
+    ],
+)  # fmt: skip
+def test_every_state_of_a_disk_whose_session_is_logged_in(tmp_path, word, health):
+    (found,) = look(lay(tmp_path, disk_state=word)).good
+    said = f"has disks that do not run: sdb {word}" if word not in ("", "running") else ""
+    assert (found.health, found.disk, found.ill) == ("ok", health, said)
+    (found,) = look(lay(tmp_path, disk_state=word, state="FAILED")).good
+    assert (found.disk, found.ill) == ("ok", "")
+
+
+def test_an_interface_s_name_is_no_driver_s(tmp_path):
+    """Eucalyptus calls its interfaces iface0, iface1, …: over TCP, for which iscsid is needed."""
+    root = lay(tmp_path, iface="iface0")
+    assert look(root).daemon is True
+    processes(root, "systemd", "sshd")
+    assert look(root).daemon is False
+    assert look(lay(root, iface="mine", driver="qla4xxx")).daemon is None
+
+
+@pytest.mark.parametrize("file", ["recovery_tmo", "ifacename", "session1/device", "connection1:0/state"])
+def test_what_may_not_be_read_is_no_default(tmp_path, monkeypatch, file):
+    real, scan = os.open, os.scandir
+
+    def refusing(path, *words, _real=real, **more):
+        if str(path).endswith(file):
+            raise PermissionError(13, "Permission denied")
+        return _real(path, *words, **more)
+
+    lay(tmp_path)
+    monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr(os, "scandir", lambda path: refusing(path, _real=scan))
+    (found,) = look(tmp_path).sessions
+    assert (found.kind, found.of, found.error) == (NOT_ALLOWED, "", "Permission denied")
+
+
+def test_processes_whose_names_are_hidden(tmp_path, monkeypatch):
+    """hidepid=1 shows the numbers of others' processes and no more."""
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith("/comm"):
+            raise PermissionError(1, "Operation not permitted")
+        return real(path, *words, **more)
+
+    lay(tmp_path)
+    monkeypatch.setattr(os, "open", refusing)
+    cure = "the group that /proc is mounted with (gid=)"
+    hidden = Failed(NOT_ALLOWED, "iscsid", "look for iscsid", "other users' processes are hidden", cure)
+    assert look(tmp_path).daemon == hidden
+
+
+def test_a_target_is_remembered_while_its_sessions_can_t_be_read(tmp_path, monkeypatch):
+    lay(tmp_path)
+    session(tmp_path, 2, "192.0.2.11", disk="sdc")
+    before = look(tmp_path).kept
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith("/targetname"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        unread = look(tmp_path, before, 60).kept
+    shutil.rmtree(f"{tmp_path}/sys/class/iscsi_session/session2")
+    assert look(tmp_path, unread, 120).most == {T1: 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("192.0.2.10", [Place(P)]), ("192.0.2.10, 192.0.2.11", [Place(P), Place("192.0.2.11:3260")]),
+        ("iface0:192.0.2.10,iface1:192.0.2.11", [Place(P, "iface0"), Place("192.0.2.11:3260", "iface1")]),
+        ("iface0:192.0.2.10:3261", [Place("192.0.2.10:3261", "iface0")]), ("san.example:3260,", [Place("san.example:3260")]),
+        ("fe80::1,iface0:[fe80::2]", [Place("[fe80::1]:3260"), Place("[fe80::2]:3260", "iface0")]),
+    ],
+)  # fmt: skip
+def test_paths_of_a_zone(text, places):
+    assert iscsi_session.paths(text) == tuple(places)
+
+
+@pytest.mark.parametrize("text", ["", " , ", "{}", "iface0:", "iface0:iface1:192.0.2.1", "a b"])
+def test_paths_that_are_none(text):
+    with pytest.raises(ValueError, match="is not "):
+        iscsi_session.paths(text)
+
+
+def test_interfaces_of_paths_are_devices_by_eucalyptus_conf(tmp_path):
+    lay(tmp_path, netdev="eth1")
+    put(tmp_path, "/etc/eucalyptus/eucalyptus.conf", 'STORAGE_INTERFACES="iface0=eth1, iface1=br0"')
+    paths = iscsi_session.paths("iface0:192.0.2.10,iface1:192.0.2.10,iface2:192.0.2.10,192.0.2.10")
+    seen = look(tmp_path, paths=paths)
+    lacks = "no device for iface2 in STORAGE_INTERFACES, and no volume can be attached"
+    assert seen.paths == (
+        Place(P, "iface0", "eth1"),
+        Place(P, "iface1", "br0"),
+        Failed(UNREADABLE, f"{P} by iface2", "read eucalyptus.conf", lacks),
+        Place(P),
+    )
+    assert [place.serves(seen.good[0]) for place in seen.paths if isinstance(place, Place)] == [True, False, True]
+    assert seen.paths[1].of == f"{P} by br0"
+
+
+def test_interfaces_of_paths_without_eucalyptus_conf(tmp_path):
+    paths = iscsi_session.paths("iface0:192.0.2.10")
+    said = ("read /etc/eucalyptus/eucalyptus.conf", "Eucalyptus is not installed here")
+    assert look(lay(tmp_path), paths=paths).paths == (Failed(UNREADABLE, "paths", *said),)
