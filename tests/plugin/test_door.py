@@ -86,6 +86,31 @@ def test_a_signal_is_answered_with_its_stage(plugin, number, name):
     assert (out, err, process.returncode) == (f"IT UNKNOWN - ended by {name} while it was to ask the server\n", "", 3)
 
 
+@pytest.mark.parametrize("where", ["in", "out", "within"])
+def test_a_signal_waits_for_a_log_in_and_leaves_time_for_the_log_out(plugin, where):
+    """A session that is taken is given back: SIGTERM in the log-in, in the log-out and between."""
+    body = f"""
+def ask(name):
+    if name == "{where}":
+        open(__file__ + ".up", "w").close()
+        time.sleep(0.6)
+    open(__file__ + "." + name, "w").close()
+try:
+    run.held(lambda: ask("in"), 2.0)
+    ask("within")
+finally:
+    run.held(lambda: ask("out"), 0.0)
+return 5"""
+    argv = plugin(body)
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    wait_for(argv[1] + ".up")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=10)
+    done = [name for name in ("in", "within", "out") if os.path.exists(f"{argv[1]}.{name}")]
+    expected = {"in": ["in", "out"], "within": ["in", "out"], "out": ["in", "within", "out"]}[where]
+    assert (out, done) == ("IT UNKNOWN - ended by SIGTERM\n", expected)
+
+
 def wait_for(path):
     end = time.monotonic() + 20
     while not os.path.exists(path):

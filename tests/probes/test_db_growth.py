@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import db_growth, schemas
-from nephoscope.probes.db_growth import Growth, Table, added, survey
+from nephoscope.probes.db_growth import Growth, Table, survey
+from nephoscope.probes.growth import added
 from nephoscope.probes.schemas import Place, Sight
 
 from tests.probes.answering import Database

@@ -14,7 +14,6 @@ from nephoscope.probes.euca_services import (
     absent,
     differences,
     parse,
-    remembered,
     side_by_side,
     standing,
     when,
@@ -318,16 +317,6 @@ def test_views_are_compared_by_service_and_host():
     assert list(differences([member], "a:1", {"b": [member._replace(state="NOTREADY")]})) == [
         ("compute API_1.compute", "ENABLED for a:1, NOTREADY for b")
     ]
-
-
-def test_what_was_there_is_remembered_for_a_while():
-    assert remembered(None, ["a"], 1000.0, 100.0) == {"a": 1000.0}
-    assert remembered({"a": 990.0, "b": 901.0, "c": 900.0, "d": "x", "e": 1001.0}, ["a"], 1000.0, 100.0) == {
-        "a": 1000.0,
-        "b": 901.0,
-    }
-    assert remembered({"b": 999.0}, [], 1000.0, 0.0) == {}
-    assert remembered("foreign", [], 1000.0, 100.0) == {}
 
 
 def test_side_by_side_keeps_order_failures_and_bugs():

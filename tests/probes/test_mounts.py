@@ -7,7 +7,7 @@ import os
 
 import pytest
 from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run, child
-from nephoscope.probes import mounts
+from nephoscope.probes import growth, mounts
 
 # Recorded on Debian 12 (Linux 6.18) with ext4 on loop devices, a bind mount of a directory, an overlay, a squashfs and a tmpfs;
 # the device numbers are as they were.
@@ -30,7 +30,7 @@ def tree(tmp_path, mountinfo=RECORDED, fstab=None):
         (tmp_path / "etc").mkdir()
         (tmp_path / "etc/fstab").write_bytes(fstab)
     for line in mountinfo.split(b"\n"):
-        path = mounts._plain(line.split(b" ")[4]) if line.count(b" ") > 5 else ""
+        path = mounts.plain(line.split(b" ")[4]) if line.count(b" ") > 5 else ""
         os.makedirs(os.fsencode(tmp_path) + path.encode("utf-8", "surrogateescape"), exist_ok=True)
     return str(tmp_path)
 
@@ -325,10 +325,10 @@ HOUR = 3600.0
 
 
 def test_the_slope_of_a_straight_line_and_of_a_noisy_one():
-    assert mounts.slope([[at * HOUR, 1000.0 + 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(5)
-    assert mounts.slope([[at * HOUR, 1000.0 - 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(-5)
+    assert growth.slope([[at * HOUR, 1000.0 + 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(5)
+    assert growth.slope([[at * HOUR, 1000.0 - 5 * at * HOUR] for at in range(13)], 24 * HOUR) == pytest.approx(-5)
     noisy = [[at * HOUR, 5 * at * HOUR + (-1) ** at * 1000] for at in range(24)]
-    assert mounts.slope(noisy, 24 * HOUR) == pytest.approx(5, rel=0.01)
+    assert growth.slope(noisy, 24 * HOUR) == pytest.approx(5, rel=0.01)
 
 
 def hourly(used):
@@ -336,7 +336,7 @@ def hourly(used):
     told = {}
     for now in range(len(used)):
         samples = [[at * HOUR, used[at]] for at in range(max(0, now - 26), now + 1) if now - at <= 26.4]
-        told[now] = mounts.full_in(100e9 - used[now], mounts.slope(samples, 24 * HOUR))
+        told[now] = growth.full_in(100e9 - used[now], growth.slope(samples, 24 * HOUR))
     return told
 
 
@@ -345,7 +345,7 @@ def test_a_step_is_no_growth_at_any_hour(first):
     """20 GB, and 28 GB from one hour to the next: an upgrade, a download."""
     told = hourly([20e9 if at < first else 28e9 for at in range(72)])
     assert {told[at] for at in range(12)} == {COLLECTING}
-    assert {told[at] for at in range(12, 72)} == {mounts.YEAR}
+    assert {told[at] for at in range(12, 72)} == {growth.YEAR}
 
 
 def test_two_steps_in_a_day_are_no_growth_of_a_week():
@@ -361,25 +361,25 @@ def test_steady_growth_alarms_in_time():
 
 def test_growth_that_begins_late_alarms_while_it_lasts_and_no_longer():
     told = hourly([20e9 + 1e9 * min(max(0, at - 24), 30) for at in range(72)])
-    assert told[24] == mounts.YEAR
+    assert told[24] == growth.YEAR
     assert told[38] < 7 * 86400
     assert told[50] == pytest.approx(54 * HOUR)
-    assert told[54 + 12] == mounts.YEAR
+    assert told[54 + 12] == growth.YEAR
 
 
 @pytest.mark.parametrize(
-    ("growth", "value"),
-    [(COLLECTING, COLLECTING), (0.0, mounts.YEAR), (-5.0, mounts.YEAR), (2.0, 50.0), (1e-9, mounts.YEAR)],
+    ("pace", "value"),
+    [(COLLECTING, COLLECTING), (0.0, growth.YEAR), (-5.0, growth.YEAR), (2.0, 50.0), (1e-9, growth.YEAR)],
 )
-def test_the_time_until_it_is_full(growth, value):
-    assert mounts.full_in(100.0, growth) == value
+def test_the_time_until_it_is_full(pace, value):
+    assert growth.full_in(100.0, pace) == value
 
 
 @pytest.mark.parametrize(
     "samples", [[[0, 1]], [[0, 1], [50000, 2]], [[0, 1], [60, 2], [120, 3]], [[0, 1], [9000, 2], [43199, 3]]]
 )
 def test_too_few_samples_or_too_short_a_time_say_nothing(samples):
-    assert mounts.slope(samples, 86400) is COLLECTING
+    assert growth.slope(samples, 86400) is COLLECTING
 
 
 def test_samples_are_kept_spaced_and_bounded_and_growth_comes_of_them(tmp_path):

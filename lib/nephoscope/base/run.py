@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 TYPE_CHECKING = False
@@ -78,12 +78,39 @@ class Run:
         self.hung: dict[str, Any] = hung if hung is not None else {}
         self._cache: Cache | None = None
         self._cache_directory = cache_directory
+        self.owing = 0.0
+        self._holding = False
+        self._interruption: BaseException | None = None
         self.seconds = seconds
         self._end = self.clock.monotonic() + max(seconds - KEPT_BACK, seconds / 2)
 
     def left(self) -> float:
         """Return the seconds that may still be used, never negative; the answer's share is not in it."""
         return max(0.0, self._end - self.clock.monotonic())
+
+    def held(self, ask: Callable[[], Any], owing: float) -> Any:
+        """Return what `ask` gives: a log-in or a log-out, in which a signal must wait, lest a session be left behind.
+
+        The signal's exception comes when `ask` has returned, so it must itself put the session where `finally` finds it.
+        owing  seconds for which the frame's answer waits from now on, when a signal or the deadline ends the run: for the
+               log-out; 0 when nothing is owed any more
+        """
+        self.owing, before = max(owing, self.owing), self.owing
+        self._holding = True
+        try:
+            answer = ask()
+            before = owing
+        finally:
+            self._holding, self.owing = False, before
+            if self._interruption:
+                raise self._interruption
+        return answer
+
+    def interrupt(self, error: BaseException) -> None:
+        """Raise what ends the run, at once or when what is `held` has come to its end. The frame's."""
+        self._interruption = error
+        if not self._holding:
+            raise error
 
     def now(self) -> datetime:
         """Return the time of day, aware, UTC."""

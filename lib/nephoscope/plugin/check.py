@@ -79,7 +79,7 @@ class Check:
     presets               name -> Preset; gives --preset
     where                 "node" (by NRPE or an agent), "remote" (from the monitoring server), or both
     needs                 the rights that it needs: Sudo, Group, Grant
-    uses                  groups of common options: "target", "tls", "http", "https", "cloud"
+    uses                  groups of common options: "target", "tls", "http", "https", "snmp", "cloud"
     answers               the items of the upstream wiki's list of what to monitor that it answers: "W12"
     signs                 paths of which a machine has one where the thing itself runs: without any, and without being asked
                           for, `nephoscope run` does not ask loopback for a server that nobody has

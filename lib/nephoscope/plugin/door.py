@@ -49,9 +49,13 @@ class Watch:
         """Interrupt the main thread, once; the next ones change nothing."""
         if self.first is None:
             self.first = number
-            self._end = min(self._end, time.monotonic() + PATIENCE)
+            run = self.execution.run
+            owing = run.owing if run else 0.0
+            self._end = min(self._end, time.monotonic() + PATIENCE) if not owing else time.monotonic() + owing
             self._poke()
-            raise Signalled(number)
+            if not run:
+                raise Signalled(number)
+            run.interrupt(Signalled(number))
 
     def _poke(self) -> None:
         if self._wake.locked():

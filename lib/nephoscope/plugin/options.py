@@ -173,6 +173,10 @@ class Option:
         return f"NEPHOSCOPE_{self.dest.upper()}"
 
 
+SNMP_AUTH = ("MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512")  # RFC 3414, RFC 7860
+SNMP_PRIV = ("DES", "AES", "AES-192", "AES-256")  # RFC 3414, RFC 3826, and what the vendors made of its longer keys
+
+
 def collector(into: list[Option]) -> Callable[..., None]:
     """Return the `add` that a check's `options(add)` is given."""
 
@@ -194,7 +198,7 @@ def common(
     add("--help", short="-h", flag_=True, help="show this page")
     add("--version", short="-V", flag_=True, help="show the version")
     add("--verbose", short="-v", help="more detail; -vv what was asked; -vvv tracebacks", flag_=True)
-    if {"target", "tls", "http", "https"} & set(uses):
+    if {"target", "tls", "http", "https", "snmp"} & set(uses):
         add("--hostname", short="-H", metavar="HOST", help="the target's name or address", looks=True)
         add("--port", short="-p", type=port, help="the target's port", looks=True)
     if {"tls", "http"} & set(uses):
@@ -206,6 +210,23 @@ def common(
             add("--fingerprint", metavar="SHA256", help="the certificate's SHA-256 digest, instead of an authority")
         add("--cert", metavar="FILE", help="client certificate, PEM")
         add("--key", metavar="FILE", help="key of the client certificate, PEM")
+    if "snmp" in uses:
+        add("--community", secret=True, help="SNMP v2c: the community")
+        add(
+            "--user",
+            default="",
+            help="the read-only account; by SNMP the user of v3, and without one v2c is spoken",
+            looks=True,
+        )
+        add(
+            "--auth-protocol", choices=SNMP_AUTH, default="SHA", metavar="NAME", help=f"SNMP v3: {', '.join(SNMP_AUTH)}"
+        )
+        add("--auth-password", secret=True, help="SNMP v3: the user's password; without one, noAuthNoPriv")
+        add(
+            "--priv-protocol", choices=SNMP_PRIV, default="AES", metavar="NAME", help=f"SNMP v3: {', '.join(SNMP_PRIV)}"
+        )
+        add("--priv-password", secret=True, help="SNMP v3: the key of the privacy; without one, authNoPriv")
+        add("--context", default="", metavar="NAME", help="SNMP v3: the context", looks=True)
     if "cloud" in uses:
         add("--cloud", metavar="NAME", help="an entry of clouds.yaml, or a profile of ~/.euca or ~/.aws", looks=True)
         add("--credentials", metavar="FILE", help="a file of credentials instead of those, mode 0600")

@@ -22,10 +22,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREADABLE, Collecting, Failed, Run, attempt
-from nephoscope.probes import mounts, schemas
+from nephoscope.probes import growth, mounts, schemas
 from nephoscope.probes.schemas import Place
 
-SAMPLES = 28  # kept of each thing, over one span
 TABLES = 40  # tables whose growth is followed: the largest
 DAY = 86400.0
 WEEK = 7  # days before this one, of whose growth the median is what is usual
@@ -183,35 +182,35 @@ def _grown(
     before = run.before if isinstance(run.before, dict) else {}
     kept: dict[str, list[list[float]]] = {}
 
-    def growth(kind: str, name: str, size: int) -> Growth:
+    def follow(kind: str, name: str, size: int) -> Growth:
         key = f"{kind}/{name}"
-        kept[key] = added(before.get(key), now, size, options.span)
-        rate = mounts.slope(kept[key], options.span)
+        kept[key] = growth.added(before.get(key), now, size, options.span)
+        rate = growth.slope(kept[key], options.span)
         if kind != "schema":
             return Growth(name, size, rate)
         day, week = f"day/{name}", f"week/{name}"
-        kept[day] = added(before.get(day), now, size, DAY)
-        last = mounts.slope(kept[day], DAY)
+        kept[day] = growth.added(before.get(day), now, size, DAY)
+        last = growth.slope(kept[day], DAY)
         kept[week], usual = of_days(before.get(week), now, last)
         pace = max(0.0, last * DAY / usual) if usual and not isinstance(last, Collecting) else COLLECTING
         return Growth(name, size, rate, pace, usual or STEP)
 
-    whole = [growth("schema", name, size) for name, size in sorted(sizes.items())]
-    growing = [growth("table", table.name, table.size) for table in tables[:TABLES]]
+    whole = [follow("schema", name, size) for name, size in sorted(sizes.items())]
+    growing = [follow("table", table.name, table.size) for table in tables[:TABLES]]
     # Of a run that could not see all, the sum is no sample: it would look like a fall, and then like a growth.
     total = sum(sizes.values())
     if failures:
         # What was not seen is not gone: a server that was down for one run has grown all the same.
         for key in {"total/", *before} - set(kept):
             span = {"day": DAY, "week": (WEEK + 3) * DAY}.get(key.partition("/")[0], options.span)
-            kept[key] = _samples(before.get(key), now, span)
+            kept[key] = growth.kept(before.get(key), now, span)
         kept = {key: samples for key, samples in kept.items() if samples or key == "total/"}
         all_of_it = Growth("", total, COLLECTING)
     else:
-        all_of_it = growth("total", "", total)
+        all_of_it = follow("total", "", total)
     days: float | Collecting | None = None
     if room is not None:
-        left = mounts.full_in(room, all_of_it.rate) if room > 0 else 0.0
+        left = growth.full_in(room, all_of_it.rate) if room > 0 else 0.0
         days = left if isinstance(left, Collecting) else left / DAY
     return Survey(whole, tables, growing, analysed, all_of_it, room, days, failures, kept)
 
@@ -221,32 +220,11 @@ def of_days(before: Any, now: float, rate: float | Collecting) -> tuple[list[lis
 
     The usual is the median of the seven days before this one, at least STEP; None until there are so many.
     """
-    kept = _samples(before, now, (WEEK + 3) * DAY)
+    kept = growth.kept(before, now, (WEEK + 3) * DAY)
     earlier = [value for at, value in kept if now - at >= DAY]
     if not isinstance(rate, Collecting) and (not kept or now - kept[-1][0] >= DAY):
         kept.append([now, rate])
     return kept, max(STEP, median(earlier[-WEEK:]) * DAY) if len(earlier) >= WEEK else None
-
-
-def _samples(before: Any, now: float, span: float) -> list[list[float]]:
-    """Return the kept samples, [seconds since 1970, bytes], of the span; what is damaged counts as none."""
-    found = []
-    for entry in before if isinstance(before, list) else ():
-        try:
-            at, value = entry
-            found.append([float(at), float(value)])
-        except (TypeError, ValueError):
-            continue
-    return sorted(sample for sample in found if now - span * 1.1 <= sample[0] < now)
-
-
-def added(before: Any, now: float, size: int, span: float) -> list[list[float]]:
-    """Return the samples with that of now, thinned to SAMPLES at even distances."""
-    samples = _samples(before, now, span)
-    # The last one gives way while it is too near to the one before it: what stays is spread over the span.
-    if len(samples) > 1 and samples[-1][0] - samples[-2][0] < span / SAMPLES:
-        samples.pop()
-    return [*samples[-SAMPLES - 2 :], [now, float(size)]]
 
 
 def _hidden(place: Place) -> Failed:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
-from nephoscope.probes import euca_services, euca_topology
+from nephoscope.probes import euca_topology, high_water
 from nephoscope.probes.euca_services import ENABLED, describe
 from nephoscope.probes.euca_topology import Topology
 
@@ -116,7 +116,7 @@ def look(run: Run, options: Any) -> Nodes:
         except Failed as failed:
             failures.append(failed)
     now = run.clock.time()
-    last = euca_services.remembered(run.before, (node.of for node in listed), now, options.remember)
+    last = high_water.seen(run.before, (node.of for node in listed), now, options.remember)
     gone = {of: now - at for of, at in last.items() if at < now and run.wants(of)}
     made = tuple(by_zone(listed, zones, topology or Topology(), gone, run))
     unplanned = tuple(zone.name for zone in made if topology and not topology.zones.get(zone.name))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import LATE, NOT_ALLOWED, UNREADABLE, Failed, Run, samples
-from nephoscope.probes import euca_topology
+from nephoscope.probes import euca_topology, high_water
 from nephoscope.probes.euca_topology import Topology
 
 TYPE_CHECKING = False
@@ -311,7 +311,7 @@ def _cloud(
     now = run.clock.time()
     before = run.before if isinstance(run.before, dict) else {}
     present = {service.of for service in seen}
-    last = remembered(before.get("seen"), present, now, options.remember)
+    last = high_water.seen(before.get("seen"), present, now, options.remember)
     began = samples.since(before.get("starting"), (s.of for s in seen if s.state in STARTING), now)
     plan = [wanted for wanted in topology.services if wanted.standby] if topology else []
     standby = frozenset(s.of for s in seen if s.name in options.standby or any(_is(s, wanted) for wanted in plan))
@@ -327,20 +327,6 @@ def _is(service: Service, wanted: euca_topology.Service) -> bool:
     """Return whether a service is the one of the topology: without a name, any of the type on that host."""
     there = service.name == wanted.name if wanted.name else service.host in (wanted.host, wanted.address)
     return service.type == wanted.type and there
-
-
-def remembered(before: Any, present: Iterable[str], now: float, remember: float) -> dict[str, float]:
-    """Return when each name was last seen: those of now, and those of before that are not older than `remember` seconds.
-
-    before  what this function returned last time (None at first); what is no such thing in it is dropped
-    """
-    last = {
-        str(name): float(at)
-        for name, at in (before.items() if isinstance(before, dict) else ())
-        if isinstance(at, (int, float)) and now - remember < at <= now
-    }
-    last.update(dict.fromkeys(present, now))
-    return last
 
 
 def absent(topology: Topology, listed: Iterable[Service]) -> Iterator[tuple[str, str]]:

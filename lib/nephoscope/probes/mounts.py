@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from nephoscope.base import (
     ABSENT,
-    COLLECTING,
     UNREACHABLE,
     UNREADABLE,
     Collecting,
@@ -23,13 +22,13 @@ from nephoscope.base import (
     child,
     files,
 )
+from nephoscope.probes import growth
 
 MOUNTINFO = "/proc/self/mountinfo"
 FSTAB = "/etc/fstab"
 TRIED = "ask the file system for its size"
 CURE = "search permission (x) on its parent directories, e.g. setfacl -m u:nagios:x DIR, or --exclude"
 LIMIT = 16 << 20  # bytes of mountinfo: 100 000 mounts
-YEAR = 31_536_000.0  # seconds
 SAMPLES = 24  # kept for one span of the forecast
 
 # fmt: off
@@ -70,6 +69,7 @@ class Listed(NamedTuple):
     path: str
     kind: str
     options: Sequence[str]
+    source: str = ""
 
 
 class FileSystem(NamedTuple):
@@ -168,8 +168,8 @@ def mounted(run: Run) -> list[Mount]:
             continue
         try:
             head, _, tail = line.partition(b" - ")
-            number, parent, device, root, path, options = (_plain(field) for field in head.split(b" ")[:6])
-            kind, source, super_options = (_plain(field) for field in tail.split(b" ")[:3])
+            number, parent, device, root, path, options = (plain(field) for field in head.split(b" ")[:6])
+            kind, source, super_options = (plain(field) for field in tail.split(b" ")[:3])
             found[int(number)] = Mount(
                 int(number), int(parent), device, root, path, options, kind, source, super_options
             )
@@ -218,10 +218,10 @@ def listed(run: Run) -> list[Listed]:
             continue
         if len(fields) < 3:
             raise Failed(UNREADABLE, FSTAB, f"read {FSTAB}", f"line {number} has fewer than three fields")
-        path = _plain(fields[1])
+        path = plain(fields[1])
         if path.startswith("/") and fields[2] != b"swap":
-            options = _plain(fields[3]).split(",") if len(fields) > 3 else ["defaults"]
-            entries.append(Listed(path.rstrip("/") or "/", _plain(fields[2]), tuple(options)))
+            options = plain(fields[3]).split(",") if len(fields) > 3 else ["defaults"]
+            entries.append(Listed(path.rstrip("/") or "/", plain(fields[2]), tuple(options), plain(fields[0])))
     return entries
 
 
@@ -270,9 +270,9 @@ def survey(
     for mount in chosen:
         name = shown(mount.path)
         answer = answers[name]
-        access = _access(mount)
+        how = access(mount)
         earlier = name in (before.get("writable") or ())
-        if access == "writable" or earlier:
+        if how == "writable" or earlier:
             seen.append(name)
         samples = histories[name] = _samples(before, name)
         if isinstance(answer, Failed):
@@ -285,9 +285,9 @@ def survey(
         histories[name] = [*samples, newest] if spaced else samples
         image = mount.kind in IMAGES
         wanted, why = _wish(mount, wishes, held.get(mount, ""), read_only, earlier)
-        if mount in held and access == "read-only here":
-            access = "read-only"  # the operator's word is about this very place
-        elif access == "stopped":
+        if mount in held and how == "read-only here":
+            how = "read-only"  # the operator's word is about this very place
+        elif how == "stopped":
             wanted = why = ""  # nobody wants that
         system = FileSystem(
             path=name,
@@ -296,10 +296,10 @@ def survey(
             free=free,
             used=100.0 * (size - free) / size if size > 0 and not image else None,
             inodes=100.0 * (inodes - inodes_free) / inodes if inodes > 0 and not image else None,
-            access=access,
+            access=how,
             wanted=wanted,
             why=why,
-            full_in=full_in(free, slope([*samples, newest], span)),
+            full_in=growth.full_in(free, growth.slope([*samples, newest], span)),
         )
         systems.append(system)
     # Of the paths asked for, only the file systems that should hold them, or be mounted below, matter.
@@ -317,39 +317,7 @@ def survey(
     return Survey(tuple(systems), missing, tuple(present), fstab, left_out, kept)
 
 
-def slope(samples: Sequence[Sequence[float]], span: float) -> float | Collecting:
-    """Return the growth per second of samples (seconds, value), oldest first: over the whole span or over its newer half,
-    whichever is smaller, so that what has ended soon counts no more. COLLECTING until they cover half the span.
-    """
-    if len(samples) < 3 or samples[-1][0] - samples[0][0] < span / 2:
-        return COLLECTING
-    newer = [sample for sample in samples if samples[-1][0] - sample[0] <= span / 2]
-    return min(_usual_slope(samples), _usual_slope(newer if len(newer) > 2 else samples))
-
-
-def _usual_slope(samples: Sequence[Sequence[float]]) -> float:
-    """Return a slope that a single step, however high, does not move: an upgrade or a download is no growth that goes on.
-
-    Of the slopes between any two samples it has two fifths below it. (The median is Theil's and Sen's estimate; a step
-    in the middle lies between n/(2n-2) of all pairs, which is more than half of them, and from n = 5 on at most 3/5.)
-    """
-    slopes = sorted(
-        (value - earlier) / (at - before)
-        for number, (at, value) in enumerate(samples)
-        for before, earlier in samples[:number]
-        if at > before
-    )
-    return slopes[(len(slopes) - 1) * 2 // 5]
-
-
-def full_in(free: float, growth: float | Collecting) -> float | Collecting:
-    """Return the seconds in which growth (bytes per second) uses up what is free, at most a year."""
-    if isinstance(growth, Collecting):
-        return growth
-    return min(YEAR, free / growth) if growth > 0 else YEAR
-
-
-def _plain(field: bytes) -> str:
+def plain(field: bytes) -> str:
     r"""Undo the octal escapes (\040) of mountinfo and fstab."""
     first, *rest = field.split(b"\\")
     for part in rest:
@@ -516,7 +484,8 @@ def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _access(mount: Mount) -> str:
+def access(mount: Mount) -> str:
+    """Return how a file system may be used: the word of `FileSystem.access`."""
     options = mount.super_options.split(",")
     # ext4 since Linux 6.15 stays "rw" after an error under errors=remount-ro and says this instead.
     if "emergency_ro" in options or "shutdown" in options:
