@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
-from nephoscope.probes import db_growth, schemas
+from nephoscope.probes import db_growth, growth, schemas
 from nephoscope.probes.db_growth import Growth, Table, survey
-from nephoscope.probes.growth import added
 from nephoscope.probes.schemas import Place, Sight
 
 from tests.probes.answering import Database
@@ -229,12 +228,12 @@ def test_what_is_usual():
 def test_samples_are_thinned_and_grow_old():
     kept = []
     for number in range(2000):
-        kept = added(kept, number * 300.0, number, 3 * DAY)
-    assert len(kept) <= db_growth.SAMPLES + 5
+        kept = growth.added(kept, number * 300.0, number, 3 * DAY)
+    assert len(kept) <= growth.SAMPLES + 5
     assert kept[0][0] >= 1999 * 300.0 - 3.4 * DAY
     assert kept[-1] == [1999 * 300.0, 1999.0]
-    assert added("junk", 5.0, 1, DAY) == [[5.0, 1.0]]
-    assert added([["x"], [1.0, 2.0], [9.0, 1.0]], 5.0, 1, DAY) == [[1.0, 2.0], [5.0, 1.0]]
+    assert growth.added("junk", 5.0, 1, DAY) == [[5.0, 1.0]]
+    assert growth.added([["x"], [1.0, 2.0], [9.0, 1.0]], 5.0, 1, DAY) == [[1.0, 2.0], [5.0, 1.0]]
 
 
 def test_statistics_of_large_tables(look):

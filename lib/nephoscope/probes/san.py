@@ -8,7 +8,8 @@ there, by tables that name their source; a word that is in no table is "unknown"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, Collecting, Failed, Run
@@ -48,6 +49,12 @@ MODULES = {
     "redfish": "san_redfish",
     "generic-snmp": "san_table",
 }
+
+
+REDUNDANT = ("disk", "power supply", "fan", "battery")
+PLURALS = {"power supply": "power supplies", "battery": "batteries", "replication": "replications"}
+GREETING = 8.0  # seconds for an address to let us in
+HELP = "; ".join(f"{name}: {what}" for name, what in PROFILES.items())
 
 
 class Place(NamedTuple):
@@ -176,22 +183,42 @@ class Survey(NamedTuple):
     """An array, and what was known of it before.
 
     gone       parts that an earlier run saw and that the answer has no more: (of, seconds since it was last seen)
-    addresses  each other management address -> what answered there, or the Failed
+    addresses  of several management addresses each -> None where it let us in, else the Failed
     kept       plain JSON for the next run
     """
 
     array: Array
     gone: Sequence[tuple[str, float]] = ()
-    addresses: Mapping[str, str | Failed] = {}
+    addresses: Mapping[str, Failed | None] = {}
     kept: Mapping[str, Any] = {}
 
-    def failed(self, kind: str) -> int:
-        """How many parts of a kind have failed."""
-        return sum(part.kind == kind and part.health == "failed" for part in self.array.parts)
+    def failed(self, kind: str = "") -> int:
+        """How many parts have failed, of a kind or in all."""
+        return sum(part.health == "failed" and kind in ("", part.kind) for part in self.array.parts)
 
     def there(self, kind: str) -> int:
         """How many parts of a kind are there, in whatever health."""
         return sum(part.kind == kind and part.health != "absent" for part in self.array.parts)
+
+    def lost(self, kind: str) -> bool:
+        """Whether parts of a kind could not be asked for."""
+        return any(failed.of.startswith(kind) for failed in self.array.lost)
+
+    def covered(self, part: Part) -> bool:
+        """Whether a part failed whose work others do: the only one of its kind, and for a disk no spare is known to lack."""
+        if part.health != "failed" or part.kind not in REDUNDANT or self.failed(part.kind) > 1:
+            return False
+        return self.there(part.kind) > 1 and (part.kind != "disk" or self.array.spares != 0)
+
+    @property
+    def summary(self) -> str:
+        """What was looked at, in words."""
+        parts = [_counted(self.there(kind), kind) for kind in KINDS[1:-1] if self.there(kind)]
+        return ": ".join(text for text in (self.array.product, ", ".join(parts)) if text)
+
+
+def _counted(number: int, kind: str) -> str:
+    return f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
 
 
 def health(table: Mapping[Any, str], word: Any) -> str:
@@ -209,45 +236,69 @@ def family(profile: str) -> Any:
     return import_module(f"nephoscope.probes.{MODULES[profile]}")
 
 
+def place(options: Any) -> Place:
+    """Return the place that a check's options name; its host comes later."""
+    words = {name: getattr(options, name) for name in Place._fields if hasattr(options, name)}
+    return Place(**{"host": "", **{name: value for name, value in words.items() if value is not None}})
+
+
 def survey(
-    run: Run, profile: str, place: Place, modes: Iterable[str], others: Iterable[str] = (), remember: float = 604800.0
+    run: Run, profile: str, hosts: Sequence[str], where: Place, modes: Sequence[str], remember: float = 604800.0
 ) -> Survey:
-    """Ask the array, and every other address of its management whether it lets us in.
+    """Ask the array at the first of its management addresses that lets us in; all others are asked only whether they would.
 
     modes     of "health", "capacity", "performance": what is not wanted is not asked
-    others    host names or addresses
     remember  seconds for which a part that vanished is missed
-    Raises Failed when the array could not be asked at all.
+    Raises Failed when the array could not be asked at any address.
     """
     module = family(profile)
-    wanted = tuple(modes)
     before = run.before if isinstance(run.before, dict) else {}
     now = run.clock.time()
-    addresses: dict[str, str | Failed] = {}
-    for host in others:
+    array: Array | None = None
+    addresses: dict[str, Failed | None] = {}
+    for number, host in enumerate(hosts):
+        share = run.left() / (len(hosts) - number)
+        at = where._replace(host=host)
+        addresses[host] = None
         try:
-            addresses[host] = module.greet(run, place._replace(host=host))
+            if array is None:
+                array = module.look(_Share(run, share), at, tuple(modes))
+            else:
+                module.greet(_Share(run, min(GREETING, share)), at)
         except Failed as failed:
+            if len(hosts) == 1:
+                raise
             addresses[host] = Failed(failed.kind, f"management {host}", failed.tried, failed.error, failed.cure)
-    array: Array = module.look(run, place, wanted)
-    if not (array.parts or array.rooms or array.speeds or addresses):
-        raise array.lost[0] if array.lost else Failed(ABSENT, "", "", "the array told nothing of what was asked")
+    if array is None:
+        raise next(failed for failed in addresses.values() if failed)
+    if not (array.parts or array.rooms or array.speeds or array.lost):
+        raise Failed(ABSENT, "", "", f"{array.product} told nothing of what was asked")
     kept: dict[str, Any] = {**before}
     if array.rates is not None:
         kept["rates"] = array.rates
     gone: list[tuple[str, float]] = []
-    if "health" in wanted:
+    if "health" in modes:
         present = {part.of for part in array.parts if part.kind in LASTING and part.health != "absent"}
-        kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
+        seen = kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
         # What could not be asked is not missing: its Failed says so.
-        lost = [failed.of for failed in array.lost]
-        missed = sorted(
-            of for of in kept["seen"] if of not in present and not any(of.startswith(kind) for kind in lost)
-        )
-        gone = [(of, now - kept["seen"][of]) for of in missed]
-    if "capacity" in wanted:
+        lost = tuple(failed.of for failed in array.lost)
+        gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and not of.startswith(lost)]
+    if "capacity" in modes:
         array = array._replace(rooms=_growing(array.rooms, before.get("growth"), now, kept))
-    return Survey(array, gone, addresses, kept)
+    return Survey(array, gone, addresses if len(hosts) > 1 else {}, kept)
+
+
+class _Share:
+    """The run with less time: an address that is silent must leave some for the next."""
+
+    def __init__(self, run: Run, seconds: float) -> None:
+        self._run, self._end = run, time.monotonic() + seconds
+
+    def left(self) -> float:
+        return min(self._run.left(), max(0.0, self._end - time.monotonic()))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
 
 
 def _growing(rooms: Sequence[Room], before: Any, now: float, kept: dict[str, Any]) -> list[Room]:
