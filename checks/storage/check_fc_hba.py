@@ -30,7 +30,8 @@ def probe(options, run):
 def judge(survey, options):
     yield from (port for port in survey.ports if isinstance(port, Failed))
     missing = [name for name in options.expect if name not in survey.names]
-    yield from (Finding(CRITICAL, name, "does not exist") for name in missing)
+    state, said = (CRITICAL, "does not exist") if survey.named else (UNKNOWN, "was not found")
+    yield from (Finding(state, name, said) for name in missing)
     for name in sorted(set(survey.gone) - set(missing)):
         yield Finding(WARNING, name, f"is gone, it was there {survey.gone[name] / 60:.0f} min ago")
     for port in survey.good:
@@ -50,6 +51,8 @@ def _port(port):
         return
     if port.speed and port.usual and port.speed < port.usual:
         yield Finding(WARNING, port.name, f"({port.host}) runs at {port.speed:g} Gbit/s, {port.usual:g} is usual")
+    if port.usual and not port.speed:
+        yield Finding(UNKNOWN, port.name, f"({port.host}) tells no speed, {port.usual:g} Gbit/s is usual")
     if port.strange:
         yield Finding(UNKNOWN, port.name, f"({port.host}) sees what is not understood: {', '.join(port.strange)}")
     if port.others or port.targets < port.most:

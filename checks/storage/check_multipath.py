@@ -9,8 +9,10 @@ active, multipathd's checker found it ready or ghost (the passive port of an arr
 A map with fewer usable paths than an earlier run saw is a warning for a week (`--remember`), whatever became of the missing
 ones. `--expect NAME[=N]` names a map, or its WWID, that must be there, with N usable paths. A host that may have no map at all
 (a compute node without guests): `--absent-state ok`. A LUN that has one path by design: `-c paths/NAME=1:`; one adapter or
-one port by design: `-w adapters=~: -w targets=~:`. Ports are told by Fibre Channel alone. Serves multipath-tools 0.6 and later.
-Where systemd starts multipathd by its socket, asking starts it; it is asked only where there are maps.
+one port by design: `-w adapters=~: -w targets=~:`. Eucalyptus gives each volume a path for every address in its zone's
+`ncpaths` (`scpaths` on a storage controller): of four, `-w paths=4:`. Ports are told by Fibre Channel alone. Serves
+multipath-tools 0.6.2 and later. Where systemd starts multipathd by its socket, asking starts it; it is asked only where
+there are maps.
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ def probe(options, run):
 
 def judge(host, options):
     yield from (found for found in (host.unheard, *host.maps) if isinstance(found, Failed))
-    yield from (Finding(CRITICAL, name, "does not exist") for name, _ in options.expect if name not in host.names)
+    state, said = (CRITICAL, "does not exist") if host.named else (UNKNOWN, "was not found")
+    yield from (Finding(state, name, said) for name, _ in options.expect if name not in host.names)
     for found in host.good:
         wanted = max((count for name, count in options.expect if name in (found.name, found.wwid)), default=0)
         yield from _map(found, host.unheard is None, max(found.most, wanted) - len(found.paths))
         yield Metric("suspended", found.suspended, found.name)
-    yield Metric("maps", len(host.maps))
+    if host.named:
+        yield Metric("maps", len(host.maps))
     if host.counted:
         usable = sum(found.usable for found in host.good)
         yield Finding(OK, "", f"{len(host.maps)} maps, {usable} paths usable")

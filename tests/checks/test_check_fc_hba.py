@@ -52,6 +52,7 @@ def test_one_that_is_not_up(words, found):
     [
         ({"state": "Marginal", "health": "degraded"}, Finding(WARNING, W3, "(host3) is Marginal")),
         ({"speed": 8.0}, Finding(WARNING, W3, "(host3) runs at 8 Gbit/s, 16 is usual")),
+        ({"speed": None}, Finding(UNKNOWN, W3, "(host3) tells no speed, 16 Gbit/s is usual")),
         ({"targets": 1}, Finding(WARNING, W3, "(host3) sees 1 targets, 2 at most")),
         ({"others": ("0x5 Blocked",)}, Finding(WARNING, W3, "(host3) sees 2 targets, 2 at most: 0x5 Blocked")),
         ({"strange": ("0x5 X",)}, Finding(UNKNOWN, W3, "(host3) sees what is not understood: 0x5 X")),
@@ -74,6 +75,8 @@ def test_what_is_expected_and_what_is_gone():
     assert gone not in judged(GOOD, argv=("--expect", W4), gone={W4: 600.0})
     silent = Failed(UNREACHABLE, W4, "read", "no answer in 5 s")
     assert judged(silent, GOOD, argv=("--expect", W4))[0] == silent
+    unnamed = Failed(UNREACHABLE, "", "read", "no answer in 5 s")
+    assert judged(unnamed, argv=("--expect", W4))[1] == Finding(UNKNOWN, W4, "was not found")
     assert "ports_up" not in [found.name for found in judged(silent, GOOD) if isinstance(found, Metric)]
 
 

@@ -12,7 +12,7 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.multipath import Host, Map, Path
 
 from tests.probes import stand_ins
-from tests.probes.multipath_host import WWID, answer, daemon, four, made, path, sysfs
+from tests.probes.multipath_host import RELEASES, WWID, answer, daemon, four, made, of_release, path, sysfs
 
 PATHS = tuple(Path(f"sd{'abcd'[at]}", adapter=f"a{at % 2}", target=f"t{at // 2}") for at in range(4))
 MAP = Map("mpatha", "3600", PATHS, most=4, faults=0.0)
@@ -91,6 +91,8 @@ def test_what_is_expected():
     unread = Failed(UNREADABLE, "mpathb", "read", "not understood")
     assert judged(unread, argv=("--expect", "mpathb"))[:1] == [unread]
     assert findings(unread, argv=("--expect", "mpathb")) == []
+    unnamed = Failed(UNREADABLE, "", "read", "not understood")
+    assert judged(unnamed, argv=("--expect", "mpathb"))[1] == Finding(UNKNOWN, "mpathb", "was not found")
     assert "'many'" in CHECK.run(["--expect", "mpatha=many"]).line
 
 
@@ -152,6 +154,15 @@ LINES = [
 @pytest.mark.parametrize(("found", "words", "line"), LINES)
 def test_first_lines(tmp_path, root, found, words, line):
     assert asked(tmp_path, root, found, **words) == f"MULTIPATH {line}"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_s_answer(tmp_path, root, release):
+    bad = made(paths=[path("sda", chk_st="faulty", dm_st="failed"), *four("b")], name="array A, volume 1")
+    assert asked(tmp_path, root, bad, told=[of_release(release, bad)]) == (
+        "MULTIPATH WARNING - array A, volume 1 has 4 of 5 paths: sda faulty | maps=1 paths_ok=4 paths_failed=1"
+        " paths=4;;2: adapters=2;2: targets=2;2: suspended=0s;30;90"
+    )
 
 
 def test_garbage_is_not_understood(tmp_path, root):
@@ -225,13 +236,19 @@ def test_a_flapping_path_and_a_map_that_stays_suspended(tmp_path, root):
     assert " OK - 1 maps, 4 paths usable | " in line
 
 
-def test_no_state_may_be_read(tmp_path, root):
-    if os.getuid() == 0:
-        pytest.skip("root may read everything")
-    sysfs(root, made())
-    os.chmod(f"{root}/sys/block/dm-0/dm/uuid", 0)
-    line = lines(tmp_path, root, "--include", "mpatha").line
-    assert line.startswith("MULTIPATH UNKNOWN - Permission denied (read /sys/block/dm-0/dm/uuid)")
+def test_what_may_not_be_read_is_dropped_by_no_filter(tmp_path, root, monkeypatch):
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith("dm-0/dm/uuid"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert asked(tmp_path, root, made(), made("mpathb", 1), argv=("--include", "mpathb")) == (
+        "MULTIPATH UNKNOWN - Permission denied (read /sys/block/dm-0/dm/uuid): needs read access to /sys/block"
+        " | paths=4;;2: adapters=2;2: targets=2;2: suspended=0s;30;90"
+    )
 
 
 def host(maps=400, each=8):

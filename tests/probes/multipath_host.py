@@ -2,7 +2,7 @@
 """A host with multipath maps: its /sys/block, and a multipathd that answers in its own packets.
 
 Hand-made from sources, as no device-mapper was at hand: the JSON from libmultipath/print.c (PRINT_JSON_MAP, _GROUP, _PATH, the
-same in 0.9.4 and 0.14), packets from libmpathcmd/mpath_cmd.c, the tree from Documentation/ABI/testing/sysfs-block-dm; slaves
+same from 0.8.9 to 0.14; RELEASES tells what older ones lack, in print.h then; 0.6.1 has no JSON), packets from libmpathcmd/mpath_cmd.c, the tree from Documentation/ABI/testing/sysfs-block-dm; slaves
 and devices are links in life, and directories here.
 """
 
@@ -17,6 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 GOOD = {"dm_st": "active", "dev_st": "running", "chk_st": "ready", "marginal_st": "normal"}
+RELEASES = {
+    "0.6.2": ("marginal_st", "lun_hex"),
+    "0.7.4": ("marginal_st", "lun_hex"),
+    "0.8.3": ("lun_hex",),
+    "0.8.9": (),
+}
 WWID = "3600c0ff000d5b5a1{:016x}"
 
 
@@ -56,6 +62,18 @@ def made(name="mpatha", number=0, paths=None, **words):
 def answer(*maps):
     """What multipathd says."""
     return json.dumps({"major_version": 0, "minor_version": 1, "maps": list(maps)}, indent=3) + "\n"
+
+
+def of_release(release, found):
+    """The same map as an older release tells it."""
+    groups = [
+        {key: value for key, value in group.items() if key not in RELEASES[release]} for group in found["path_groups"]
+    ]
+    for group in groups:
+        group["paths"] = [
+            {key: value for key, value in one.items() if key not in RELEASES[release]} for one in group["paths"]
+        ]
+    return {**found, "path_groups": groups}
 
 
 def sysfs(root, *maps, suspended="0", states=None):

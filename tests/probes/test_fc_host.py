@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from nephoscope.base import ABSENT, COLLECTING, UNREACHABLE, UNREADABLE, Clock, Failed, Run
+from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import fc_host
 from nephoscope.probes.fc_host import Port
 
@@ -148,3 +148,72 @@ def test_a_port_whose_firmware_does_not_answer(tmp_path, monkeypatch):
     assert [found.name for found in seen.good] == [WWPN3]
     assert (seen.ports[1].kind, seen.ports[1].of) == (UNREACHABLE, WWPN4)
     assert "no answer in " in seen.ports[1].error
+
+
+def refuse(monkeypatch, ending):
+    """Let what ends so be unreadable; children are forks, and see it too."""
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith(ending):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+
+
+@pytest.mark.parametrize(
+    ("ending", "of"),
+    [("host4/port_name", ""), *((f"host4/{name}", WWPN4) for name in ("port_state", "speed", "supported_speeds"))],
+)
+def test_what_may_not_be_read_is_no_default(tmp_path, monkeypatch, ending, of):
+    port(tmp_path, 3)
+    port(tmp_path, 4)
+    before = look(tmp_path).kept
+    refuse(monkeypatch, ending)
+    seen = look(tmp_path, before, 60)
+    assert ([found.name for found in seen.good], seen.gone, seen.named) == ([WWPN3], {}, bool(of))
+    path = f"/sys/class/fc_host/{ending}"
+    assert [one for one in seen.ports if isinstance(one, Failed)] == [
+        Failed(NOT_ALLOWED, of, f"read {path}", "Permission denied")
+    ]
+
+
+def test_counters_that_may_not_be_read(tmp_path, monkeypatch):
+    refuse(monkeypatch, "statistics/invalid_crc_count")
+    (found,) = look(port(tmp_path, 3)).ports
+    assert (found.kind, found.of) == (NOT_ALLOWED, WWPN3)
+
+
+@pytest.mark.parametrize("file", ["roles", "port_state", "port_name"])
+def test_a_target_that_may_not_be_read(tmp_path, monkeypatch, file):
+    port(tmp_path, 3)
+    target(tmp_path, 3, 1)
+    refuse(monkeypatch, f"rport-3:0-1/{file}")
+    (found,) = look(tmp_path).good
+    assert (found.targets, found.strange) == (0, ("rport-3:0-1: Permission denied",))
+
+
+def test_a_target_that_goes_while_it_is_read_is_none(tmp_path):
+    port(tmp_path, 3)
+    put(tmp_path, "/sys/class/fc_remote_ports/rport-3:0-1/roles", "FCP Target")
+    (found,) = look(tmp_path).good
+    assert (found.targets, found.others, found.strange) == (0, (), ())
+
+
+@pytest.mark.parametrize("how", ["gone", "unread"])
+def test_what_is_usual_outlives_a_while_in_which_the_port_can_t_be_read(tmp_path, monkeypatch, how):
+    port(tmp_path, 3)
+    port(tmp_path, 4, supported_speeds="")
+    target(tmp_path, 4, 1)
+    before = look(tmp_path).kept
+    with monkeypatch.context() as patched:
+        if how == "gone":
+            shutil.rmtree(f"{tmp_path}/sys/class/fc_host/host4")
+        else:
+            refuse(patched, "host4/port_state")
+        meanwhile = look(tmp_path, before, 60).kept
+    port(tmp_path, 4, speed="8 Gbit", supported_speeds="")
+    shutil.rmtree(f"{tmp_path}/sys/class/fc_remote_ports/rport-4:0-1")
+    found = look(tmp_path, meanwhile, 120).good[1]
+    assert (found.speed, found.usual, found.targets, found.most) == (8.0, 16.0, 0, 1)

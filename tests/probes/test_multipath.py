@@ -280,3 +280,38 @@ def test_the_kernel_s_word_may_be_unreadable(root, monkeypatch):
     sysfs(root, made())
     monkeypatch.setattr(os, "open", refusing)
     assert said(look(root, made())) == [("sda", None, "state 'unread: Permission denied' is not understood")]
+
+
+def test_a_device_that_was_taken_out_leaves_a_link_to_nowhere(root):
+    """The map keeps its holder's link until it is reloaded; multipathd may not have looked yet."""
+    sysfs(root, made())
+    os.unlink(f"{root}/sys/block/dm-0/slaves/sda/device/state")
+    os.rmdir(f"{root}/sys/block/dm-0/slaves/sda/device")
+    os.rmdir(f"{root}/sys/block/dm-0/slaves/sda")
+    os.symlink("../../../../devices/host3/block/sda", f"{root}/sys/block/dm-0/slaves/sda")
+    with daemon(root, answer(made())):
+        host = multipath.survey(Run(root=root))
+    assert said(host) == [("sda", False, "gone")]
+
+
+def test_a_map_is_remembered_while_it_can_t_be_read(root, monkeypatch):
+    before = look(root, made()).kept
+    real = os.open
+
+    def refusing(path, *words, **more):
+        if str(path).endswith("dm/name"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *words, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        unread = look(root, made(), before=before, clock=Clock(shift=60))
+    said = ("read /sys/block/dm-0/dm/name", "Permission denied", "read access to /sys/block")
+    assert unread.maps == (Failed(NOT_ALLOWED, "", *said),)
+    assert not unread.named
+    shrunk = made(paths=four()[:2])
+    for name in ("sdc", "sdd"):
+        os.unlink(f"{root}/sys/block/dm-0/slaves/{name}/device/state")
+        os.rmdir(f"{root}/sys/block/dm-0/slaves/{name}/device")
+        os.rmdir(f"{root}/sys/block/dm-0/slaves/{name}")
+    assert look(root, shrunk, before=unread.kept, clock=Clock(shift=120)).good[0].most == 4

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, child, files, samples
+from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt, child, files, samples
 from nephoscope.probes import high_water
 
 HOSTS, REMOTE = "/sys/class/fc_host", "/sys/class/fc_remote_ports"
@@ -75,6 +75,11 @@ class Survey(NamedTuple):
         return [port for port in self.ports if isinstance(port, Port)]
 
     @property
+    def named(self) -> bool:
+        """Whether each port's name could be read: else nobody knows which ones are not there."""
+        return all(isinstance(port, Port) or port.of for port in self.ports)
+
+    @property
     def names(self) -> set[str]:
         """Names by which a port may be expected, readable or not."""
         unread = {port.of for port in self.ports if isinstance(port, Failed)}
@@ -94,22 +99,26 @@ def survey(run: Run, expected: Collection[str] = (), remember: float = 604800.0)
         if failed.kind != ABSENT:
             raise
         hosts = []
-    names = {host: _text(run, f"{HOSTS}/{host}/port_name") or host for host in hosts}
-    wanted = {names[host]: host for host in hosts if run.wants(names[host])}
+    # Whose it is can't be known without its name, so no filter may drop what fails here.
+    told = {host: attempt(_text, run, f"{HOSTS}/{host}/port_name") for host in hosts}
+    ports: list[Port | Failed] = [name for name in told.values() if isinstance(name, Failed)]
+    names = {host: name or host for host, name in told.items() if not isinstance(name, Failed)}
+    wanted = {names[host]: host for host in names if run.wants(names[host])}
     jobs = {name: (lambda host=host: _read(run, host)) for name, host in wanted.items()}
     read: dict[str, Any] = child.each(run, jobs, tried="read a Fibre Channel port", seconds=SECONDS)
     before = run.before if isinstance(run.before, dict) else {}
     now = run.clock.time()
     seen, gone = _members(run, before.get("seen"), names.values(), now, remember)
-    if not (names or expected or gone):
+    gone = {} if ports else gone  # it may be the one whose name can't be read
+    if not (told or expected or gone):
         raise Failed(ABSENT, "", f"list {HOSTS}", "the kernel has no Fibre Channel port")
     counts = {
         f"{name}/{key}": float(n) for name, one in read.items() if _got(one) for key, n in one["counters"].items()
     }
     history = samples.take(run, counts, before=before.get("errors", []))
     remote = _remote(run)
-    ports: list[Port | Failed] = []
-    speeds, targets = {}, {}
+    # What can't be read now, or is gone for a while, may come back with less.
+    speeds, targets = (_members_of(before.get(name), seen) for name in ("speeds", "targets"))
     fastest: dict[str, float] = {}
     for one in read.values():
         if _got(one) and one["speed"]:
@@ -153,6 +162,11 @@ def _members(
     return seen, gone
 
 
+def _members_of(before: Any, names: Collection[str]) -> dict[str, Any]:
+    """Return what was kept by name, of these names."""
+    return {name: before[name] for name in names if name in before} if isinstance(before, dict) else {}
+
+
 def _rate(history: samples.History, name: str, rises: Collection[str]) -> float | Collecting | None:
     total: float | None = None
     for key in rises:
@@ -169,7 +183,7 @@ def _read(run: Run, host: str) -> dict[str, Any]:
     state = files.text(run, f"{home}/port_state", of=host, limit=4096).strip()
     counters = {}
     for name in COUNTERS:
-        text = _text(run, f"{home}/statistics/{name}")
+        text = _text(run, f"{home}/statistics/{name}", host)
         if not text:
             continue  # not every driver has every one
         try:
@@ -178,13 +192,8 @@ def _read(run: Run, host: str) -> dict[str, Any]:
             raise Failed(UNREADABLE, host, f"read {name}", f"not a number: {text[:40]!r}") from None
         if count >= 0 and count not in NOT_COUNTED:
             counters[name] = count
-    supported = _text(run, f"{home}/supported_speeds")
-    return {
-        "state": state,
-        "speed": _gigabits(_text(run, f"{home}/speed")),
-        "supported": supported,
-        "counters": counters,
-    }
+    speed, supported = (_text(run, f"{home}/{name}", host) for name in ("speed", "supported_speeds"))
+    return {"state": state, "speed": _gigabits(speed), "supported": supported, "counters": counters}
 
 
 def _gigabits(text: str) -> float | None:
@@ -197,18 +206,24 @@ def _remote(run: Run) -> dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
     """Return of each host number how many targets' ports are Online, and the others: bad, and not understood."""
     found: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {}
     try:
-        names = files.names(run, REMOTE)
+        names = files.names(run, REMOTE, of="")
     except Failed as failed:
         if failed.kind != ABSENT:
             raise
         return found
     for name in names:  # rport-HOST:CHANNEL-NUMBER
         host = name.partition("-")[2].partition(":")[0]
-        if "Target" not in _text(run, f"{REMOTE}/{name}/roles"):
-            continue  # a switch, another host, or one that has logged out for good
-        state = _text(run, f"{REMOTE}/{name}/port_state")
         online, others, strange = found.get(host, (0, (), ()))
-        said = f"{_text(run, f'{REMOTE}/{name}/port_name') or name} {state or 'without a state'}"
+        try:
+            if "Target" not in _text(run, f"{REMOTE}/{name}/roles"):
+                continue  # a switch, another host, or one that has logged out for good
+            wwpn = _text(run, f"{REMOTE}/{name}/port_name") or name
+            state = files.text(run, f"{REMOTE}/{name}/port_state", limit=4096).strip()
+        except Failed as failed:
+            if failed.kind != ABSENT:  # or it went while it was read
+                found[host] = (online, others, (*strange, f"{name}: {failed.error}"))
+            continue
+        said = f"{wwpn} {state or 'without a state'}"
         health = HEALTH.get(state, "unknown")
         if health in ("ok", "degraded"):
             online += 1
@@ -220,9 +235,11 @@ def _remote(run: Run) -> dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
     return found
 
 
-def _text(run: Run, path: str) -> str:
-    """Return a word of the kernel, "" where it tells none."""
+def _text(run: Run, path: str, of: str = "") -> str:
+    """Return a word of the kernel, "" where it tells none. Raises Failed when it may not be read."""
     try:
-        return files.text(run, path, limit=4096).strip()
-    except Failed:
+        return files.text(run, path, of=of, limit=4096).strip()
+    except Failed as failed:
+        if failed.kind != ABSENT:
+            raise
         return ""

@@ -40,8 +40,9 @@ KERNEL: Mapping[str, bool | None] = {
     "running": True, "created": False, "cancel": False, "deleted": False, "quiesce": False, "offline": False,
     "transport-offline": False, "blocked": False, "created-blocked": False,
     "live": True, "new": False, "resetting": False, "connecting": False, "deleting": False, "deleting (no IO)": False,
-    "dead": False,
+    "dead": False, "gone": False,
 }  # fmt: skip
+GONE = "gone"  # our own word
 DAEMON = {"chk_st": CHECKER, "dm_st": DEVICE_MAPPER, "dev_st": DEVICE, "marginal_st": MARGINAL}
 
 
@@ -141,6 +142,11 @@ class Host(NamedTuple):
         return [found for found in self.maps if isinstance(found, Map)]
 
     @property
+    def named(self) -> bool:
+        """Whether each map's name could be read: else nobody knows which ones are not there."""
+        return all(isinstance(found, Map) or found.of for found in self.maps)
+
+    @property
     def names(self) -> set[str]:
         """Names and WWIDs of what is there, readable or not."""
         there = {found.of for found in self.maps if isinstance(found, Failed)}
@@ -149,7 +155,8 @@ class Host(NamedTuple):
     @property
     def counted(self) -> bool:
         """Whether it is known of each path of each map if it can be used."""
-        return bool(self.good) and self.unheard is None and all(found.counted for found in self.good)
+        read = 0 < len(self.good) == len(self.maps)
+        return read and self.unheard is None and all(found.counted for found in self.good)
 
 
 def survey(run: Run, expected: Collection[str] = (), remember: float = 604800.0) -> Host:
@@ -200,7 +207,8 @@ def _skeleton(run: Run, entry: str) -> _Skeleton | Failed | None:
             device: _state(run, f"{home}/slaves/{device}") for device in files.names(run, f"{home}/slaves", of=name)
         }
     except Failed as failed:
-        return None if failed.kind == ABSENT else failed
+        cure = f"read access to {BLOCK}" if failed.kind == NOT_ALLOWED else ""  # sudo is for multipathd alone
+        return None if failed.kind == ABSENT else Failed(failed.kind, failed.of, failed.tried, failed.error, cure)
     return _Skeleton(name, uuid[len("mpath-") :], suspended, devices)
 
 
@@ -214,7 +222,8 @@ def _state(run: Run, device: str) -> str:
             os.close(descriptor)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO):
-            return ""  # a device that has no such thing, or that went meanwhile
+            # A device of another kind has no such word; of one that was taken out the map keeps a link to nowhere.
+            return "" if os.path.exists(run.path(device)) else GONE
         return f"unread: {error.strerror}"
 
 
@@ -334,7 +343,9 @@ def _host(
     if unheard is None:
         numbers = {found.wwid: float(told[found.wwid]["path_faults"]) for found in skeletons if found.wwid in told}
         history = samples.take(run, numbers, before=before.get("faults", []))
-    best: dict[str, list[float]] = {}
+    # A map that can't be read now may come back with less.
+    old = before.get("most") if len(skeletons) < len(maps) else None
+    best: dict[str, Any] = dict(old) if isinstance(old, dict) else {}
     results: list[Map | Failed] = [found for found in maps if isinstance(found, Failed)]
     for found in skeletons:
         known = told.get(found.wwid)
