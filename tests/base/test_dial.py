@@ -203,3 +203,16 @@ def test_who_speaks_no_http_does_not_pay_for_it(check, argv):
     code += "; print(sorted({'http.client', 'ssl', 'email'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2\n[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("db.example", "db.example", 7), ("db.example:33", "db.example", 33), ("192.0.2.8:33", "192.0.2.8", 33),
+        ("2001:db8::8", "2001:db8::8", 7), ("::1", "::1", 7), ("[::1]", "::1", 7), ("[::1]:33", "::1", 33),
+        ("", "", 7), (":33", ":33", 7), ("db:", "db:", 7), ("db:x", "db:x", 7), ("db:0", "db:0", 7),
+        ("db:65536", "db:65536", 7), ("db:\u0663", "db:\u0663", 7), ("[::1]:x", "[::1]:x", 7), ("a:b:33", "a:b:33", 7),
+    ],
+)  # fmt: skip
+def test_host_and_port(text, host, port):
+    assert dial_.host_port(text, 7) == (host, port)

@@ -75,6 +75,8 @@ def test_what_is_not_understood_is_said(text):
         ("", []),
         ("127.0.0.1:11323", ["-h", "127.0.0.1", "-p", "11323"]),
         ("[::1]:323", ["-h", "::1", "-p", "323"]),
+        ("[::1]", ["-h", "::1"]),
+        ("2001:db8::123", ["-h", "2001:db8::123"]),
         ("/run/chrony/chronyd.sock", ["-h", "/run/chrony/chronyd.sock"]),
         ("time.example", ["-h", "time.example"]),
     ],

@@ -29,6 +29,18 @@ CURES = {
 }
 
 
+def host_port(text: str, usual: int) -> tuple[str, int]:
+    """Return host and port of HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT; `usual` where no port is said.
+
+    What is no port stays with the host, as a name that nobody knows.
+    """
+    host, colon, port = text.rpartition(":")
+    whole = ":" not in host or (host.startswith("[") and host.endswith("]"))
+    if colon and host and whole and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        return host.strip("[]"), int(port)
+    return (text[1:-1] if text.startswith("[") and text.endswith("]") else text), usual
+
+
 def dial(run: Run, host: str, port: int) -> socket.socket:
     """Return a TCP connection; every address of the host is tried, all together within the time that is left.
 

@@ -114,12 +114,12 @@ def _lives(run: Run) -> bool:
 
 
 def _where(address: str) -> list[str]:
-    if not address:
-        return []
-    host, colon, port = address.rpartition(":")
-    if address.startswith("/") or not colon or not port.isdigit():
-        return ["-h", address]
-    return ["-h", host.strip("[]"), "-p", port]
+    if not address or address.startswith("/"):
+        return ["-h", address] if address else []
+    from nephoscope.base.dial import host_port
+
+    host, port = host_port(address, 0)
+    return ["-h", host, *(["-p", str(port)] if port else [])]
 
 
 def parse(text: str) -> Clock:

@@ -199,14 +199,12 @@ def ask(host: str, seconds: float) -> Peer:
     """
     import socket
 
-    name, colon, port = host.rpartition(":")
-    if not colon or not port.isdigit() or ("]" in port):
-        name, port = host, "123"
-    if ":" in name and not name.startswith("["):  # a bare IPv6 address
-        name, port = host, "123"
+    from nephoscope.base.dial import host_port
+
+    name, port = host_port(host, 123)
     tried = "ask its NTP server"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(name.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as link:
             link.connect(address)  # answers of others are not taken, a closed port is told
             return _best(link, host, seconds)

@@ -385,11 +385,10 @@ def _places(run: Run, options: Any) -> list[sql.Access]:
 
 def _at(access: sql.Access, node: str) -> sql.Access:
     """Return the same account on another server: HOST, HOST:PORT, an IPv6 address, [IPv6]:PORT."""
-    host, port = node, access.port
-    head, colon, tail = node.rpartition(":")
-    if colon and tail.isdigit() and (":" not in head or head.endswith("]")):
-        host, port = head, int(tail)
-    made = access._replace(host=host.strip("[]"), port=port, socket="", also=())
+    from nephoscope.base.dial import host_port
+
+    host, port = host_port(node, access.port)
+    made = access._replace(host=host, port=port, socket="", also=())
     return made._replace(of=made.place)
 
 

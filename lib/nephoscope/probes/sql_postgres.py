@@ -263,14 +263,11 @@ def _targets(run: Run, access: Access) -> list[tuple[str, int, str]]:
     """Return (host, port, address) of every address of every host: libpq would resolve them without a deadline."""
     if access.socket:
         return [(access.socket, access.port, "")]
-    from nephoscope.base.dial import resolve
+    from nephoscope.base.dial import host_port, resolve
 
     found: list[tuple[str, int, str]] = []
     for part in access.host.split(","):
-        host, port = part.strip("[]"), access.port
-        name, colon, number = part.rpartition(":")
-        if colon and number.isdigit() and (":" not in name or name.startswith("[")):
-            host, port = name.strip("[]"), int(number)
+        host, port = host_port(part, access.port)
         try:
             found += [(host, port, answer[4][0]) for answer in resolve(run, host, port)]
         except TimeoutError:
