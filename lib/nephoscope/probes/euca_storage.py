@@ -46,12 +46,12 @@ class Address(NamedTuple):
 
 def address(text: str, usual: int = SAN_PORT) -> Address:
     """Return HOST[:PORT], or [IPV6]:PORT, with the usual port unless it is said. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or "]" in port or (":" in host and not host.startswith("[")):
-        host, port = text, str(usual)
-    if not host.strip("[]") or not port.isdigit() or not 0 < int(port) < 65536:
+    from nephoscope.base.dial import host_port
+
+    host, port = host_port(text, usual)
+    if not host or host.count(":") == 1 or "[" in host or "]" in host:  # a port that is none stays with the host
         raise ValueError(f"'{text}' is not HOST or HOST:PORT")
-    return Address(host.strip("[]"), int(port))
+    return Address(host, port)
 
 
 class Backend(NamedTuple):
