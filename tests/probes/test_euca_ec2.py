@@ -105,7 +105,7 @@ def test_volumes(tmp_path):
     )
     found, requests = asked(euca_ec2.volumes, {"DescribeVolumes": xml}, tmp_path)
     assert found == [
-        Volume("vol-1", "in-use", 5 * GIB, NOON, (Attachment("i-1", "detaching", NOON),)),
+        Volume("vol-1", "in-use", 5 * GIB, NOON, (Attachment("i-1", "detaching", NOON),), "one"),
         Volume("vol-2", "unavailable"),
     ]
     assert requests[0]["VolumeId.1"] == "verbose"
@@ -119,7 +119,7 @@ def test_snapshots(tmp_path):
         <volumeSize>2</volumeSize></item></snapshotSet>""",
     )
     found, _ = asked(euca_ec2.snapshots, {"DescribeSnapshots": xml}, tmp_path)
-    assert found == [Snapshot("snap-1", "1", "pending", "40%", NOON, 2 * GIB)]
+    assert found == [Snapshot("snap-1", "1", "pending", "40%", NOON, 2 * GIB, "vol-1")]
 
 
 def test_images(tmp_path):

@@ -43,13 +43,14 @@ class Attachment(NamedTuple):
 
 
 class Volume(NamedTuple):
-    """A volume. Its account is not told by the cloud. size in B, None when it is not known yet."""
+    """A volume. Its account is not told by the cloud. size in B, None when it is not known yet; zone: where it lies."""
 
     id: str
     state: str
     size: int | None = None
     created: datetime | None = None
     attachments: tuple[Attachment, ...] = ()
+    zone: str = ""
 
 
 class Instance(NamedTuple):
@@ -75,7 +76,7 @@ class Instance(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot. progress as "40%"; size of its volume in B."""
+    """A snapshot. progress as "40%"; size of its volume in B; volume: what it was made of."""
 
     id: str
     account: str
@@ -83,6 +84,7 @@ class Snapshot(NamedTuple):
     progress: str = ""
     started: datetime | None = None
     size: int | None = None
+    volume: str = ""
 
 
 class Image(NamedTuple):
@@ -229,6 +231,7 @@ def volumes(run: Run, client: Any) -> list[Volume]:
                 Attachment(part.get("InstanceId", ""), part.get("State", "").replace(" ", "_"), part.get("AttachTime"))
                 for part in item.get("Attachments", ())
             ),
+            item.get("AvailabilityZone", ""),
         )
         for item in listed(run, client, "describe_volumes", "Volumes", VolumeIds=VERBOSE)
     ]
@@ -244,6 +247,7 @@ def snapshots(run: Run, client: Any) -> list[Snapshot]:
             item.get("Progress", ""),
             item.get("StartTime"),
             _bytes(item.get("VolumeSize")),
+            item.get("VolumeId", ""),
         )
         for item in listed(run, client, "describe_snapshots", "Snapshots", SnapshotIds=VERBOSE)
     ]

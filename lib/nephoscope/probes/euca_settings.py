@@ -11,6 +11,10 @@ from typing import Any
 
 from nephoscope.base import Run
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.probes import euca_api
+
 UNSET = ("", "{}", "NULL", "<unset>", "unset")
 
 
@@ -24,9 +28,16 @@ def values(run: Run, options: Any, prefix: str = "") -> dict[str, str]:
 
     Raises Failed as `euca_properties.described` does.
     """
-    from nephoscope.probes import euca_api, euca_properties
+    from nephoscope.probes import euca_api
 
     # -H names the component's host; properties are asked of the cloud, whose address stands with its credentials.
     cloud = type(options)(**{**vars(options), "hostname": None, "port": None, "signature": "4"})
-    found = euca_properties.described(run, euca_api.access(cloud, run), prefix)
+    return of(run, euca_api.access(cloud, run), prefix)
+
+
+def of(run: Run, access: euca_api.Access, prefix: str = "") -> dict[str, str]:
+    """Return the same of the cloud that an access is to. One request. Raises Failed as `euca_properties.described` does."""
+    from nephoscope.probes import euca_properties
+
+    found = euca_properties.described(run, access, prefix)
     return {name: "" if value.strip() in UNSET else value.strip() for name, value in found.items()}

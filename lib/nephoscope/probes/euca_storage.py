@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt, child
@@ -202,12 +202,22 @@ def find_backend(run: Run, options: Any) -> Backend:
     if options.backend or options.san or not euca_settings.given(options):
         kind = options.backend or ("san" if options.san else "das" if options.group else "")
         return Backend(kind, options.group, options.san)
+    found = euca_settings.values(run, options, f"{options.zone}.storage." if options.zone else "")
+    return told(found, options.zone, options.group)[1]
+
+
+def told(found: Mapping[str, str], wanted: str = "", named: tuple[str, ...] = ()) -> tuple[str, Backend]:
+    """Return a zone and what its volumes lie on, by property -> value ("" for an unset one).
+
+    wanted  the zone; "": the only one that there is
+    named   volume groups of DAS that the operator named
+    Raises Failed: absent when the zone has no storage controller; unreadable when it can't be told which zone's is meant.
+    """
     suffix = ".storage.blockstoragemanager"
     tried = "DescribeProperties"
-    found = euca_settings.values(run, options, f"{options.zone}.storage." if options.zone else "")
     zones = sorted(name[: -len(suffix)] for name in found if name.endswith(suffix))
     if not zones:
-        raise Failed(ABSENT, "back-end", tried, f"no property {options.zone or 'ZONE'}{suffix}")
+        raise Failed(ABSENT, "back-end", tried, f"no property {wanted or 'ZONE'}{suffix}")
     if len(zones) > 1:
         raise Failed(
             UNREADABLE, "back-end", tried, f"which of the zones {', '.join(zones[:20])} is it? Say it by --zone"
@@ -220,14 +230,14 @@ def find_backend(run: Run, options: Any) -> Backend:
     hosts = found.get(f"{zone}.storage.sanhost", "").replace(",", " ").split() if kind == "san" else []
     # dasdevice is a volume group, by its name or as /dev/NAME, or else a device: that is in a group of some other name.
     device = found.get(f"{zone}.storage.dasdevice", "") if kind == "das" else ""
-    groups = options.group or ((device,) if device and "/" not in device else ())
+    groups = named or ((device,) if device and "/" not in device else ())
     try:
         san = tuple(address(host, PORTS.get(manager, SAN_PORT)) for host in hosts)
     except ValueError as error:
         raise Failed(UNREADABLE, "back-end", tried, f"{zone}.storage.sanhost: {error}") from None
     volumes = found.get(f"{zone}.storage.volumesdir", "") if kind in ("overlay", "das") else ""
     volumes = volumes if volumes.startswith("/") else ""
-    return Backend(kind, groups, san, volumes, device.rpartition("/")[2])
+    return zone, Backend(kind, groups, san, volumes, device.rpartition("/")[2])
 
 
 def _groups(run: Run, backend: Backend, seconds: float) -> tuple[lvm.VolumeGroup, ...]:

@@ -37,6 +37,12 @@ LVS = (
 )
 DISK_FIELDS = ("vg_name", "pv_name", "pv_uuid", "pv_missing")
 PVS = ("/usr/sbin/pvs", "--readonly", "--reportformat", "json", "-o", ",".join(DISK_FIELDS))
+# Names and sizes alone, which are in the metadata: the kernel need not be asked.
+NAME_FIELDS = ("vg_name", "lv_name", "lv_size")
+NAMES = (
+    *("/usr/sbin/lvs", "--readonly", "--reportformat", "json", "--units", "b", "--nosuffix"),
+    *("-o", ",".join(NAME_FIELDS)),
+)
 NO_ROOT = "Running as a non-root user"
 NO_KERNEL = "Failure to communicate with kernel device-mapper driver"
 
@@ -177,6 +183,24 @@ def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[Vol
     Raises Failed: absent (no LVM), not-allowed (sudo), unreachable (no answer in its share of the deadline), unreadable.
     """
     return parse(_report(VGS, run, of, seconds), of)
+
+
+def names(run: Run, found: tuple[VolumeGroup, ...], seconds: float | None = None) -> tuple[tuple[str, str, int], ...]:
+    """Return (group, volume, bytes) of all volumes; what the kernel makes of them is not asked.
+
+    found  the groups, as `groups` told them: one that has volumes of which none is listed is no list
+    Raises Failed as `groups` does.
+    """
+    text = _report(NAMES, run, "lvm", seconds)
+    try:
+        listed = tuple(sorted((row["vg_name"], row["lv_name"], int(row["lv_size"])) for row in _rows(text, "lv")))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+        raise Failed(UNREADABLE, "lvm", "run lvs", f"not its JSON: {text.strip()[:40]!r}") from None
+    seen = {group for group, _, _ in listed}
+    for group in found:
+        if group.volumes and group.name not in seen:
+            raise Failed(UNREADABLE, "lvm", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
+    return listed
 
 
 def _report(line: tuple[str, ...], run: Run, of: str, seconds: float | None = None) -> str:
