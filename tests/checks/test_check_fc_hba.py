@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
 
 import pytest
-from nephoscope.base import COLLECTING, UNREACHABLE, Clock, Failed
+from nephoscope.base import COLLECTING, UNREACHABLE, Failed
 from nephoscope.checks.storage.check_fc_hba import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import fc_host
 from nephoscope.probes.fc_host import Port, Survey
 
 from tests.probes.fc_tree import TARGET, WWPN, port, target
+from tests.probes.kernel_tree import first_line, refuse
 
 W3, W4 = WWPN.format(3), WWPN.format(4)
 GOOD = Port(W3, "host3", speed=16.0, usual=16.0, targets=2, most=2, rate=0.0)
@@ -80,8 +82,7 @@ def test_what_is_expected_and_what_is_gone():
     assert "ports_up" not in [found.name for found in judged(silent, GOOD) if isinstance(found, Metric)]
 
 
-def line(folder, *argv, shift=0.0):
-    return CHECK.run([*argv, "--state-dir", str(folder / "state")], root=str(folder / "root"), clock=Clock(shift)).line
+line = functools.partial(first_line, CHECK)
 
 
 def lay(folder):
@@ -178,13 +179,6 @@ def test_a_firmware_that_does_not_answer(tmp_path, monkeypatch):
 
 
 def test_nobody_may_read(tmp_path, monkeypatch):
-    root = str(lay(tmp_path))
-    real = os.scandir
-
-    def refusing(path, *words):
-        if str(path).startswith(root):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    lay(tmp_path)
+    refuse(monkeypatch, "fc_host")
     assert line(tmp_path) == "FC_HBA UNKNOWN - Permission denied (list /sys/class/fc_host)"

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 
 import pytest
-from nephoscope.base import NOT_ALLOWED, Clock, Failed
+from nephoscope.base import NOT_ALLOWED, Failed
 from nephoscope.checks.storage.check_iscsi_session import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.iscsi_session import Place, Session, Survey
 
 from tests.probes.iscsi_tree import TARGET, multipath, processes, session
+from tests.probes.kernel_tree import first_line, refuse
 
 T1, P1, P2 = TARGET.format(1), "192.0.2.10:3260", "192.0.2.11:3260"
 ONE, TWO = Session(f"{T1} {P1}", T1, P1), Session(f"{T1} {P2}", T1, P2)
@@ -86,8 +88,7 @@ def test_what_could_not_be_read_is_not_counted():
     assert [found.name for found in judged(UNREAD, ONE) if isinstance(found, Metric)] == ["stale_age"]
 
 
-def line(folder, *argv, shift=0.0):
-    return CHECK.run([*argv, "--state-dir", str(folder / "state")], root=str(folder / "root"), clock=Clock(shift)).line
+line = functools.partial(first_line, CHECK)
 
 
 def lay(folder, **words):
@@ -185,15 +186,8 @@ def test_no_session(tmp_path):
 
 
 def test_nobody_may_read(tmp_path, monkeypatch):
-    root = str(lay(tmp_path))
-    real = os.scandir
-
-    def refusing(path, *words):
-        if str(path).startswith(root):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    lay(tmp_path)
+    refuse(monkeypatch, "iscsi_session")
     assert line(tmp_path) == "ISCSI_SESSION UNKNOWN - Permission denied (list /sys/class/iscsi_session)"
 
 

@@ -12,6 +12,7 @@ from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.multipath import Host, Map, Path
 
 from tests.probes import stand_ins
+from tests.probes.kernel_tree import refuse
 from tests.probes.multipath_host import RELEASES, WWID, answer, daemon, four, made, of_release, path, sysfs
 
 PATHS = tuple(Path(f"sd{'abcd'[at]}", adapter=f"a{at % 2}", target=f"t{at // 2}") for at in range(4))
@@ -237,14 +238,7 @@ def test_a_flapping_path_and_a_map_that_stays_suspended(tmp_path, root):
 
 
 def test_what_may_not_be_read_is_dropped_by_no_filter(tmp_path, root, monkeypatch):
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("dm-0/dm/uuid"):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
-    monkeypatch.setattr(os, "open", refusing)
+    refuse(monkeypatch, "dm-0/dm/uuid")
     assert asked(tmp_path, root, made(), made("mpathb", 1), argv=("--include", "mpathb")) == (
         "MULTIPATH UNKNOWN - Permission denied (read /sys/block/dm-0/dm/uuid): needs read access to /sys/block"
         " | paths=4;;2: adapters=2;2: targets=2;2: suspended=0s;30;90"

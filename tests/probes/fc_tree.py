@@ -3,17 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tests.probes.kernel_tree import put
 
 WWPN = "0x10000090fa1122{:02x}"
 TARGET = "0x50060160082000{:02x}"
 COUNTS = ("error_frames", "invalid_crc_count", "invalid_tx_word_count", "link_failure_count", "loss_of_signal_count")
-
-
-def put(root, path, text):
-    file = Path(root, path.lstrip("/"))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{text}\n")
 
 
 def port(root, number, *, counts=None, **words):

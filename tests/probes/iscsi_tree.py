@@ -6,15 +6,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tests.probes.kernel_tree import put
 
 TARGET = "iqn.2026-11.example:vol{}"
-
-
-def put(root, path, text):
-    file = Path(root, path.lstrip("/"))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{text}\n")
 
 
 def session(

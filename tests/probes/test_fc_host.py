@@ -10,7 +10,8 @@ from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREAD
 from nephoscope.probes import fc_host
 from nephoscope.probes.fc_host import Port
 
-from tests.probes.fc_tree import TARGET, WWPN, port, put, target
+from tests.probes.fc_tree import TARGET, WWPN, port, target
+from tests.probes.kernel_tree import put, refuse
 
 WWPN3, WWPN4 = WWPN.format(3), WWPN.format(4)
 
@@ -148,18 +149,6 @@ def test_a_port_whose_firmware_does_not_answer(tmp_path, monkeypatch):
     assert [found.name for found in seen.good] == [WWPN3]
     assert (seen.ports[1].kind, seen.ports[1].of) == (UNREACHABLE, WWPN4)
     assert "no answer in " in seen.ports[1].error
-
-
-def refuse(monkeypatch, ending):
-    """Let what ends so be unreadable; children are forks, and see it too."""
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith(ending):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
-    monkeypatch.setattr(os, "open", refusing)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Clock, Failed, Run
 from nephoscope.probes import iscsi_session
 from nephoscope.probes.iscsi_session import Place, Session
 
-from tests.probes.iscsi_tree import TARGET, multipath, processes, put, session
+from tests.probes.iscsi_tree import TARGET, multipath, processes, session
+from tests.probes.kernel_tree import put, refuse
 
 T1, P = TARGET.format(1), "192.0.2.10:3260"
 
@@ -136,15 +137,8 @@ def test_one_that_goes_while_it_is_read_is_none_and_one_that_is_left_out_is_not_
 
 
 def test_one_that_may_not_be_read(tmp_path, monkeypatch):
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("session1/state"):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
     lay(tmp_path)
-    monkeypatch.setattr(os, "open", refusing)
+    refuse(monkeypatch, "session1/state")
     seen = look(tmp_path, exclude=["*"])
     path = "/sys/class/iscsi_session/session1/state"
     assert seen.sessions == (Failed(NOT_ALLOWED, "", f"read {path}", "Permission denied"),)
@@ -196,31 +190,16 @@ def test_an_interface_s_name_is_no_driver_s(tmp_path):
 
 @pytest.mark.parametrize("file", ["recovery_tmo", "ifacename", "session1/device", "connection1:0/state"])
 def test_what_may_not_be_read_is_no_default(tmp_path, monkeypatch, file):
-    real, scan = os.open, os.scandir
-
-    def refusing(path, *words, _real=real, **more):
-        if str(path).endswith(file):
-            raise PermissionError(13, "Permission denied")
-        return _real(path, *words, **more)
-
     lay(tmp_path)
-    monkeypatch.setattr(os, "open", refusing)
-    monkeypatch.setattr(os, "scandir", lambda path: refusing(path, _real=scan))
+    refuse(monkeypatch, file)
     (found,) = look(tmp_path).sessions
     assert (found.kind, found.of, found.error) == (NOT_ALLOWED, "", "Permission denied")
 
 
 def test_processes_whose_names_are_hidden(tmp_path, monkeypatch):
     """hidepid=1 shows the numbers of others' processes and no more."""
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("/comm"):
-            raise PermissionError(1, "Operation not permitted")
-        return real(path, *words, **more)
-
     lay(tmp_path)
-    monkeypatch.setattr(os, "open", refusing)
+    refuse(monkeypatch, "/comm")
     cure = "the group that /proc is mounted with (gid=)"
     hidden = Failed(NOT_ALLOWED, "iscsid", "look for iscsid", "other users' processes are hidden", cure)
     assert look(tmp_path).daemon == hidden
@@ -230,15 +209,8 @@ def test_a_target_is_remembered_while_its_sessions_can_t_be_read(tmp_path, monke
     lay(tmp_path)
     session(tmp_path, 2, "192.0.2.11", disk="sdc")
     before = look(tmp_path).kept
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("/targetname"):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "open", refusing)
+        refuse(patched, "/targetname")
         unread = look(tmp_path, before, 60).kept
     shutil.rmtree(f"{tmp_path}/sys/class/iscsi_session/session2")
     assert look(tmp_path, unread, 120).most == {T1: 2}

@@ -12,6 +12,7 @@ from nephoscope.base import ABSENT, COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREAD
 from nephoscope.probes import multipath
 
 from tests.probes import stand_ins
+from tests.probes.kernel_tree import refuse
 from tests.probes.multipath_host import WWID, answer, daemon, four, made, path, sysfs
 
 
@@ -270,15 +271,8 @@ def test_no_map(root):
 
 
 def test_the_kernel_s_word_may_be_unreadable(root, monkeypatch):
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("sda/device/state"):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
     sysfs(root, made())
-    monkeypatch.setattr(os, "open", refusing)
+    refuse(monkeypatch, "sda/device/state")
     assert said(look(root, made())) == [("sda", None, "state 'unread: Permission denied' is not understood")]
 
 
@@ -296,15 +290,8 @@ def test_a_device_that_was_taken_out_leaves_a_link_to_nowhere(root):
 
 def test_a_map_is_remembered_while_it_can_t_be_read(root, monkeypatch):
     before = look(root, made()).kept
-    real = os.open
-
-    def refusing(path, *words, **more):
-        if str(path).endswith("dm/name"):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **more)
-
     with monkeypatch.context() as patched:
-        patched.setattr(os, "open", refusing)
+        refuse(patched, "dm/name")
         unread = look(root, made(), before=before, clock=Clock(shift=60))
     said = ("read /sys/block/dm-0/dm/name", "Permission denied", "read access to /sys/block")
     assert unread.maps == (Failed(NOT_ALLOWED, "", *said),)
