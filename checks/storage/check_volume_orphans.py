@@ -44,6 +44,7 @@ def judge(found, options):
     if found.broken:
         yield Finding(CRITICAL, "back-end", found.broken)
     yield from (Finding(OK, orphan.thing.name, orphan.said) for orphan in found.orphans)
+    yield from (Finding(OK, name, "has no name of the cloud's") for name in found.strangers)
     old = [orphan.thing for orphan in found.orphans if orphan.age >= options.grace]
     if old or not found.failures:  # none of what could be seen is not none
         yield Metric("orphans", len(old), detail=_few([f"{thing.kind} {thing.name}" for thing in old]))

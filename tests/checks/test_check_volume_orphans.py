@@ -313,7 +313,9 @@ def test_das(das):
         f"orphans 1 is above 0 (logical volume {DAS}/euca-vol-0BADCAFE)",
     )
     assert outcome.perfdata[1] == "orphan_bytes=5368709120B"
-    assert das.run(**volumes(das, (DAS, "swap", 1 << 30))).reason.endswith(", 1 things that are not of Eucalyptus")
+    outcome = das.run("-v", **volumes(das, (DAS, "swap", 1 << 30)))
+    assert outcome.reason.endswith(", 1 not of Eucalyptus")
+    assert f"[OK] {DAS}/swap has no name of the cloud's" in outcome.text
 
 
 def test_a_snapshot_of_das_under_way(das):
@@ -339,7 +341,7 @@ def test_names_that_tell_nothing(das):
     lost = das.used().name
     more = volumes(das, (DAS, OLD, 7), without=[lost])
     assert das.line(**more) == f"VOLUME_ORPHANS OK - 4 things on the back-end, 3 volumes in zone one | {NONE}"
-    said = "logical volumes of LVM named as up to 3.2 1 of them for 0 volumes without another backing"
+    said = "lv-* 1 names of before 3.3 tell no volume, and 0 volumes have no other backing: only the database"
     outcome = das.run(**volumes(das, (DAS, OLD, 7)))
     assert (outcome.state, outcome.reason.startswith(said)) == (UNKNOWN, True), outcome.line
 

@@ -291,7 +291,10 @@ def test_a_directory_without_end(there, monkeypatch):
 
 
 def test_old_names_are_matched_by_number():
-    doubt = "2 of them for 1 volumes without another backing: which are theirs only the database knows"
+    whose = "only the database knows whose they are"
     assert euca_volumes._by_number((OLD,), {"vol-1": "used"}) == ({}, "")
-    assert euca_volumes._by_number((OLD, "lv-Zk3_x9.."), {"vol-1": "used"}) == (None, doubt)
-    assert euca_volumes._by_number((OLD,), None) == (None, "1 of them: which volumes they are is not told")
+    assert euca_volumes._by_number((OLD, "lv-Zk3_x9.."), {"vol-1": "used"}) == (
+        None,
+        f"2 names of before 3.3 tell no volume, and 1 volumes have no other backing: {whose}",
+    )
+    assert euca_volumes._by_number((OLD,), None) == (None, f"1 names of before 3.3 tell no volume: {whose}")

@@ -152,13 +152,14 @@ def look(run: Run, options: Any) -> Found:
     doubts += [(v.id, known[v.id].doubt) for v in mine if known[v.id].doubt and v.id not in told and run.wants(v.id)]
     if first.old:
         lacking, doubt = _by_number(first.old, lacking)
-        doubts += [("logical volumes of LVM named as up to 3.2", doubt)] if doubt else []
+        doubts += [("lv-*", doubt)] if doubt else []
     number = sum(volume.state != "deleted" for volume in mine)
     looked = f"{len(first.things)} things on the back-end, {number} volumes in zone {zone}"
-    if first.strangers:
-        looked += f", {len(first.strangers)} things that are not of Eucalyptus"
+    strangers = tuple(name for name in first.strangers if run.wants(name))
+    if strangers:
+        looked += f", {len(strangers)} not of Eucalyptus"
     lacking = None if lacking is None else {name: state for name, state in lacking.items() if run.wants(name)}
-    return Found(orphans, lacking, tuple(dict.fromkeys(doubts)), first.broken, looked, tuple(failures), kept)
+    return Found(orphans, lacking, tuple(dict.fromkeys(doubts)), first.broken, looked, tuple(failures), kept, strangers)
 
 
 def _by_number(old: tuple[str, ...], lacking: Mapping[str, str] | None) -> tuple[dict[str, str] | None, str]:
@@ -166,15 +167,10 @@ def _by_number(old: tuple[str, ...], lacking: Mapping[str, str] | None) -> tuple
 
     As many volumes without a backing as there are such names may well be theirs.
     """
-    number = f"{len(old)} of them"
-    if lacking is None:
-        return None, f"{number}: which volumes they are is not told"
-    if len(lacking) == len(old):
+    if lacking is not None and len(lacking) == len(old):
         return {}, ""
-    return (
-        None,
-        f"{number} for {len(lacking)} volumes without another backing: which are theirs only the database knows",
-    )
+    beside = "" if lacking is None else f", and {len(lacking)} volumes have no other backing"
+    return None, f"{len(old)} names of before 3.3 tell no volume{beside}: only the database knows whose they are"
 
 
 def _lacking(

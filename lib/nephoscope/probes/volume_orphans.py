@@ -70,6 +70,7 @@ class Found(NamedTuple):
     looked   what was looked at, as a clause
     failures each in the place of what could not be looked at
     kept     plain JSON for the next run
+    strangers names that are none of the cloud's
     """
 
     orphans: tuple[Orphan, ...]
@@ -79,6 +80,7 @@ class Found(NamedTuple):
     looked: str = ""
     failures: tuple[Failed, ...] = ()
     kept: Mapping[str, float] = {}
+    strangers: tuple[str, ...] = ()
 
     def lacks(self, state: str) -> list[str]:
         """Return the volumes without a backing that are in a state ("used", "idle")."""
