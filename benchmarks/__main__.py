@@ -22,7 +22,7 @@ from pathlib import Path
 from nephoscope import catalogue
 from nephoscope.demo import Demo, sample
 
-from benchmarks import log, servers
+from benchmarks import hosts, log, servers
 from tests.lab.support import need, plugins_installed
 
 PAGE = Path(__file__).with_name("README.md")
@@ -35,6 +35,7 @@ REMOTE = {
     "check_euca_nc": "one-nc-1",
 }  # asked at which simulated host
 LIMITS.update({f"{name} -H": 10.0 for name in REMOTE})
+LIMITS.update(hosts.LIMITS)
 LIMITS.update(servers.LIMITS)
 DEFAULT = "default patterns"
 LOG_LIMIT = 20.0  # instructions per byte, default patterns
@@ -96,7 +97,13 @@ def ratios(place: Path) -> dict[str, float]:
 @contextlib.contextmanager
 def commands(place: Path) -> Iterator[dict[str, list[str]]]:
     """Give name -> command line of the runs that have a limit: on this machine, a simulated cloud, real servers."""
-    with tempfile.TemporaryDirectory() as state, Demo(sample()) as demo, servers.running() as asked:
+    with (
+        tempfile.TemporaryDirectory() as state,
+        Demo(sample()) as demo,
+        servers.running() as asked,
+        hosts.running() as on,
+    ):
+        asked.update(on)
         for name in LIMITS:
             script = name.partition(" ")[0]
             if script in REMOTE:

@@ -13,7 +13,7 @@ from nephoscope.probes.multipath import Host, Map, Path
 
 from tests.probes import stand_ins
 from tests.probes.kernel_tree import refuse
-from tests.probes.multipath_host import RELEASES, WWID, answer, daemon, four, made, of_release, path, sysfs
+from tests.probes.multipath_host import RELEASES, WWID, answer, daemon, four, host, made, of_release, path, sysfs
 
 PATHS = tuple(Path(f"sd{'abcd'[at]}", adapter=f"a{at % 2}", target=f"t{at // 2}") for at in range(4))
 MAP = Map("mpatha", "3600", PATHS, most=4, faults=0.0)
@@ -243,15 +243,6 @@ def test_what_may_not_be_read_is_dropped_by_no_filter(tmp_path, root, monkeypatc
         "MULTIPATH UNKNOWN - Permission denied (read /sys/block/dm-0/dm/uuid): needs read access to /sys/block"
         " | paths=4;;2: adapters=2;2: targets=2;2: suspended=0s;30;90"
     )
-
-
-def host(maps=400, each=8):
-    """A big host: 400 maps of 8 paths, two adapters, four ports."""
-    paths = [
-        [path(f"sd{at}x{n}", f"0000:81:00.{n % 2}", f"0x20700000000000{n // 2:02x}") for n in range(each)]
-        for at in range(maps)
-    ]
-    return [made(f"mpath{at}", at, paths[at]) for at in range(maps)]
 
 
 def test_four_hundred_maps_and_one_bad_path(tmp_path, root):

@@ -59,6 +59,15 @@ def made(name="mpatha", number=0, paths=None, **words):
     }  # fmt: skip
 
 
+def host(maps=400, each=8):
+    """A big host: 400 maps of 8 paths, two adapters, four ports."""
+    paths = [
+        [path(f"sd{at}x{n}", f"0000:81:00.{n % 2}", f"0x20700000000000{n // 2:02x}") for n in range(each)]
+        for at in range(maps)
+    ]
+    return [made(f"mpath{at}", at, paths[at]) for at in range(maps)]
+
+
 def answer(*maps):
     """What multipathd says."""
     return json.dumps({"major_version": 0, "minor_version": 1, "maps": list(maps)}, indent=3) + "\n"
