@@ -10,9 +10,9 @@ A map with fewer usable paths than an earlier run saw is a warning for a week (`
 ones. `--expect NAME[=N]` names a map, or its WWID, that must be there, with N usable paths. A host that may have no map at all
 (a compute node without guests): `--absent-state ok`. A LUN that has one path by design: `-c paths/NAME=1:`; one adapter or
 one port by design: `-w adapters=~: -w targets=~:`. Eucalyptus gives each volume a path for every address in its zone's
-`ncpaths` (`scpaths` on a storage controller): of four, `-w paths=4:`. Ports are told by Fibre Channel alone. Serves
-multipath-tools 0.6.2 and later. Where systemd starts multipathd by its socket, asking starts it; it is asked only where
-there are maps.
+`ncpaths` (`scpaths` on a storage controller): of four, `-w paths=4:`. Adapters and ports are told by Fibre Channel and its
+like; of iSCSI see check_iscsi_session. Serves multipath-tools 0.6.2 and later. Where systemd starts multipathd by its socket,
+asking starts it; it is asked only where there are maps.
 """
 
 from __future__ import annotations

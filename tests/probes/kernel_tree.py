@@ -16,13 +16,16 @@ def put(root, path, text):
     file.write_text(f"{text}\n")
 
 
-def refuse(monkeypatch, *endings):
+DENIED = PermissionError(13, "Permission denied")
+
+
+def refuse(monkeypatch, *endings, error=DENIED):
     """Let files and directories whose paths end so be unreadable, for root as well; children are forks, and see it too."""
 
     def refusing(real):
         def ask(path, *words, **more):
             if str(path).endswith(endings):
-                raise PermissionError(13, "Permission denied")
+                raise error
             return real(path, *words, **more)
 
         return ask

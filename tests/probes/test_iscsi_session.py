@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -20,9 +21,9 @@ def look(root, before=None, shift=0.0, expected=(), paths=(), **words):
     return iscsi_session.survey(run, expected, paths=paths)
 
 
-def lay(root, **words):
+def lay(root, *address, **words):
     processes(root, "systemd", "iscsid")
-    return session(root, 1, **{"disk": "sdb", **words})
+    return session(root, 1, *address, **{"disk": "sdb", **words})
 
 
 def test_a_good_session(tmp_path):
@@ -255,3 +256,20 @@ def test_interfaces_of_paths_without_eucalyptus_conf(tmp_path):
     paths = iscsi_session.paths("iface0:192.0.2.10")
     said = ("read /etc/eucalyptus/eucalyptus.conf", "Eucalyptus is not installed here")
     assert look(lay(tmp_path), paths=paths).paths == (Failed(UNREADABLE, "paths", *said),)
+
+
+def test_what_nobody_has_set(tmp_path):
+    """An adapter that logs in by itself has no name for its interface, and tells the portal that it uses alone."""
+    lay(tmp_path, "(null)", iface="(null)", driver="qla4xxx")
+    assert look(tmp_path).good[0].name == f"{T1} session1"
+    home = "/sys/class/iscsi_connection/connection1:0"
+    put(tmp_path, f"{home}/address", "192.0.2.10")
+    assert look(tmp_path).good[0].name == f"{T1} {P}"
+    put(tmp_path, f"{home}/port", "3261")
+    assert look(tmp_path).good[0].portal == "192.0.2.10:3261"
+
+
+def test_a_connection_that_is_down_has_no_address(tmp_path, monkeypatch):
+    lay(tmp_path, "(null)")
+    refuse(monkeypatch, "connection1:0/address", error=OSError(errno.ENOTCONN, "Transport endpoint is not connected"))
+    assert look(tmp_path).good[0].portal == ""

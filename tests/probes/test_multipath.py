@@ -123,10 +123,22 @@ def test_older_ones_tell_less(root):
     assert (found.usable, found.adapters, found.targets) == (4, 0, 0)
 
 
-def test_iscsi_tells_no_port_and_a_name_with_a_slash_is_written_as_sysfs_has_it(root):
-    kernel = made(paths=[path("cciss!c0d0", "192.0.2.1", "[undef]")])
-    (found,) = look(root, kernel, told=[made(paths=[path("cciss/c0d0", "192.0.2.1", "[undef]")])]).good
-    assert (found.usable, found.adapters, found.targets) == (1, 1, 0)
+@pytest.mark.parametrize(
+    ("adapter", "adapters"),
+    [
+        ("0000:81:00.0", 1), ("10000:e1:00.1", 1), ("0.0.1800", 1), ("[undef]", 0), ("192.0.2.1", 0), ("fe80::1", 0),
+        ("2001:db8:0:0:0:0:0:1", 0),
+    ],
+)  # fmt: skip
+def test_an_initiator_s_address_is_no_adapter(root, adapter, adapters):
+    """A bond has one address for two adapters: a host that is well would be warned of."""
+    (found,) = look(root, made(paths=[path("sda", adapter, "[undef]")])).good
+    assert (found.usable, found.adapters, found.targets) == (1, adapters, 0)
+
+
+def test_a_name_with_a_slash_is_written_as_sysfs_has_it(root):
+    (found,) = look(root, made(paths=[path("cciss!c0d0")]), told=[made(paths=[path("cciss/c0d0")])]).good
+    assert found.usable == 1
 
 
 def test_other_device_mapper_devices_are_none(root):

@@ -261,7 +261,7 @@ def _read(run: Run, name: str, connections: Collection[str], host: str) -> dict[
         "name": " ".join(words),
         "target": target,
         "portal": portals[0] if portals else "",
-        "netdev": "" if netdev == "(null)" else netdev,
+        "netdev": netdev,
         "state": state,
         # "" before Linux 5.7, which tells none
         "connections": [word for each in connections if (word := _word(run, f"{CONNECTIONS}/{each}/state"))],
@@ -274,9 +274,15 @@ def _read(run: Run, name: str, connections: Collection[str], host: str) -> dict[
 
 def _portal(run: Run, home: str) -> str:
     """Return the portal of a connection, "" where it tells none."""
-    # What was asked for: a target may have sent the log-in on to another address.
-    address, port = (_word(run, f"{home}/persistent_{part}") for part in ("address", "port"))
-    return f"{f'[{address}]' if ':' in address else address}:{port or PORT}" if address else ""
+    # What was asked for: a target may have sent the log-in on to another address. Not told of an adapter's own log-in; and the
+    # other one not of a connection that is down (ENOTCONN).
+    for kind in ("persistent_", ""):
+        address, port = (attempt(_word, run, f"{home}/{kind}{part}") for part in ("address", "port"))
+        if isinstance(address, Failed) and kind:
+            raise address
+        if isinstance(address, str) and address:
+            return f"{f'[{address}]' if ':' in address else address}:{port if port and isinstance(port, str) else PORT}"
+    return ""
 
 
 def _disks(run: Run, device: str) -> dict[str, str]:
@@ -341,7 +347,8 @@ def _names(run: Run, directory: str) -> list[str]:
 def _word(run: Run, path: str) -> str:
     """Return a word of the kernel, "" where it tells none. Raises Failed when it may not be read."""
     try:
-        return files.text(run, path, of="", limit=4096).strip()
+        word = files.text(run, path, of="", limit=4096).strip()
+        return "" if word == "(null)" else word  # as it prints what nobody has set
     except Failed as failed:
         if failed.kind != ABSENT:
             raise

@@ -51,7 +51,7 @@ class Path(NamedTuple):
 
     usable   whether I/O can go by it; None: not known. Where multipathd was not heard, all that is known is what is not
     said     what is wrong with it, or not known, in a word; "": nothing
-    adapter  the host's adapter (PCI slot; of iSCSI the initiator's address), None: not told
+    adapter  the host's adapter (PCI slot), None: not told, as of iSCSI
     target   the array's port (WWPN), None: not told
     """
 
@@ -393,8 +393,13 @@ def _path(name: str, told: Mapping[str, Any], state: str | None) -> Path:
         usable, said = False, "not in the kernel's map"
     if usable and told.get("marginal_st") == "marginal":
         said = "marginal"
-    adapter, target = (told.get(key) for key in ("host_adapter", "target_wwpn"))
-    return Path(name, usable, said, None if adapter in NONE else adapter, None if target in NONE else target)
+    adapter, target = (None if (word := told.get(key)) in NONE else word for key in ("host_adapter", "target_wwpn"))
+    return Path(name, usable, said, None if adapter and _address(adapter) else adapter, target)
+
+
+def _address(text: str) -> bool:
+    """Return True for an IP address, which is no adapter's: a bond of two has one, and one adapter may have several."""
+    return text.count(".") == 3 or text.count(":") > 2 or "::" in text
 
 
 def _sum(words: Sequence[tuple[str, str, Mapping[str, bool | None]]]) -> tuple[bool | None, str]:
