@@ -19,7 +19,13 @@ STATES = {"ok": OK, "degraded": WARNING, "failed": CRITICAL, "unknown": UNKNOWN}
 
 
 def options(add):
-    add("--expect", repeat=True, metavar="WWPN", help="a port that must be there, by WWPN or the kernel's name (host3)")
+    add(
+        "--expect",
+        repeat=True,
+        type=fc_host.wwpn,
+        metavar="WWPN",
+        help="a port that must be there, by WWPN or the kernel's name (host3)",
+    )
     add("--remember", type=duration, default=604800.0, looks=False, help="how long what was there before is missed")
 
 

@@ -71,6 +71,8 @@ def test_each_trouble(words, found):
 
 def test_what_is_expected_and_what_is_gone():
     assert judged(GOOD, argv=("--expect", "host3", "--expect", W3)) == judged(GOOD)
+    by_switch = ":".join(W3[at : at + 2] for at in range(2, 18, 2)).upper()
+    assert judged(GOOD, argv=("--expect", by_switch, "--expect", W3[2:])) == judged(GOOD)
     assert judged(GOOD, argv=("--expect", W4))[0] == Finding(CRITICAL, W4, "does not exist")
     gone = Finding(WARNING, W4, "is gone, it was there 10 min ago")
     assert judged(GOOD, gone={W4: 600.0})[0] == gone

@@ -86,6 +86,13 @@ class Survey(NamedTuple):
         return unread | {name for port in self.good for name in (port.name, port.host)}
 
 
+def wwpn(text: str) -> str:
+    """Return a WWPN as the kernel writes it, however switch or array do (10:00:00:90:FA:11:22:03); other names unchanged."""
+    digits = text.lower().replace(":", "")
+    digits = digits[2:] if digits.startswith("0x") else digits
+    return f"0x{digits}" if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else text
+
+
 def survey(run: Run, expected: Collection[str] = (), remember: float = 604800.0) -> Survey:
     """Look at all ports.
 
