@@ -90,6 +90,28 @@ def test_a_command_that_can_not_be_killed_is_not_started_again(tmp_path, monkeyp
     assert run.hung == {}
 
 
+def test_what_a_script_has_started_and_can_not_be_killed_is_not_started_again(tmp_path, monkeypatch):
+    starts = script(tmp_path, f"sleep 30 & echo $! >> {tmp_path}/pids; wait", "waits")
+    leaves = script(tmp_path, f"sleep 30 & echo $! >> {tmp_path}/pids", "leaves")
+    kill = os.killpg
+    # Of the groups nobody dies, as in uninterruptible sleep; who leads them does.
+    monkeypatch.setattr(os, "killpg", lambda group, number: kill(group, 0))
+    run = Run()
+    for tool, said in (
+        (starts, "no answer in 0.5 s"),
+        (leaves, "it ended, and something that it started holds its output"),
+    ):
+        (tmp_path / "pids").unlink(missing_ok=True)
+        for number in range(3):
+            with pytest.raises(Failed) as caught:
+                child.command([tool], run, seconds=0.5)
+            assert caught.value.error.startswith("hung for 0 min: process " if number else said), caught.value.error
+        (pid,) = map(int, (tmp_path / "pids").read_text().split())
+        assert run.hung[f"run {tool}"][:2] == [pid, child.start_time(pid)]
+        os.kill(pid, signal.SIGKILL)
+        assert not alive(pid)
+
+
 def test_a_command_that_closed_its_outputs_and_goes_on_is_late(tmp_path):
     with pytest.raises(Failed, match="no answer"):
         child.command([script(tmp_path, "exec >&- 2>&-; sleep 60")], Run(8), seconds=0.3)

@@ -71,7 +71,8 @@ def command(
     seconds  its own share of the deadline
     Raises Failed: absent (not installed), not-allowed (sudo refused, not executable), unreachable (no answer in time),
     unreadable (too much output, or an output that its own children hold open), late (no time was left to begin).
-    One that can't be killed is kept in `run.hung`, and not started again as long as it lives (unreachable).
+    One that can't be killed, or that has started such a one, is kept in `run.hung`, and not started again as long as that
+    lives (unreachable).
     """
     import subprocess
 
@@ -126,16 +127,19 @@ def command(
     finally:
         process.stdout.close()
         process.stderr.close()
+        stays: int | None = None
         if process.poll() is None:
-            started = start_time(process.pid)
-            if _kill_all([process.pid]) and started is not None:
-                run.hung[f"run {shown}"] = [process.pid, started, int(run.clock.time())]
+            stays = process.pid if _kill_all([process.pid]) else _member(process.pid)
             process.returncode = -signal.SIGKILL  # dead or abandoned: nothing may wait for it any more
         elif fault is not None:
             try:
                 os.killpg(process.pid, signal.SIGKILL)  # its own number may be another's by now, its group's is not
             except OSError:
                 pass
+            stays = _member(process.pid)
+        started = None if stays is None else start_time(stays)
+        if started is not None:
+            run.hung[f"run {shown}"] = [stays, started, int(run.clock.time())]
     if fault:
         kind, error_ = fault
         raise Failed(kind, of, f"run {shown}", error_ or f"no answer in {round(share, 1):g} s")
@@ -379,6 +383,32 @@ def _leave(run: Run, late: Mapping[int, str]) -> None:
     for pid in _kill_all(late) if late else ():
         if started[pid] is not None:
             run.hung[late[pid]] = [pid, started[pid], int(run.clock.time())]
+
+
+def _member(group: int) -> int | None:
+    """Return a process of a killed group that is still there after a grace, or None: what a script has started may hang."""
+    end = time.monotonic() + GRACE
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            pass
+        living = None
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    with open(f"/proc/{name}/stat", "rb") as file:
+                        fields = file.read().rpartition(b")")[2].split()
+                except OSError:
+                    continue  # gone since
+                if int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
+                    living = int(name)
+                    break
+        if living is None or time.monotonic() >= end:
+            return living
+        time.sleep(0.01)
 
 
 def _kill_all(pids: Iterable[int]) -> set[int]:
