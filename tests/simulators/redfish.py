@@ -149,6 +149,37 @@ def modern(tree: dict[str, dict[str, Any]]) -> None:
     })  # fmt: skip
 
 
+def pools(tree: dict[str, dict[str, Any]], disks: int = 2, expand: bool = True) -> None:
+    """Turn it into an array: a storage service of its own with a pool (Swordfish 1.2: StoragePool 1.6, Capacity 1.2)."""
+    place = f"{V1}/Storage/Array"
+    new = {
+        f"{V1}/Storage": collection("Storage", [place]),
+        place: resource(
+            "Storage", "v1_11_0", "Array", StoragePools=link(f"{place}/StoragePools"), Volumes=link(f"{place}/Volumes"),
+            Controllers=link(f"{place}/Controllers"), Drives=[link(f"{place}/Drives/{n}") for n in range(disks)],
+        ),
+        f"{place}/Controllers": collection("StorageController", [f"{place}/Controllers/{n}" for n in "AB"]),
+        f"{place}/StoragePools": collection("StoragePool", [f"{place}/StoragePools/1"]),
+        f"{place}/StoragePools/1": resource(
+            "StoragePool", "v1_6_0", "fast",
+            Capacity={"Data": {"AllocatedBytes": 1000, "ConsumedBytes": 850, "ProvisionedBytes": 2500}},
+        ),
+        f"{place}/Volumes": collection("Volume", [f"{place}/Volumes/1"]),
+        f"{place}/Volumes/1": resource("Volume", "v1_6_2", "lun1"),
+        **{f"{place}/Controllers/{n}": resource("StorageController", "v1_2_0", f"SP {n}") for n in "AB"},
+        **{f"{place}/Drives/{n}": resource("Drive", "v1_14_0", f"Bay {n}", FailurePredicted=False) for n in range(disks)},
+    }  # fmt: skip
+    for path, thing in new.items():
+        thing["@odata.id"] = path
+    tree.update(new)
+    root = tree[f"{V1}/"]
+    root.update({"Vendor": "Example", "Product": "Array 9000", "Storage": link(f"{V1}/Storage")})
+    if expand:
+        root["ProtocolFeaturesSupported"] = {
+            "ExpandQuery": {"Levels": True, "MaxLevels": 2, "ExpandAll": True, "Links": True}
+        }
+
+
 class Bmc:
     """The controller: `tree` are its resources, `faults` what goes wrong where, `sessions` the tokens that live.
 
@@ -258,6 +289,11 @@ class Bmc:
                     if "$expand" in query and "Members" in thing:
                         members = [bmc.tree.get(entry.get("@odata.id", ""), entry) for entry in thing["Members"]]
                         thing = {**thing, "Members": members}
+                    elif "$expand=*" in query:
+                        thing = {
+                            name: [bmc.tree.get(each.get("@odata.id", ""), each) for each in value] if isinstance(value, list) else value
+                            for name, value in thing.items()
+                        }  # fmt: skip
                     self.answer(200, thing)
 
             def do_POST(self) -> None:

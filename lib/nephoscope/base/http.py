@@ -231,6 +231,9 @@ class Session:
         except http.client.HTTPException as error:
             self.close()
             raise Failed(UNREADABLE, self.of, tried, f"no HTTP: {type(error).__name__}") from None
+        except BaseException:  # a signal: the answer is still to come, and the log-out needs a connection without one
+            self.close()
+            raise
         if response.will_close:
             self.close()
         return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, data)

@@ -8,7 +8,7 @@ Memory 1.13, Manager 1.13, Resource 1.13 (Status, Health, State). Only GET, but 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
@@ -17,11 +17,9 @@ from nephoscope.probes.parts import Part, distinct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nephoscope.base.http import Session
+    from nephoscope.probes.guest import Guest
 
 ROOT = "/redfish/v1/"
-LOGOUT = (
-    1.0  # seconds held back for the log-out: a BMC has five to sixteen sessions, and keeps a lost one for half an hour
-)
 MEMBERS = 512  # of one collection, at most
 HEALTH = {"OK": "ok", "Warning": "degraded", "Critical": "failed"}
 # Resource.State: what is there and serves, or rests on purpose; all others need a word.
@@ -46,15 +44,13 @@ class Bmc(NamedTuple):
     key: str | None = None
 
 
-class _Early:
-    """The run, with a second less: what is left when the reading must end is for the log-out."""
+class Pool(NamedTuple):
+    """A storage pool: name, bytes (None: not told) in all, in use, and promised to volumes. StoragePool 1.6, Capacity 1.2."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.stage = run.stage
-
-    def left(self) -> float:
-        return max(0.0, self._run.left() - LOGOUT)
+    name: str
+    size: float | None
+    used: float | None
+    provisioned: float | None
 
 
 def parts(run: Run, bmc: Bmc) -> list[Part | Failed]:
@@ -63,31 +59,55 @@ def parts(run: Run, bmc: Bmc) -> list[Part | Failed]:
     Raises Failed when nothing could: unreachable, not-allowed (log-in refused, certificate), unreadable (not Redfish),
     absent (nothing is offered).
     """
-    from nephoscope.base.http import Session
+    return array(run, bmc, pools=None)[1]
 
-    early: Any = _Early(run)
-    with Session(
-        early, bmc.base, of="redfish", ca_file=bmc.ca_file, fingerprint=bmc.fingerprint, insecure=bmc.insecure,
-        cert=bmc.cert, key=bmc.key,
-    ) as session:  # fmt: skip
-        reader = _Reader(session)
-        root = reader.get(ROOT)
-        if not isinstance(root.get("RedfishVersion"), str):
-            raise Failed(UNREADABLE, "redfish", f"GET {ROOT}", "no RedfishVersion: this is not a Redfish service")
-        expand = _dict(_dict(root.get("ProtocolFeaturesSupported")).get("ExpandQuery"))
-        reader.expand = bool(expand.get("Levels")) and expand.get("MaxLevels") != 0
-        place = reader.log_in(root, bmc) if bmc.user else ""
-        try:
-            found = list(_everything(reader, root))
-        finally:
-            session.run = run
-            if place:
-                reader.log_out(place)
+
+def array(run: Run, bmc: Bmc, pools: list[Pool] | None) -> tuple[str, list[Part | Failed]]:
+    """Return the product and what `parts` returns; with a list of `pools` also a storage service's own parts, and its pools."""
+    with _guest(run, bmc) as guest:
+        reader, root = _enter(guest, bmc)
+        reader.pools = pools
+        found = list(_everything(reader, root))
     read = [thing for thing in found if isinstance(thing, Part)]
     lost = [thing for thing in found if isinstance(thing, Failed)]
     if not read:
         raise lost[0] if lost else Failed(ABSENT, "redfish", f"GET {ROOT}", "it offers no system, chassis or manager")
-    return [*distinct(read), *dict.fromkeys(lost)]
+    return product(root), [*distinct(read), *dict.fromkeys(lost)]
+
+
+def greet(run: Run, bmc: Bmc) -> str:
+    """Log in and out, and return the product. Raises Failed as `parts`."""
+    with _guest(run, bmc) as guest:
+        return product(_enter(guest, bmc)[1])
+
+
+def product(root: dict[str, Any]) -> str:
+    """Return what a service root says of its vendor and product, or its version of Redfish. ServiceRoot 1.11."""
+    told = " ".join(str(root[name]) for name in ("Vendor", "Product") if isinstance(root.get(name), str))
+    return told or f"Redfish {root['RedfishVersion']}"
+
+
+def _guest(run: Run, bmc: Bmc) -> Guest:
+    from nephoscope.probes.guest import Guest
+
+    return Guest(
+        run, bmc.base, of="redfish", ca_file=bmc.ca_file, fingerprint=bmc.fingerprint, insecure=bmc.insecure,
+        cert=bmc.cert, key=bmc.key,
+    )  # fmt: skip
+
+
+def _enter(guest: Guest, bmc: Bmc) -> tuple[_Reader, dict[str, Any]]:
+    """Read the service root and log in."""
+    reader = _Reader(guest.http)
+    root = reader.get(ROOT)
+    if not isinstance(root.get("RedfishVersion"), str):
+        raise Failed(UNREADABLE, "redfish", f"GET {ROOT}", "no RedfishVersion: this is not a Redfish service")
+    expand = _dict(_dict(root.get("ProtocolFeaturesSupported")).get("ExpandQuery"))
+    reader.expand = bool(expand.get("Levels")) and expand.get("MaxLevels") != 0
+    reader.links = reader.expand and bool(expand.get("ExpandAll"))
+    if bmc.user:
+        guest.enter(lambda: reader.log_in(root, bmc))
+    return reader, root
 
 
 class _Reader:
@@ -98,6 +118,8 @@ class _Reader:
         self.headers: dict[str, str] = {"OData-Version": "4.0", "Accept": "application/json"}
         self.expand = False
         self.dead: Failed | None = None
+        self.links = False
+        self.pools: list[Pool] | None = None
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the object at a path. Raises Failed."""
@@ -120,8 +142,8 @@ class _Reader:
             raise Failed(UNREADABLE, f"redfish {path}", f"GET {path}", "not a JSON object")
         return content
 
-    def log_in(self, root: dict[str, Any], bmc: Bmc) -> str:
-        """Make a session, or fall back to HTTP Basic where there is no session service; return its place, or ""."""
+    def log_in(self, root: dict[str, Any], bmc: Bmc) -> Callable[[], object] | None:
+        """Make a session, or fall back to HTTP Basic where there is no session service; return what gives it back, or None."""
         import base64
         import json
 
@@ -129,7 +151,7 @@ class _Reader:
         path = _link(_dict(root.get("Links")).get("Sessions"))
         if not path and not root.get("SessionService"):
             self.headers["Authorization"] = f"Basic {pair}"
-            return ""
+            return None
         path = path or f"{ROOT}SessionService/Sessions"
         body = json.dumps({"UserName": bmc.user, "Password": bmc.password}).encode()
         headers = {**self.headers, "Content-Type": "application/json"}
@@ -148,11 +170,11 @@ class _Reader:
                     place = _link(json.loads(answer.body))
                 except ValueError:
                     place = ""
-            return place
+            return (lambda: self.session.request("DELETE", place, headers=self.headers)) if place else None
         tried = f"log in at {path} as {bmc.user}"
         if answer.status in (404, 405, 501):
             self.headers["Authorization"] = f"Basic {pair}"
-            return ""
+            return None
         if b"SessionLimitExceeded" in answer.body:
             raise Failed(UNREACHABLE, "redfish", tried, "the BMC has no free session")
         if answer.status in (400, 401, 403):
@@ -160,13 +182,6 @@ class _Reader:
             raise Failed(NOT_ALLOWED, "redfish", tried, f"refused: HTTP {answer.status}", cure)
         kind = UNREACHABLE if answer.status >= 500 else UNREADABLE
         raise Failed(kind, "redfish", tried, f"HTTP {answer.status}{'' if token else ', no token'}")
-
-    def log_out(self, place: str) -> None:
-        """Give the session back; one that is not taken ages out on the BMC by itself."""
-        try:
-            self.session.request("DELETE", place, headers=self.headers)
-        except Failed as failed:
-            self.session.run.stage(f"log out: {failed.error}")
 
     def members(self, link: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
         """Yield the members of a collection, all pages; what can't be read goes to `found`."""
@@ -191,6 +206,16 @@ class _Reader:
                 seen += 1
                 yield from self.one(entry, found)
             path = str(page.get("Members@odata.nextLink") or "")
+
+    def expanded(self, thing: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        """Return the members of an array of links: as objects, by one request for all, where the service expands links."""
+        entries, path = _list(thing.get(name)), _link(thing)
+        if self.links and path and len(entries) > 1 and all(len(entry) == 1 for entry in entries):
+            try:
+                return _list(self.get(f"{path}?$expand=*($levels=1)").get(name)) or entries
+            except Failed:
+                pass  # each is asked for by itself, and tells why not
+        return entries
 
     def one(self, entry: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
         """Yield the object that an entry is (expanded) or links to."""
@@ -226,6 +251,13 @@ def _everything(reader: _Reader, root: dict[str, Any]) -> list[Part | Failed]:
                 found.append(_part(member, _name(member), kind))
         for storage in reader.members(system.get("Storage"), found):
             _storage(reader, storage, found)
+    if (
+        reader.pools is not None
+    ):  # an array's storage service stands beside its systems (Swordfish 1.2), or is one of theirs
+        told = {part.name for part in found if isinstance(part, Part) and part.kind == "storage"}
+        for storage in reader.members(root.get("Storage"), found):
+            if f"storage {_name(storage)}" not in told:
+                _storage(reader, storage, found)
     for chassis in reader.members(root.get("Chassis"), found):
         found.append(_part(chassis, f"chassis {_name(chassis)}", "chassis", rollup=True))
         _thermal(reader, chassis, found)
@@ -243,7 +275,7 @@ def _storage(reader: _Reader, storage: dict[str, Any], found: list[Part | Failed
         found.append(_part(controller, f"storage {name} {_name(controller)}", "controller"))
     for controller in reader.members(storage.get("Controllers"), found):
         found.append(_part(controller, f"storage {name} {_name(controller)}", "controller"))
-    for entry in _list(storage.get("Drives")):
+    for entry in reader.expanded(storage, "Drives"):
         for drive in reader.one(entry, found):
             part = _part(drive, f"drive {_name(drive)}", "drive")
             if drive.get("FailurePredicted") is True and part.health in ("ok", ""):
@@ -252,6 +284,12 @@ def _storage(reader: _Reader, storage: dict[str, Any], found: list[Part | Failed
             found.append(part._replace(value=left, unit="life%" if left is not None else ""))
     for volume in reader.members(storage.get("Volumes"), found):
         found.append(_part(volume, f"volume {_name(volume)}", "volume"))
+    for pool in reader.members(storage.get("StoragePools"), found) if reader.pools is not None else ():
+        found.append(_part(pool, f"pool {_name(pool)}", "pool", rollup=True))
+        capacity = _dict(pool.get("Capacity"))
+        data = _dict(capacity.get("Data"))
+        size, used = _number(data.get("AllocatedBytes")), _number(data.get("ConsumedBytes"))
+        reader.pools.append(Pool(_name(pool), size, used, _number(data.get("ProvisionedBytes"))))  # type: ignore[union-attr]
 
 
 def _thermal(reader: _Reader, chassis: dict[str, Any], found: list[Part | Failed]) -> None:

@@ -166,7 +166,8 @@ class Array(NamedTuple):
     rooms    pools, and volumes whose fullness is a fault
     speeds   for the mode performance
     spares   how many spare disks are left; None: the family does not tell, or spares within the disks
-    lost     what could not be looked at; `of` begins with its kind, as parts do: what is lost is not missing
+    lost     what could not be looked at; `of` begins with its kind, as parts do: what is lost is not
+             missing; one of the system hides everything
     rates    plain JSON that the family kept for its own rates: it finds it as run.before["rates"]
     """
 
@@ -280,8 +281,8 @@ def survey(
     if "health" in modes:
         present = {part.of for part in array.parts if part.kind in LASTING and part.health != "absent"}
         seen = kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
-        # What could not be asked is not missing: its Failed says so.
-        lost = tuple(failed.of for failed in array.lost)
+        # What could not be asked is not missing: its Failed says so. One of the system may hide parts of any kind.
+        lost = tuple("" if failed.of.startswith("system") else failed.of for failed in array.lost)
         gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and not of.startswith(lost)]
     if "capacity" in modes:
         array = array._replace(rooms=_growing(array.rooms, before.get("growth"), now, kept))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any array, or server with disks, that speaks Redfish: systems, chassis, managers, storage, and the pools of Swordfish.
+
+Requests: the service root, log-in and log-out, and one per object; a service that expands (DSP0266, ExpandQuery with Levels and
+ExpandAll) needs one per collection and one for all drives of a controller. Account: ReadOnly. The mode performance is not
+told in a form that services share.
+
+Sources: as probes/redfish.py; SNIA Swordfish 1.2, StoragePool 1.6 and Capacity 1.2 (Capacity.Data: AllocatedBytes,
+ConsumedBytes and ProvisionedBytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nephoscope.base import Failed, Run
+from nephoscope.probes import parts, redfish
+from nephoscope.probes.san import Array, Part, Place, Room
+
+# What probes/redfish.py calls them -> the kinds of an array; all others are parts of the system.
+KINDS = {
+    "drive": "disk", "controller": "controller", "chassis": "enclosure",
+    "power supply": "power supply", "fan": "fan", "temperature": "sensor", "voltage": "sensor", "power": "sensor",
+    "volume": "volume", "pool": "pool",
+}  # fmt: skip
+
+
+PLACES = (
+    ("/Drives", "disk"),
+    ("/Volumes", "volume"),
+    ("/StoragePools", "pool"),
+    ("/PowerSupplies", "power supply"),
+    ("/Fans", "fan"),
+)
+
+
+def greet(run: Run, place: Place) -> str:
+    """Return the product. Raises Failed as `look`."""
+    return redfish.greet(run, _bmc(place))
+
+
+def look(run: Run, place: Place, modes: Sequence[str]) -> Array:
+    """Ask the service for everything. Raises Failed as `redfish.parts`."""
+    pools: list[redfish.Pool] = []
+    product, found = redfish.array(run, _bmc(place), pools)
+    told = [_part(part) for part in found if isinstance(part, parts.Part)]
+    rooms = [Room("pool", pool.name, pool.size, pool.used, pool.provisioned) for pool in pools]
+    lost = [_lost(each) for each in found if isinstance(each, Failed)]
+    return Array(
+        product,
+        told if "health" in modes else (),
+        rooms if "capacity" in modes else (),
+        lost=lost,
+    )
+
+
+def _part(part: parts.Part) -> Part:
+    """Return it in the words of an array; a part beyond its own limits, or that tells no health, is what it is called there."""
+    kind = KINDS.get(part.kind, "system")
+    first = "storage" if part.kind == "controller" else part.kind
+    name = part.name[len(first) + 1 :] if part.name.startswith(f"{first} ") else part.name
+    beyond, why = part.beyond()
+    worse = beyond and (part.health != "failed")
+    health, text = (beyond, why) if worse else (part.health or "ok", part.text)
+    return Part(kind, name, health, text or ("tells no health" if not part.health else part.health))
+
+
+def _lost(failed: Failed) -> Failed:
+    """Name what can't be seen by its kind; what leads to parts of several kinds is the system's."""
+    kind = next((kind for word, kind in PLACES if word in failed.of), "system")
+    return Failed(failed.kind, f"{kind} {failed.of}", failed.tried, failed.error, failed.cure)
+
+
+def _bmc(place: Place) -> redfish.Bmc:
+    return redfish.Bmc(
+        place.base(80 if place.plain else 443), place.user, place.password, place.ca_file, place.fingerprint, place.insecure,
+        place.cert, place.key,
+    )  # fmt: skip
