@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.base.child import Answer, command
+from nephoscope.base.child import find as find_program
 
 
 def ask(
@@ -14,11 +15,14 @@ def ask(
 ) -> Answer:
     """Run a line whose program is given by its absolute path, and return its answer, whatever its status.
 
-    The program is looked for by its name: where a distribution keeps it elsewhere, sudo says what it would have to allow.
+    The program is looked for by its name: where a distribution keeps it elsewhere, sudo says what it would have to allow. One
+    that is nowhere on the path (/opt) is run by its own.
     Raises Failed as `child.command` does; a refusal names this line as the cure.
     """
+    name = line[0].rpartition("/")[2]
+    program = line[0] if find_program(name) is None and find_program(line[0]) else name
     try:
-        return command([line[0].rpartition("/")[2], *line[1:]], run, of=of, sudo=True, seconds=seconds, env=env)
+        return command([program, *line[1:]], run, of=of, sudo=True, seconds=seconds, env=env)
     except Failed as failed:
         if failed.kind != NOT_ALLOWED:
             raise

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""check_disk_health with the real smartctl, by the real wrapper. No disk here has SMART: what is tried is how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from nephoscope.base import Failed, child
+from nephoscope.checks.storage.check_disk_health import CHECK
+from nephoscope.plugin import UNKNOWN
+from nephoscope.probes import smart
+from nephoscope.probes.smart import Disks
+
+from tests.lab.support import need, need_root
+from tests.probes.disks_told import kernel, scsi
+
+pytestmark = pytest.mark.lab
+WRAPPER = Path(__file__).parents[2] / "contrib/sbin/nephoscope-smart"
+OPTIONS = ["--json=c", "-i", "-H", "-A", "-l", "error", "-l", "selftest", "-n", "standby"]
+
+
+@pytest.fixture(autouse=True)
+def programs():
+    need("smartctl")
+    need_root("a device can be opened by root alone")
+
+
+def wrapper(folder, scan):
+    """The wrapper as it is installed, but for its own directory, and a smartctl that lists other devices and is the real one else."""
+    text = WRAPPER.read_text()
+    for old, new in (
+        ("home=/run/nephoscope-smart\n", f"home={folder}/run\n"),
+        ("PATH=/usr/local/sbin:", f"PATH={folder}/front:"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    front = folder / "front"
+    front.mkdir()
+    (front / "smartctl").write_text(
+        f'#!/bin/sh\nif [ "$1" = --scan ]; then cat <<\'END\'\n{scan}\nEND\nexit; fi\nexec /usr/sbin/smartctl "$@"\n'
+    )
+    (front / "smartctl").chmod(0o755)
+    home = folder / "bin"
+    home.mkdir()
+    (home / "nephoscope-smart").write_text(text)
+    (home / "nephoscope-smart").chmod(0o755)
+    return home
+
+
+def device():
+    """A block device of this machine that is no disk of SCSI."""
+    return next(f"/dev/{name}" for name in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{name}"))
+
+
+def test_the_wrapper_with_the_real_list():
+    done = subprocess.run([WRAPPER], capture_output=True, text=True, timeout=30, check=True)
+    documents = [json.loads(line) for line in done.stdout.splitlines()]
+    assert documents[-1] == {"nephoscope": "end"}
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "error"),
+    [
+        ("", 1, r"/dev/\w+: Unable to detect device type"),
+        # A disk that answers nothing is "in SLEEP mode" to smartctl.
+        ("sat", 2, r"it answers no command: it is dead, or in the deepest sleep \(SLEEP\)"),
+        ("scsi", 2, "smartctl ended with 2"),
+        ("nvme", 2, "Read NVMe Identify Controller failed: .*"),
+        ("megaraid,8", 2, r"Smartctl open device: .* failed: can't get bus number"),
+        ("dreaming", 1, "/dev/\\w+: Unknown device type 'dreaming'"),
+    ],
+)
+def test_what_the_real_one_says_of_what_it_can_not_ask(kind, status, error):
+    argv = ["smartctl", *OPTIONS, *(["-d", kind] if kind else []), device()]
+    document = json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout)
+    of = device().rpartition("/")[2] + ("/8" if "," in kind else "")
+    assert smart.name(document) == of
+    with pytest.raises(Failed) as caught:
+        smart.disk(of, document)
+    assert document["smartctl"]["exit_status"] == status
+    assert re.fullmatch(error, caught.value.error), caught.value.error
+
+
+def test_its_answers_are_lines(tmp_path, monkeypatch):
+    """Two devices that exist and one that does not, side by side, by the real smartctl."""
+    name = device().rpartition("/")[2]
+    home = wrapper(tmp_path, f"{device()} -d scsi # x\n/dev/sdzz -d scsi # x\n/dev/bus/7 -d megaraid,8 # x")
+    monkeypatch.setattr(child, "PATH", f"{home}:{child.PATH}")
+    root = scsi(tmp_path / "root", "sdzz")
+    line = CHECK.run(["--state-dir", str(tmp_path / "state")], root=root)
+    assert line.state == UNKNOWN
+    for of in (name, "sdzz", "bus7/8"):
+        assert f"{of}: " in line.text, line.text
+    assert "No such device" in line.text
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_on_this_machine(tmp_path):
+    """It has disks that are asked, or it says that it has none: never OK without having looked."""
+    known = smart.disks(smart.Run(root=""))
+    outcome = CHECK.run(["--mode", "smart", "--state-dir", str(tmp_path)])
+    if not known.asked and not known.raid:
+        assert re.fullmatch(
+            r"DISK_HEALTH UNKNOWN - smart: there is no disk that could be asked( \(\d+ virtual\))?", outcome.line
+        )
+    else:
+        assert outcome.line.startswith("DISK_HEALTH ")
+    assert isinstance(known, Disks)
+    assert kernel(tmp_path)
