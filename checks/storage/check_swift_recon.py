@@ -14,7 +14,7 @@ does. Not asked: sharding, expirer and relinker.
 
 Served: Swift 2.30 as seen, others by their sources; ring files of version 1 and 2. Cost: one connection to each server, and 9
 requests over it, 12 of an object server, fewer with `--mode`; 24 servers at a time, each with at most 4 s, and less where
-there are many. Two cores ask some 100 servers in the 7 s there are: for more, `-t`, or let each node ask itself.
+there are many. 600 servers that answer at once took 1.5 s and 33 MB. With more nodes than answer in time, let each ask itself.
 """
 
 from __future__ import annotations

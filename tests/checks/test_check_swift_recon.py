@@ -13,6 +13,7 @@ import pytest
 from nephoscope.base import UNREACHABLE, Clock, Failed
 from nephoscope.checks.storage.check_swift_recon import CHECK, WORDS, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes import swift_recon
 from nephoscope.probes.swift_recon import KINDS, PORTS, Answers, Measure, Server, Survey, Trouble
 
 from tests.probes.recon_server import OTHER, Recon, answers, disk, silent, write_ring
@@ -327,6 +328,29 @@ def test_what_is_newly_quarantined(ringed, cluster):
     outcome = hold(6)
     assert reason(outcome) == f"SWIFT_RECON WARNING - quarantined new 2 is above 0 ({A} 2)"
     assert outcome.line.endswith(" | quarantined=6 quarantined_new=2;0")
+
+
+def test_what_the_rings_name_beside_host_is_said(ringed, cluster):
+    outcome = ringed("--rings", "/etc/swift", "--host", cluster["object", A].name, "--mode", "rings")
+    text = "1 servers on 1 hosts answer, Swift 2.30.1; 5 of the rings not asked"
+    assert outcome.line == f"SWIFT_RECON OK - {text}"
+    assert cluster["object", B].asked == []
+
+
+def test_rings_that_may_not_be_read(ringed, cluster, monkeypatch, tmp_path):
+    path = str(tmp_path / "etc/swift/object.ring.gz")
+
+    def deny(name, *words, **more):
+        if name == path:
+            raise PermissionError(13, "Permission denied")
+        return open(name, *words, **more)
+
+    monkeypatch.setattr(swift_recon, "open", deny, raising=False)
+    outcome = ringed("--mode", "clock")
+    assert reason(outcome) == (
+        "SWIFT_RECON UNKNOWN - object.ring.gz: Permission denied (read /etc/swift/object.ring.gz): "
+        "needs read on it for the monitoring's user"
+    )
 
 
 def test_filters_choose_servers_and_disks(ringed, cluster):

@@ -20,7 +20,8 @@ OLD_PORTS = {6000: "object", 6001: "container", 6002: "account"}  # before 2.6
 KINDS = {**OLD_PORTS, **{port: kind for kind, port in PORTS.items()}}
 SIDE_BY_SIDE = 24
 SHARE = 4.0  # seconds that one server may take: one that is silent must not take the others' time
-MOST = 4 << 20  # bytes of one answer, and of a ring file's list of devices times four
+MOST = 1 << 20  # bytes of one answer: a hundred disks take 12 KiB
+LIST = 16 << 20  # bytes of a ring file's list of devices
 FUTURE = 60.0  # seconds by which a time of a node's own may lie ahead of its own clock
 NO_RECON = "no recon in its pipeline, or no storage server"
 RINGS = "/etc/swift"
@@ -87,13 +88,15 @@ class Survey(NamedTuple):
     troubles: Sequence[Trouble]
     measures: Sequence[Measure]
     kept: Any = None
+    unasked: int = 0  # servers of the ring files that --host does not name
 
     @property
     def summary(self) -> str:
         """How many answered, and with which versions."""
         hosts = {answers.server.host for answers in self.answers}
         versions = ", ".join(sorted({answers.version for answers in self.answers}))
-        return f"{len(self.answers)} servers on {len(hosts)} hosts answer, Swift {versions}"
+        others = f"; {self.unasked} of the rings not asked" if self.unasked else ""
+        return f"{len(self.answers)} servers on {len(hosts)} hosts answer, Swift {versions}{others}"
 
 
 class _Share:
@@ -173,6 +176,7 @@ def survey(
         [one for one in gathered if isinstance(one, Trouble)],
         [one for one in gathered if isinstance(one, Measure)],
         history.keep(),
+        len({server[:3] for server in _servers(local, ())} - set(named)) if named else 0,
     )
 
 
@@ -224,7 +228,7 @@ def ring(run: Run, path: str) -> Ring:
                 1 if version == 1 else 4
             ):  # of version 2 the devices are a part of their own, near the beginning
                 (length,) = struct.unpack(form, unpacked.read(struct.calcsize(form)))
-                if length > MOST * 4:
+                if length > LIST:
                     break
                 part = json.loads(unpacked.read(length))
                 found = part.get("devs") if version == 1 else part
@@ -240,7 +244,7 @@ def ring(run: Run, path: str) -> Ring:
     except OSError as error:
         if isinstance(error, gzip.BadGzipFile):
             raise Failed(UNREADABLE, name, tried, "it is no gzip file") from None
-        raise Failed.of_os_error(name, tried, error) from None
+        raise Failed.of_os_error(name, tried, error, "read on it for the monitoring's user") from None
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, EOFError, zlib.error, RecursionError):
         raise Failed(UNREADABLE, name, tried, "it is cut, or no ring file") from None
     return Ring(name, digest.hexdigest(), devices)
