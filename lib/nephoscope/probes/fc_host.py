@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt, child, files, samples
-from nephoscope.probes import high_water
+from nephoscope.probes import high_water, sysfs
 
 HOSTS, REMOTE = "/sys/class/fc_host", "/sys/class/fc_remote_ports"
 HEALTH = {
@@ -100,14 +100,9 @@ def survey(run: Run, expected: Collection[str] = (), remember: float = 604800.0)
     remember  seconds for which a port, a target's port, or a higher speed is missed
     Raises Failed: absent when there is no port, none was expected and none is remembered; what hides the tree.
     """
-    try:
-        hosts = files.names(run, HOSTS, of="")
-    except Failed as failed:
-        if failed.kind != ABSENT:
-            raise
-        hosts = []
+    hosts = sysfs.names(run, HOSTS)
     # Whose it is can't be known without its name, so no filter may drop what fails here.
-    told = {host: attempt(_text, run, f"{HOSTS}/{host}/port_name") for host in hosts}
+    told = {host: attempt(sysfs.word, run, f"{HOSTS}/{host}/port_name") for host in hosts}
     ports: list[Port | Failed] = [name for name in told.values() if isinstance(name, Failed)]
     names = {host: name or host for host, name in told.items() if not isinstance(name, Failed)}
     wanted = {names[host]: host for host in names if run.wants(names[host])}
@@ -190,7 +185,7 @@ def _read(run: Run, host: str) -> dict[str, Any]:
     state = files.text(run, f"{home}/port_state", of=host, limit=4096).strip()
     counters = {}
     for name in COUNTERS:
-        text = _text(run, f"{home}/statistics/{name}", host)
+        text = sysfs.word(run, f"{home}/statistics/{name}", host)
         if not text:
             continue  # not every driver has every one
         try:
@@ -199,7 +194,7 @@ def _read(run: Run, host: str) -> dict[str, Any]:
             raise Failed(UNREADABLE, host, f"read {name}", f"not a number: {text[:40]!r}") from None
         if count >= 0 and count not in NOT_COUNTED:
             counters[name] = count
-    speed, supported = (_text(run, f"{home}/{name}", host) for name in ("speed", "supported_speeds"))
+    speed, supported = (sysfs.word(run, f"{home}/{name}", host) for name in ("speed", "supported_speeds"))
     return {"state": state, "speed": _gigabits(speed), "supported": supported, "counters": counters}
 
 
@@ -212,19 +207,13 @@ def _gigabits(text: str) -> float | None:
 def _remote(run: Run) -> dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]:
     """Return of each host number how many targets' ports are Online, and the others: bad, and not understood."""
     found: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {}
-    try:
-        names = files.names(run, REMOTE, of="")
-    except Failed as failed:
-        if failed.kind != ABSENT:
-            raise
-        return found
-    for name in names:  # rport-HOST:CHANNEL-NUMBER
+    for name in sysfs.names(run, REMOTE):  # rport-HOST:CHANNEL-NUMBER
         host = name.partition("-")[2].partition(":")[0]
         online, others, strange = found.get(host, (0, (), ()))
         try:
-            if "Target" not in _text(run, f"{REMOTE}/{name}/roles"):
+            if "Target" not in sysfs.word(run, f"{REMOTE}/{name}/roles"):
                 continue  # a switch, another host, or one that has logged out for good
-            wwpn = _text(run, f"{REMOTE}/{name}/port_name") or name
+            wwpn = sysfs.word(run, f"{REMOTE}/{name}/port_name") or name
             state = files.text(run, f"{REMOTE}/{name}/port_state", limit=4096).strip()
         except Failed as failed:
             if failed.kind != ABSENT:  # or it went while it was read
@@ -240,13 +229,3 @@ def _remote(run: Run) -> dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]]
             others += (said,)
         found[host] = (online, others, strange)
     return found
-
-
-def _text(run: Run, path: str, of: str = "") -> str:
-    """Return a word of the kernel, "" where it tells none. Raises Failed when it may not be read."""
-    try:
-        return files.text(run, path, of=of, limit=4096).strip()
-    except Failed as failed:
-        if failed.kind != ABSENT:
-            raise
-        return ""

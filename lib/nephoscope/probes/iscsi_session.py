@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt, files, samples
-from nephoscope.probes import high_water
+from nephoscope.probes import high_water, sysfs
 
 SESSIONS, CONNECTIONS, BLOCK = "/sys/class/iscsi_session", "/sys/class/iscsi_connection", "/sys/block"
 HOSTS, SCSI_HOSTS = "/sys/class/iscsi_host", "/sys/class/scsi_host"
@@ -147,7 +147,7 @@ def survey(
     Raises Failed: absent when there is no session and none was expected; what hides the tree.
     """
     run.stage(f"read {SESSIONS}")
-    names = _names(run, SESSIONS)
+    names = sysfs.names(run, SESSIONS)
     connections, hosts = _connections(run), _hosts(run)
     raw = {
         name: attempt(_read, run, name, connections.get(name.replace("session", "", 1), ()), hosts.get(name, ""))
@@ -249,11 +249,11 @@ def _read(run: Run, name: str, connections: Collection[str], host: str) -> dict[
     # Whose it is can't be known without these two, so no filter may drop what fails.
     target = files.text(run, f"{home}/targetname", of="", limit=4096).strip()
     state = files.text(run, f"{home}/state", of="", limit=4096).strip()
-    tmo = _word(run, f"{home}/recovery_tmo")
-    iface = _word(run, f"{home}/ifacename")
-    netdev = _word(run, f"{HOSTS}/{host}/netdev") if host else ""
+    tmo = sysfs.word(run, f"{home}/recovery_tmo")
+    iface = sysfs.word(run, f"{home}/ifacename")
+    netdev = sysfs.word(run, f"{HOSTS}/{host}/netdev") if host else ""
     # An adapter whose host tells no driver is known by its interface: qla4xxx.00:0e:1e:….
-    driver = _word(run, f"{SCSI_HOSTS}/{host}/proc_name") if host else ""
+    driver = sysfs.word(run, f"{SCSI_HOSTS}/{host}/proc_name") if host else ""
     portals = [where for where in (_portal(run, f"{CONNECTIONS}/{each}") for each in connections) if where]
     words = [target, portals[0] if portals else name, *([iface] if iface not in ("", "default") else [])]
     disks = _disks(run, f"{home}/device")
@@ -264,7 +264,7 @@ def _read(run: Run, name: str, connections: Collection[str], host: str) -> dict[
         "netdev": netdev,
         "state": state,
         # "" before Linux 5.7, which tells none
-        "connections": [word for each in connections if (word := _word(run, f"{CONNECTIONS}/{each}/state"))],
+        "connections": [word for each in connections if (word := sysfs.word(run, f"{CONNECTIONS}/{each}/state"))],
         "tmo": float(tmo) if tmo.isdigit() else None,  # "off": it waits for ever
         "disks": disks,
         "multipath": any(_under_multipath(run, disk) for disk in disks),
@@ -277,7 +277,7 @@ def _portal(run: Run, home: str) -> str:
     # What was asked for: a target may have sent the log-in on to another address. Not told of an adapter's own log-in; and the
     # other one not of a connection that is down (ENOTCONN).
     for kind in ("persistent_", ""):
-        address, port = (attempt(_word, run, f"{home}/{kind}{part}") for part in ("address", "port"))
+        address, port = (attempt(sysfs.word, run, f"{home}/{kind}{part}") for part in ("address", "port"))
         if isinstance(address, Failed) and kind:
             raise address
         if isinstance(address, str) and address:
@@ -288,33 +288,36 @@ def _portal(run: Run, home: str) -> str:
 def _disks(run: Run, device: str) -> dict[str, str]:
     """Return the block devices below a session, target3:0:0/3:0:0:1/block/sdb, and the state of each."""
     found = {}
-    for target in _names(run, device):
+    for target in sysfs.names(run, device):
         if target.startswith("target"):
-            for unit in _names(run, f"{device}/{target}"):
+            for unit in sysfs.names(run, f"{device}/{target}"):
                 if unit.count(":") == 3:
-                    for disk in _names(run, f"{device}/{target}/{unit}/block"):
-                        found[disk] = _word(run, f"{device}/{target}/{unit}/state")
+                    for disk in sysfs.names(run, f"{device}/{target}/{unit}/block"):
+                        found[disk] = sysfs.word(run, f"{device}/{target}/{unit}/state")
     return found
 
 
 def _under_multipath(run: Run, disk: str) -> bool:
-    holders = _names(run, f"{BLOCK}/{disk}/holders")
-    return any(_word(run, f"{BLOCK}/{holder}/dm/uuid").startswith("mpath-") for holder in holders)
+    holders = sysfs.names(run, f"{BLOCK}/{disk}/holders")
+    return any(sysfs.word(run, f"{BLOCK}/{holder}/dm/uuid").startswith("mpath-") for holder in holders)
 
 
 def _connections(run: Run) -> dict[str, list[str]]:
     """Return session number -> names of its connections: connectionSESSION:NUMBER."""
     found: dict[str, list[str]] = {}
-    for name in _names(run, CONNECTIONS):
+    for name in sysfs.names(run, CONNECTIONS):
         found.setdefault(name.replace("connection", "", 1).partition(":")[0], []).append(name)
     return found
 
 
 def _hosts(run: Run) -> dict[str, str]:
     """Return session -> the host that it belongs to."""
-    hosts = _names(run, HOSTS)
+    hosts = sysfs.names(run, HOSTS)
     return {
-        name: host for host in hosts for name in _names(run, f"{HOSTS}/{host}/device") if name.startswith("session")
+        name: host
+        for host in hosts
+        for name in sysfs.names(run, f"{HOSTS}/{host}/device")
+        if name.startswith("session")
     }
 
 
@@ -332,24 +335,3 @@ def _daemon(run: Run) -> bool:
         cure = "the group that /proc is mounted with (gid=)"
         raise Failed(NOT_ALLOWED, "iscsid", "look for iscsid", "other users' processes are hidden", cure)
     return False
-
-
-def _names(run: Run, directory: str) -> list[str]:
-    """Return the names in a directory; none where there is no such directory. Raises Failed."""
-    try:
-        return files.names(run, directory, of="")
-    except Failed as failed:
-        if failed.kind != ABSENT:
-            raise
-        return []
-
-
-def _word(run: Run, path: str) -> str:
-    """Return a word of the kernel, "" where it tells none. Raises Failed when it may not be read."""
-    try:
-        word = files.text(run, path, of="", limit=4096).strip()
-        return "" if word == "(null)" else word  # as it prints what nobody has set
-    except Failed as failed:
-        if failed.kind != ABSENT:
-            raise
-        return ""
