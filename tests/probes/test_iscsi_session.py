@@ -158,7 +158,7 @@ def test_portals(text, portal):
     assert iscsi_session.portal(text) == portal
 
 
-@pytest.mark.parametrize("text", ["a b", "host:port", "[::1]x", ":3260"])
+@pytest.mark.parametrize("text", ["a b", "host:port", "[::1]x", ":3260", "192.0.2.1:0", "192.0.2.1:65536"])
 def test_portals_that_are_none(text):
     with pytest.raises(ValueError, match="is not ADDRESS"):
         iscsi_session.portal(text)

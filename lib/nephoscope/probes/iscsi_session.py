@@ -128,12 +128,12 @@ def place(text: str) -> Place:
 
 def portal(text: str) -> str:
     """Return ADDRESS:PORT of ADDRESS, ADDRESS:PORT, or [ADDRESS]:PORT for IPv6. Raises ValueError."""
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(\d+))?", text)
-    if match is None and re.fullmatch(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*", text):
-        match = re.fullmatch(r"(\[.*\])()", f"[{text}]")
-    if match is None:
+    from nephoscope.base.dial import host_port
+
+    host, port = host_port(text, PORT)
+    if not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*", host):
         raise ValueError(f"'{text}' is not ADDRESS[:PORT], like 192.0.2.10:3260")
-    return f"{match[1]}:{match[2] or PORT}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def survey(
