@@ -67,8 +67,28 @@ def test_the_better_of_the_last_two(tmp_path, last, expected):
     assert found["await"] == (expected if isinstance(expected, str) else pytest.approx(expected))
 
 
-def test_runs_that_are_five_minutes_apart_are_compared_too(tmp_path):
-    assert values(runs(tmp_path, *(slow(6000, 600000, at=at) for at in range(3)), every=300)[-1])["await"] == 0.1
+@pytest.mark.parametrize("every", [300, 1500, 1900, 3500])
+def test_runs_that_are_up_to_an_hour_apart_are_compared_too(tmp_path, every):
+    found = runs(tmp_path, *(slow(60000, 6000000, at=at) for at in range(4)), every=every)
+    assert [values(survey)["await"] for survey in found] == ["collecting", "collecting", 0.1, 0.1]
+
+
+def test_another_disk_of_the_same_name_after_a_run_without_any(tmp_path):
+    away = line("sdb", 5)
+    surveys = runs(
+        tmp_path,
+        line("sda", 90000, 5000, busy_ms=60000),
+        away,
+        line("sda", 50, 3000),
+        line("sda", 1250, 4200, busy_ms=600),
+    )
+    assert set(values(surveys[2]).values()) == {"collecting"}
+    assert (values(surveys[3])["read_await"], values(surveys[3])["ios_rate"]) == (0.001, pytest.approx(20, rel=0.01))
+
+
+def test_partitions_of_old_kernels_are_passed_over(tmp_path):
+    (survey,) = runs(tmp_path, [line("sda", 5, columns=11), "   8    1 sda1 35486 38030 38030 38030"])  # iostats.rst
+    assert [device.name for device in survey.devices] == ["sda"]
 
 
 def test_quick_re_checks_do_not_push_out_what_can_be_compared(tmp_path):

@@ -133,6 +133,8 @@ def _rows(run: Run) -> dict[str, dict[str, int]]:
     rows = {}
     for line in files.text(run, STATS, limit=16 << 20).splitlines():
         words = line.split()
+        if len(words) == 7:
+            continue  # a partition, before Linux 2.6.25
         try:
             numbers = [int(word) for word in words[3:]]
             reads, _, _, read_ms, writes, _, _, write_ms, in_flight, busy_ms, _ = numbers[:11]
@@ -200,10 +202,13 @@ def _history(run: Run, rows: Mapping[str, Mapping[str, int]]) -> History:
 
     before = run.before.get("samples") if isinstance(run.before, dict) else []
     flat = {f"{kernel} {key}": float(value) for kernel, row in rows.items() for key, value in row.items()}
-    history = samples.take(run, flat, span=LONGEST, before=before or [])
-    older = [sample for sample in history.older if history.now.at - sample.at <= LONGEST]
-    last = older[-1].values if older else {}
+    history = samples.take(run, flat, span=2 * LONGEST, before=before or [])  # two intervals
+    recent = next((sample.at for sample in history.older if history.now.at - sample.at <= LONGEST), None)
+    older = [] if recent is None else [sample for sample in history.older if recent - sample.at <= LONGEST]
     for kernel in rows:
+        # Not simply the last sample: the disk may have been away in it, and be another one now.
+        seen = (sample.values for sample in reversed(older) if f"{kernel} {READS}" in sample.values)
+        last: Mapping[str, float] = next(seen, {})
         for key in (READ_MS, WRITE_MS, BUSY_MS):
             name = f"{kernel} {key}"
             was = last.get(name, 0.0)
@@ -215,7 +220,7 @@ def _history(run: Run, rows: Mapping[str, Mapping[str, int]]) -> History:
     for sample in older:  # looked at from the oldest on, so that quick re-checks never push out what can be compared
         if not thin or sample.at - thin[-1].at >= APART:
             thin.append(sample)
-    return history._replace(now=history.now._replace(values=flat), older=tuple(thin[-SAMPLES:]))
+    return history._replace(now=history.now._replace(values=flat), older=tuple(thin[-SAMPLES:]), span=LONGEST)
 
 
 def _without(sample: Sample, kernel: str) -> Sample:
@@ -227,7 +232,9 @@ def _base(history: History, end: Sample, kernel: str) -> Sample | None:
     from nephoscope.base.samples import LEAST
 
     usable = [
-        sample for sample in history.older if end.at - sample.at >= LEAST and f"{kernel} {READS}" in sample.values
+        sample
+        for sample in history.older
+        if LEAST <= end.at - sample.at <= LONGEST and f"{kernel} {READS}" in sample.values
     ]
     return min(usable, key=lambda sample: abs(end.at - sample.at - SPAN), default=None)
 
