@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,17 +11,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nephoscope.base import Failed, child
+from nephoscope.base import Clock, Failed, child
 from nephoscope.checks.storage.check_disk_health import CHECK
 from nephoscope.plugin import UNKNOWN
 from nephoscope.probes import smart
 from nephoscope.probes.smart import Disks
 
-from tests.lab.support import need, need_root
-from tests.probes.disks_told import kernel, scsi
+from tests.lab.support import missing, need, need_root, private_folder, wait_for
+from tests.probes.disks_told import kernel, sas, scsi
 
 pytestmark = pytest.mark.lab
 WRAPPER = Path(__file__).parents[2] / "contrib/sbin/nephoscope-smart"
+
+
+def command(*argv):
+    """Run a program of the lab to its end, and return what it says."""
+    done = subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True, timeout=30)
+    return done.stdout.strip()
+
+
 OPTIONS = ["--json=c", "-i", "-H", "-A", "-l", "error", "-l", "selftest", "-n", "standby"]
 
 
@@ -30,26 +39,24 @@ def programs():
     need_root("a device can be opened by root alone")
 
 
-def wrapper(folder, scan):
-    """The wrapper as it is installed, but for its own directory, and a smartctl that lists other devices and is the real one else."""
+def wrapper(folder, scan, rest='exec /usr/sbin/smartctl "$@"', *changes):
+    """The wrapper as it is installed, but for its own directory, with a smartctl that lists other devices."""
     text = WRAPPER.read_text()
-    for old, new in (
+    moved = (
         ("home=/run/nephoscope-smart\n", f"home={folder}/run\n"),
         ("PATH=/usr/local/sbin:", f"PATH={folder}/front:"),
-    ):
+    )
+    for old, new in (*moved, *changes):
         assert text.count(old) == 1
         text = text.replace(old, new)
-    front = folder / "front"
-    front.mkdir()
-    (front / "smartctl").write_text(
-        f'#!/bin/sh\nif [ "$1" = --scan ]; then cat <<\'END\'\n{scan}\nEND\nexit; fi\nexec /usr/sbin/smartctl "$@"\n'
-    )
-    (front / "smartctl").chmod(0o755)
-    home = folder / "bin"
-    home.mkdir()
-    (home / "nephoscope-smart").write_text(text)
-    (home / "nephoscope-smart").chmod(0o755)
-    return home
+    for name, program, script in (
+        ("front", "smartctl", f"#!/bin/sh\nif [ \"$1\" = --scan ]; then cat <<'END'\n{scan}\nEND\nexit; fi\n{rest}\n"),
+        ("bin", "nephoscope-smart", text),
+    ):
+        (folder / name).mkdir()
+        (folder / name / program).write_text(script)
+        (folder / name / program).chmod(0o755)
+    return folder / "bin"
 
 
 def device():
@@ -113,3 +120,58 @@ def test_on_this_machine(tmp_path):
         assert outcome.line.startswith("DISK_HEALTH ")
     assert isinstance(known, Disks)
     assert kernel(tmp_path)
+
+
+def hanging():
+    """Processes called smartctl that sleep in the kernel."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            _, name, rest = re.split(r" \(|\) ", Path(f"/proc/{pid}/stat").read_text(), maxsplit=2)
+        except OSError:
+            continue
+        found += [pid] if name == "smartctl" and rest.startswith("D") else []
+    return found
+
+
+def test_a_disk_that_hangs_in_the_kernel(monkeypatch):
+    """A smartctl that no signal ends: the disks beside it are told, and ten runs leave one process, which the eleventh forgets."""
+    need("losetup", "mkfs.ext4", "mount", "umount", "fsfreeze")
+    with private_folder() as folder, contextlib.ExitStack() as stack:
+        image, mount = folder / "image", folder / "mnt"
+        image.write_bytes(bytes(16 << 20))
+        mount.mkdir()
+        try:
+            loop = command("losetup", "-f", "--show", image)
+        except subprocess.CalledProcessError as error:
+            missing(f"this kernel gives no loop device: {error.stderr}")
+        stack.callback(command, "losetup", "-d", loop)
+        command("mkfs.ext4", "-q", loop)
+        command("mount", loop, mount)
+        stack.callback(command, "umount", mount)
+        (folder / "well").write_text(json.dumps(sas()))
+        hangs = f'case "$*" in */dev/sda) echo x >{mount}/x ;; *) cat {folder}/well ;; esac'
+        scan = "/dev/sda -d scsi # x\n/dev/bus/0 -d megaraid,8 # x"
+        home = wrapper(folder, scan, hangs, ("ticks=80 ", "ticks=10 "))
+        monkeypatch.setattr(child, "PATH", f"{home}:{child.PATH}")
+        root = scsi(folder / "root", "sda")
+        lines = []
+        command("fsfreeze", "--freeze", mount)
+        try:
+            for number in range(10):
+                clock = Clock(60.0 * number)
+                lines.append(CHECK.run(["--state-dir", str(folder / "state")], root=root, clock=clock).line)
+            left = hanging()
+        finally:
+            command("fsfreeze", "--unfreeze", mount)
+        wait_for(lambda: not hanging(), what="the end of what hung")
+        assert len(left) == 1
+        numbers = r"realloc=0;0;50 temp_celsius=32( sectors_day=0;;0 errors_day=0;0)?"
+        assert re.fullmatch(
+            rf"DISK_HEALTH CRITICAL - sda: no answer in time \(run smartctl\) \| {numbers}", lines[0]
+        ), lines[0]
+        again = rf"sda: an earlier smartctl \(process {left[0]}\) still hangs \(run smartctl\)"
+        assert all(re.fullmatch(rf"DISK_HEALTH CRITICAL - {again} \| {numbers}", line) for line in lines[1:]), lines
+        last = CHECK.run(["--state-dir", str(folder / "state")], root=root, clock=Clock(900.0)).line
+        assert last.startswith("DISK_HEALTH UNKNOWN - sda: smartctl said nothing (run smartctl) | "), last
+        assert os.listdir(folder / "run") == []

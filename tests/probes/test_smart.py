@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import smart
 from nephoscope.probes.conditions import Condition, Reading
 from nephoscope.probes.smart import Disks
@@ -104,6 +104,8 @@ def test_why_a_scsi_disk_says_so():
             UNREACHABLE,
             "an earlier smartctl (process 7) still hangs",
         ),
+        (late(why="not begun, the time was up"), LATE, "not begun, the time was up"),
+        (late(why="smartctl said nothing"), UNREADABLE, "smartctl said nothing"),
         (asked("/dev/sdb", status=4), UNREADABLE, "no health is told: smartctl ended with 4"),
         ({**ata("/dev/sdb"), "smart_status": {}}, UNREADABLE, "no health is told: smartctl ended with 0"),
         ({**ata("/dev/sdb"), "smart_status": {"passed": None}}, UNREADABLE, "no health is told: smartctl ended with 0"),

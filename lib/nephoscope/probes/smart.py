@@ -22,6 +22,7 @@ from nephoscope.probes.conditions import Condition, Reading, Told
 
 LINE = ("/usr/local/sbin/nephoscope-smart",)
 SECONDS = 13.0  # it ends by itself: 4 s for the list, 8 for all disks
+NOT_BEGUN, NOTHING = "not begun, the time was up", "smartctl said nothing"  # in the wrapper's words
 INSTALL = "contrib/sbin/nephoscope-smart as /usr/local/sbin/nephoscope-smart (root, 0755), and smartmontools"
 BLOCK, NVME = "/sys/block", "/sys/class/nvme"
 # The wrapper leaves out the same: what lies behind a network or a hypervisor has no health of its own here.
@@ -221,7 +222,8 @@ def disk(of: str, document: Mapping[str, Any]) -> Told:
     """Return what a document of one disk tells. Raises Failed when the disk told nothing."""
     if "nephoscope" in document:
         said = str(document["nephoscope"])
-        raise Failed(LATE if said.startswith("not begun") else UNREACHABLE, of, "run smartctl", said)
+        kinds = {NOT_BEGUN: LATE, NOTHING: UNREADABLE}
+        raise Failed(kinds.get(said, UNREACHABLE), of, "run smartctl", said)
     ran = document["smartctl"]
     status = int(ran["exit_status"])
     messages = [str(message.get("string", "")) for message in ran.get("messages", ())]
