@@ -273,3 +273,39 @@ def test_a_connection_that_is_down_has_no_address(tmp_path, monkeypatch):
     lay(tmp_path, "(null)")
     refuse(monkeypatch, "connection1:0/address", error=OSError(errno.ENOTCONN, "Transport endpoint is not connected"))
     assert look(tmp_path).good[0].portal == ""
+
+
+def test_the_tree_with_links_as_the_kernel_has_them(tmp_path):
+    """Each class is a directory of links into /sys/devices, and each `device` a link back (Linux 6.1, iscsi_tcp)."""
+    host = "/sys/devices/platform/host3"
+    home = f"{host}/session1"
+    unit = f"{home}/target3:0:0/3:0:0:1"
+    for path, text in {
+        f"{home}/iscsi_session/session1/targetname": T1, f"{home}/iscsi_session/session1/state": "LOGGED_IN",
+        f"{home}/iscsi_session/session1/recovery_tmo": "15", f"{home}/iscsi_session/session1/ifacename": "iface0",
+        f"{home}/connection1:0/iscsi_connection/connection1:0/persistent_address": "192.0.2.10",
+        f"{home}/connection1:0/iscsi_connection/connection1:0/persistent_port": "3260",
+        f"{home}/connection1:0/iscsi_connection/connection1:0/state": "up",
+        f"{host}/iscsi_host/host3/netdev": "eth1", f"{host}/scsi_host/host3/proc_name": "iscsi_tcp",
+        f"{unit}/state": "transport-offline", f"{unit}/block/sdb/size": "8",
+        "/sys/devices/virtual/block/dm-0/dm/uuid": "mpath-3600",
+    }.items():  # fmt: skip
+        put(tmp_path, path, text)
+    processes(tmp_path, "systemd", "iscsid")
+    links = {
+        "/sys/class/iscsi_session/session1": f"{home}/iscsi_session/session1",
+        f"{home}/iscsi_session/session1/device": home,
+        "/sys/class/iscsi_connection/connection1:0": f"{home}/connection1:0/iscsi_connection/connection1:0",
+        "/sys/class/iscsi_host/host3": f"{host}/iscsi_host/host3",
+        f"{host}/iscsi_host/host3/device": host,
+        "/sys/class/scsi_host/host3": f"{host}/scsi_host/host3",
+        "/sys/block/sdb": f"{unit}/block/sdb",
+        "/sys/block/dm-0": "/sys/devices/virtual/block/dm-0",
+        f"{unit}/block/sdb/holders/dm-0": "/sys/devices/virtual/block/dm-0",
+    }
+    for link, to in links.items():
+        os.makedirs(os.path.dirname(f"{tmp_path}{link}"), exist_ok=True)
+        os.symlink(os.path.relpath(f"{tmp_path}{to}", os.path.dirname(f"{tmp_path}{link}")), f"{tmp_path}{link}")
+    ill = ("failed", "has disks that do not run: sdb transport-offline")
+    place = (f"{T1} {P} iface0", T1, P, "LOGGED_IN", "ok", "", 1, 0.0, 15.0, "eth1")
+    assert look(tmp_path).sessions == (Session(*place, *ill),)
