@@ -3,7 +3,8 @@
 
 A group that lacks a disk, a volume whose health LVM itself calls bad, and a snapshot or pool that the kernel has given up are
 CRITICAL. Thin and VDO pools and classic snapshots are held against limits: a full snapshot is lost, a thin pool that is full
-stops its guests, and one whose metadata is full goes read-only.
+stops its guests, and one whose metadata is full goes read-only. So are a disk whose metadata can't be read, which hides its
+group, and what is wrong with an expected group: it is exported, or another one bears its name.
 
 `--expect NAME` says what must be there: a group, or GROUP/VOLUME, which must be active too. Only groups that are expected are
 asked for room (`used`), and only those without a pool: an operating system's group is full by design, and a pool takes all of
@@ -25,6 +26,13 @@ STATE_WORDS = {
     "with an inactive table": WARNING, "invalid": CRITICAL, "invalid and suspended": CRITICAL, "merge failed": CRITICAL,
     "merge failed, suspended": CRITICAL, "check needed": CRITICAL, "check needed, suspended": CRITICAL,
 }  # fmt: skip
+COMPLAINT_WORDS = {  # word -> state, state where the group is expected, text
+    "unreadable": (CRITICAL, CRITICAL, "has metadata that can't be read: the group on it may be missing here"),
+    "damaged": (WARNING, WARNING, "has a damaged copy of the metadata"),
+    "duplicate": (WARNING, WARNING, "is a second device of a disk that LVM uses by another one: one path of several?"),
+    "twice": (WARNING, CRITICAL, "is the name of several groups: LVM refuses to work on either by it"),
+    "exported": (OK, CRITICAL, "is exported"),
+}
 HEALTH_WORDS = {word: CRITICAL for word in lvm.HEALTH if word not in ("", "unknown")}
 
 
@@ -43,11 +51,12 @@ def judge(survey, options):
             yield Finding(CRITICAL, name, "is not there")
     if not survey.groups and not options.expect:
         yield Failed(ABSENT, "", "run vgs", "there is no volume group: name by --expect what should be there")
-    yield from (part for part in (survey.volumes, survey.lost) if isinstance(part, Failed))
+    yield from (part for part in (survey.volumes, survey.lost, *survey.gaps) if isinstance(part, Failed))
+    for of, word in survey.complaints:
+        usual, expected, text = COMPLAINT_WORDS[word]
+        yield Finding(expected if of in options.expect else usual, of, text)
     for group in survey.groups:
-        lost = () if isinstance(survey.lost, Failed) else survey.lost.get(group.name, ())
-        said = f"{group.trouble}{': ' if lost else ''}{', '.join(lost)}"
-        yield Finding(CRITICAL if group.trouble else OK, group.name, said or "has all its disks")
+        yield Finding(CRITICAL if group.trouble else OK, group.name, survey.said(group))
         yield Metric("free", group.free, group.name, 0, group.size)
         if group.name in options.expect and not isinstance(survey.volumes, Failed) and not survey.pooled(group.name):
             yield Metric("used", group.used, group.name, 0, 100)
@@ -79,6 +88,11 @@ Full: guests stop or get errors; extend first, then resume them. Check needed: d
 Snapshot filling: `lvextend` it or remove it; an invalid one is lost: `lvremove`.
 Refresh needed: `lvchange --refresh`. Mismatches: `lvchange --syncaction check`. Suspended for long: a command was cut in the
 middle, `dmsetup info -C`, `dmsetup resume NAME`.
+Exported: the group was meant to go to another host; `vgimport` only where no other host uses it.
+Metadata damaged: `pvs -o +vg_name,pv_in_use`, `vgck GROUP`; a copy: `vgck --updatemetadata GROUP`. Unreadable: find out which
+group is missing (/etc/lvm/backup) before anything writes to the disk; `vgcfgrestore` from there, with the disks at rest.
+A second device of a disk: LVM took a single path of multipath (check_multipath; `lvmdevices`, filter in lvm.conf), or a clone
+of a disk is attached: take it away. Several groups of one name: `vgs -o +vg_uuid`, `vgrename UUID NEW`.
 Group filling (cinder-volumes): orphans by check_volume_orphans, or `vgextend`.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from nephoscope.base import ABSENT, UNREADABLE, Failed
-from nephoscope.checks.storage.check_lvm import CHECK, HEALTH_WORDS, STATE_WORDS, judge
+from nephoscope.checks.storage.check_lvm import CHECK, COMPLAINT_WORDS, HEALTH_WORDS, STATE_WORDS, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import lvm
 from nephoscope.probes.lvm import Survey, Volume, VolumeGroup
@@ -46,6 +46,29 @@ def test_a_group_with_a_pool_may_be_full():
 
 def test_what_nobody_expects_is_not_asked_for_room():
     assert not [thing for thing in judged(ROOT) if isinstance(thing, Metric) and thing.name == "used"]
+
+
+@pytest.mark.parametrize(
+    "word, usual, expected",
+    [
+        ("unreadable", CRITICAL, CRITICAL),
+        ("damaged", WARNING, WARNING),
+        ("duplicate", WARNING, WARNING),
+        ("twice", WARNING, CRITICAL),
+        ("exported", OK, CRITICAL),
+    ],
+)
+def test_every_complaint(word, usual, expected):
+    assert set(COMPLAINT_WORDS) == {*lvm.COMPLAINTS, "twice", "exported"}
+    survey = Survey((GROUP,), (ROOT,), {}, (), (("vg", word),))
+    assert Finding(usual, "vg", COMPLAINT_WORDS[word][2]) in list(judge(survey, CHECK.parse()))
+    assert Finding(expected, "vg", COMPLAINT_WORDS[word][2]) in list(judge(survey, CHECK.parse("--expect", "vg")))
+
+
+def test_a_gap_hides_nothing():
+    found = list(judge(Survey((GROUP,), (POOL._replace(data=99.0),), {}, (FAILED,)), CHECK.parse()))
+    assert FAILED in found
+    assert Metric("data", 99.0, "vg/pool", 0, 100) in found
 
 
 @pytest.mark.parametrize("word", ["inactive", "historical"])

@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from nephoscope.base import Run
 from nephoscope.checks.storage.check_lvm import CHECK
-from nephoscope.plugin import CRITICAL, UNKNOWN
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING
 from nephoscope.probes import lvm
 
 from tests.lab.support import missing, need, need_root, private_folder
@@ -182,3 +184,60 @@ def test_without_rights_an_empty_list_is_no_answer(group, monkeypatch):
         assert look().line == (
             "LVM UNKNOWN - lvm: it does not run as root, and lists nothing (run vgs): needs root's rights, by sudo"
         )
+
+
+def damage(path):
+    """Overwrite the metadata on a disk, behind its label and the area's header (4 KiB and 512 bytes)."""
+    with path.open("r+b") as file:
+        file.seek(4608)
+        file.write(bytes(100 << 10))
+
+
+def test_an_exported_group_hides_nothing(group):
+    group.give_volumes()
+    group.run("vgexport", GROUP)
+    (found,) = (one for one in lvm.groups(Run()) if one.name == GROUP)
+    assert (found.exported, found.volumes) == (True, 2)
+    outcome = look()
+    assert (outcome.state, f"[OK] {GROUP} is exported" in look("-v").text) == (OK, True), outcome.line
+    outcome = look("--expect", GROUP)
+    assert (outcome.state, outcome.reason) == (CRITICAL, f"{GROUP} is exported")
+
+
+def test_a_damaged_copy_of_the_metadata(group):
+    damage(group.folder / "b")
+    outcome = look("--include", "/dev/loop*")
+    assert (outcome.state, outcome.reason) == (WARNING, f"{group.devices[1]} has a damaged copy of the metadata")
+
+
+def test_metadata_that_can_not_be_read_hides_a_group(group):
+    """vgs ends with 0, leaves the group out, and prints a message into its JSON."""
+    for name in ("a", "b"):
+        damage(group.folder / name)
+    outcome = look("--include", "/dev/loop*")
+    said = f"{group.devices[0]} has metadata that can't be read: the group on it may be missing here"
+    assert (outcome.state, said in outcome.reason) == (CRITICAL, True), outcome.line
+
+
+def test_a_clone_of_a_disk(group):
+    path = group.folder / "clone"
+    shutil.copy(group.folder / "a", path)
+    group.devices.append(group.run("losetup", "-f", "--show", str(path)))
+    outcome = look("--include", "/dev/loop*")
+    said = r"/dev/loop\d+ is a second device of a disk that LVM uses by another one: one path of several\?"
+    assert outcome.state == WARNING
+    assert re.fullmatch(said, outcome.reason), outcome.line
+
+
+def test_two_groups_of_one_name(group):
+    path = group.folder / "c"
+    with path.open("wb") as file:
+        file.truncate(40 * MIB)
+    device = group.run("losetup", "-f", "--show", str(path))
+    group.devices.append(device)
+    group.run("pvcreate", "-y", "--devices", device, device)
+    group.run("vgcreate", "--devices", device, GROUP, device)
+    said = f"{GROUP} is the name of several groups: LVM refuses to work on either by it"
+    outcome = look()
+    assert (outcome.state, outcome.reason) == (WARNING, said)
+    assert look("--expect", GROUP).state == CRITICAL

@@ -9,9 +9,11 @@ nothing and, where it takes no lock, ends with 0 all the same: what it says on s
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
+from nephoscope.base.child import Answer
 from nephoscope.probes import as_root
 
 FIELDS = ("vg_name", "vg_attr", "vg_size", "vg_free", "pv_count", "vg_missing_pv_count", "lv_count", "snap_count")
@@ -43,6 +45,13 @@ NAMES = (
     *("/usr/sbin/lvs", "--readonly", "--reportformat", "json", "--units", "b", "--nosuffix"),
     *("-o", ",".join(NAME_FIELDS)),
 )
+# What vgs says of devices while it ends with 0 (seen for real with 2.03.16). "unreadable": a group may be missing for it;
+# "damaged": a copy of the metadata; "duplicate": a second device of one disk.
+COMPLAINTS = {
+    "unreadable": re.compile(r"WARNING: scan failed to get metadata summary from (\S+)"),
+    "damaged": re.compile(r"WARNING: repair VG metadata on (\S+) with vgck"),
+    "duplicate": re.compile(r"WARNING: Not using device (\S+) for PV "),
+}
 NO_ROOT = "Running as a non-root user"
 NO_KERNEL = "Failure to communicate with kernel device-mapper driver"
 
@@ -80,6 +89,7 @@ class VolumeGroup(NamedTuple):
     volumes     logical volumes, snapshots included
     snapshots   classic (not thin) snapshots
     partial     LVM itself says that a part of it is gone
+    exported    it was given away by vgexport: its volumes can't be used, and lvs does not list them
     """
 
     name: str
@@ -90,6 +100,7 @@ class VolumeGroup(NamedTuple):
     volumes: int
     snapshots: int
     partial: bool
+    exported: bool = False
 
     @property
     def used(self) -> float | None:
@@ -131,16 +142,29 @@ class Volume(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """Groups, their volumes (or why these are not known), and the missing disks of each group, by LVM's uuid."""
+    """All that was looked at.
+
+    volumes     those of the groups, or why they are not known
+    lost        group -> its missing disks, by LVM's uuid
+    gaps        groups of whose volumes none is listed
+    complaints  (device, word of COMPLAINTS), and (group, "twice") for a name that several groups bear or (group, "exported")
+    """
 
     groups: tuple[VolumeGroup, ...]
     volumes: tuple[Volume, ...] | Failed
     lost: dict[str, list[str]] | Failed
+    gaps: tuple[Failed, ...] = ()
+    complaints: tuple[tuple[str, str], ...] = ()
 
     @property
     def listed(self) -> tuple[Volume, ...]:
         """The volumes, none where they are not known."""
         return () if isinstance(self.volumes, Failed) else self.volumes
+
+    def said(self, group: VolumeGroup) -> str:
+        """Return how a group's disks are, in words, with those that it lacks."""
+        lost = () if isinstance(self.lost, Failed) else self.lost.get(group.name, ())
+        return f"{group.trouble}{': ' if lost else ''}{', '.join(lost)}" or "has all its disks"
 
     def pooled(self, group: str) -> bool:
         """Return whether a pool lies in a group: it then holds the room, and the group may well be full."""
@@ -159,22 +183,38 @@ def survey(run: Run) -> Survey:
     Raises Failed as `groups` does. Where volumes or disks alone can't be listed, the
     Failed stands in their place; it belongs to no object, so that no filter can drop it.
     """
-    found = groups(run)
+    answer = _report(VGS, run, "lvm")
+    found = parse(answer.out)
     volumes: tuple[Volume, ...] | Failed = ()
     lost: dict[str, list[str]] | Failed = {}
+    gaps: list[Failed] = []
     try:
-        volumes = parse_volumes(_report(LVS, run, ""))
+        volumes = parse_volumes(_report(LVS, run, "").out)
+        seen = {volume.group for volume in volumes}
         for group in found:
-            if group.volumes and not any(volume.group == group.name for volume in volumes):
-                raise Failed(UNREADABLE, "", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
+            if group.volumes and not group.exported and group.name not in seen:
+                said = f"none of the {group.volumes} of {group.name} is listed"
+                gaps.append(Failed(UNREADABLE, "", "run lvs", said))
     except Failed as failed:
         volumes = failed
     if any(group.trouble for group in found):
         try:
-            lost = parse_lost(_report(PVS, run, ""))
+            lost = parse_lost(_report(PVS, run, "").out)
         except Failed as failed:
             lost = failed
-    return Survey(found, volumes, lost)
+    return Survey(found, volumes, lost, tuple(gaps), complaints(answer.err, found))
+
+
+def complaints(err: str, found: tuple[VolumeGroup, ...]) -> tuple[tuple[str, str], ...]:
+    """Return what LVM says of devices on stderr, the worst of each, and what is odd with groups: see `Survey`."""
+    told: dict[str, str] = {}
+    for word, said in COMPLAINTS.items():
+        for match in said.finditer(err):
+            told.setdefault(match[1].rstrip("."), word)
+    names = [group.name for group in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    exported = (group.name for group in found if group.exported)
+    return (*told.items(), *((name, "twice") for name in twice), *((name, "exported") for name in exported))
 
 
 def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[VolumeGroup, ...]:
@@ -182,7 +222,7 @@ def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[Vol
 
     Raises Failed: absent (no LVM), not-allowed (sudo), unreachable (no answer in its share of the deadline), unreadable.
     """
-    return parse(_report(VGS, run, of, seconds), of)
+    return parse(_report(VGS, run, of, seconds).out, of)
 
 
 def names(run: Run, found: tuple[VolumeGroup, ...], seconds: float | None = None) -> tuple[tuple[str, str, int], ...]:
@@ -191,7 +231,7 @@ def names(run: Run, found: tuple[VolumeGroup, ...], seconds: float | None = None
     found  the groups, as `groups` told them: one that has volumes of which none is listed is no list
     Raises Failed as `groups` does.
     """
-    text = _report(NAMES, run, "lvm", seconds)
+    text = _report(NAMES, run, "lvm", seconds).out
     try:
         listed = tuple(sorted((row["vg_name"], row["lv_name"], int(row["lv_size"])) for row in _rows(text, "lv")))
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
@@ -199,12 +239,13 @@ def names(run: Run, found: tuple[VolumeGroup, ...], seconds: float | None = None
     seen = {group for group, _, _ in listed}
     for group in found:
         if group.volumes and group.name not in seen:
-            raise Failed(UNREADABLE, "lvm", "run lvs", f"none of the {group.volumes} of {group.name} is listed")
+            why = ", which is exported," if group.exported else ""
+            raise Failed(UNREADABLE, "lvm", "run lvs", f"none of the {group.volumes} of {group.name}{why} is listed")
     return listed
 
 
-def _report(line: tuple[str, ...], run: Run, of: str, seconds: float | None = None) -> str:
-    """Return what one of LVM's reports prints. Raises Failed."""
+def _report(line: tuple[str, ...], run: Run, of: str, seconds: float | None = None) -> Answer:
+    """Return what one of LVM's reports says. Raises Failed."""
     name = line[0].rpartition("/")[2]
     # It complains about descriptors that others have left open, on stderr.
     answer = as_root.ask(line, run, of=of, seconds=seconds, env={"LVM_SUPPRESS_FD_WARNINGS": "1"})
@@ -219,10 +260,12 @@ def _report(line: tuple[str, ...], run: Run, of: str, seconds: float | None = No
         raise Failed(
             UNREADABLE, of, f"run {name}", "the kernel's device-mapper does not answer: what is active is not known"
         )
-    return answer.out
+    return answer
 
 
 def _rows(text: str, kind: str) -> list[dict[str, str]]:
+    """Return the rows of a report. LVM prints some of its messages into the midst of it ("Retrying metadata scan.", seen)."""
+    text = "\n".join(line for line in text.splitlines() if line.lstrip()[:1] in tuple('{}[]",'))
     return [row for report in json.loads(text)["report"] for row in report[kind]]
 
 
@@ -247,7 +290,8 @@ def parse_lost(text: str) -> dict[str, list[str]]:
     lost: dict[str, list[str]] = {}
     try:
         for row in _rows(text, "pv"):
-            if row["pv_missing"]:
+            # A setting of lvm.conf makes it "0" or "1", and another leaves out what no row has.
+            if row.get("pv_missing", "") not in ("", "0"):
                 lost.setdefault(row["vg_name"], []).append(row["pv_uuid"])
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise Failed(UNREADABLE, "", "run pvs", f"not its JSON: {text.strip()[:40]!r}") from None
@@ -256,19 +300,21 @@ def parse_lost(text: str) -> dict[str, list[str]]:
 
 def _group(row: dict[str, str]) -> VolumeGroup:
     size, free, disks, missing, volumes, snapshots = (int(row[name]) for name in FIELDS[2:])
-    # The fourth letter of the attributes is "p" for partial (lvmreport(7)).
-    return VolumeGroup(row["vg_name"], size, free, disks, missing, volumes, snapshots, row["vg_attr"][3:4] == "p")
+    # The third letter of the attributes is "x" for exported, the fourth "p" for partial (lvmreport(7)).
+    exported, partial = row["vg_attr"][2:3] == "x", row["vg_attr"][3:4] == "p"
+    return VolumeGroup(row["vg_name"], size, free, disks, missing, volumes, snapshots, partial, exported)
 
 
 def _volume(row: dict[str, str]) -> Volume:
-    attributes, data, metadata = row["lv_attr"], row["data_percent"], row["metadata_percent"]
+    # With report/compact_output in lvm.conf a column that no row has is left out (seen).
+    attributes, data, metadata = row["lv_attr"], row.get("data_percent", ""), row.get("metadata_percent", "")
     return Volume(
         row["vg_name"],
         row["lv_name"],
         int(row["lv_size"]),
         KINDS.get(attributes[0], ""),
         STATES.get(attributes[4], attributes[4]),
-        row["lv_health_status"],
+        row.get("lv_health_status", ""),
         float(data) if data else None,
         float(metadata) if metadata else None,
     )
