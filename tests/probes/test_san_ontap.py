@@ -422,6 +422,13 @@ def test_any_json_is_no_traceback(array, path, odd):
     assert lost(ask(array)) == []
 
 
+@pytest.mark.parametrize("path", ["/api/cluster/nodes", "/api/storage/disks"])
+def test_an_empty_list_of_what_every_cluster_has_is_a_missing_right(array, path):
+    array.tree[path] = []
+    error = "the list is empty, as without the right to see it"
+    assert lost(ask(array)) == [(NOT_ALLOWED, of, error) for of in LISTS[path]]
+
+
 def test_pages(array):
     array.page = 1
     assert (bad(ask(array)), len(ask(array).rooms)) == ({}, 7)

@@ -159,10 +159,10 @@ def _product(cluster: dict[str, Any]) -> str:
     return f"{version.replace('NetApp Release', 'ONTAP')} {text(cluster.get('name'))}".strip()
 
 
-def _list(rest: Rest, kinds: Any, path: str, fields: str, query: str = "") -> list[dict[str, Any]]:
+def _list(rest: Rest, kinds: Any, path: str, fields: str, query: str = "", must: bool = False) -> list[dict[str, Any]]:
     """Return all records of a collection. `return_timeout` lets ONTAP send a shorter page in time instead of none."""
     query = f"{path}?fields={fields}{query}&max_records={PAGE}&return_timeout=15"
-    return rest.rows(kinds, query, "records", lambda answer: dig(answer, "_links.next.href"))
+    return rest.rows(kinds, query, "records", lambda answer: dig(answer, "_links.next.href"), must)
 
 
 def _part(kind: str, name: str, table: dict[str, str], word: Any, more: str = "") -> Part:
@@ -195,7 +195,7 @@ def _subsystems(rest: Rest) -> tuple[list[Part], str]:
 
 def _nodes(rest: Rest) -> Iterator[Part]:
     kinds = ("controller", "battery", "sensor")
-    for row in _list(rest, kinds, "/api/cluster/nodes", "*"):
+    for row in _list(rest, kinds, "/api/cluster/nodes", "*", must=True):
         name = text(row.get("name"))
         yield _part("controller", name, NODE, row.get("state"))
         for field, what in (("failed_fan", "fans"), ("failed_power_supply", "power supplies")):
@@ -240,7 +240,7 @@ def _disks(rest: Rest) -> tuple[list[Part], int | None]:
     spares = shared = 0
     before = len(rest.lost)
     fields = "name,state,container_type,bay,shelf.uid,outage,effective_type"
-    for row in _list(rest, "disk", "/api/storage/disks", fields):
+    for row in _list(rest, "disk", "/api/storage/disks", fields, must=True):
         state, container = row.get("state"), row.get("container_type")
         known = [san.health(table, word) for table, word in ((DISK, state), (CONTAINER, container)) if word is not None]
         health = worse(*known) if known else "unknown"

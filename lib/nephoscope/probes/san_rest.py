@@ -12,6 +12,10 @@ from nephoscope.base import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.probes.guest import Guest
 from nephoscope.probes.san import Part, Place
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nephoscope.base.http import Response
+
 PAGES = 200  # of one list, at most
 ROWS = 50_000  # of one list, at most
 BUSY = (429, 503)  # too many requests, or the management service has no room for another session
@@ -43,18 +47,8 @@ class Rest:
         Raises Failed: unreachable (refused, silent, cut, busy, HTTP 5xx), not-allowed (401, 403), unreadable (HTML, no
         JSON, any other status); after one silence the array is asked no more. No body is ever quoted: it may be a token.
         """
-        if self._silent:
-            raise Failed(self._silent.kind, of, self._silent.tried, f"not asked: {self._silent.error}")
+        response = self.raw(method, path, of, content, headers)
         tried = f"{method} {path.partition('?')[0]}"
-        body = None if content is None else json.dumps(content).encode()
-        kind = {"Content-Type": "application/json"} if body else {}
-        try:
-            response = self.guest.request(method, path, body, {**kind, **(headers or {})})
-        except Failed as failed:
-            failed = Failed(failed.kind, of, failed.tried, failed.error, failed.cure)
-            if failed.kind in (UNREACHABLE, LATE):
-                self._silent = failed
-            raise failed from None
         status = response.status
         if status in (401, 403):
             raise Failed(NOT_ALLOWED, of, tried, f"HTTP {status}", self.right)
@@ -74,6 +68,22 @@ class Rest:
         except (ValueError, RecursionError):
             raise Failed(UNREADABLE, of, tried, "the answer is not JSON") from None
 
+    def raw(
+        self, method: str, path: str, of: str = "", content: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Make one request, with JSON as its body, and return the answer whatever its status. Raises Failed."""
+        if self._silent:
+            raise Failed(self._silent.kind, of, self._silent.tried, f"not asked: {self._silent.error}")
+        body = None if content is None else json.dumps(content).encode()
+        kind = {"Content-Type": "application/json"} if body else {}
+        try:
+            return self.guest.request(method, path, body, {**kind, **(headers or {})})
+        except Failed as failed:
+            failed = Failed(failed.kind, of, failed.tried, failed.error, failed.cure)
+            if failed.kind in (UNREACHABLE, LATE):
+                self._silent = failed
+            raise failed from None
+
     def thing(self, path: str, of: str = "") -> dict[str, Any]:
         """GET one object. Raises Failed as `ask` does, and unreadable for what is no object."""
         answer = self.ask(path, of)
@@ -82,13 +92,19 @@ class Rest:
         return answer
 
     def rows(
-        self, kinds: str | Sequence[str], path: str, key: str, following: Callable[[dict[str, Any]], Any] | None = None
+        self,
+        kinds: str | Sequence[str],
+        path: str,
+        key: str,
+        following: Callable[[dict[str, Any]], Any] | None = None,
+        must: bool = False,
     ) -> list[dict[str, Any]]:
         """Return all objects of a list, over all its pages; what could not be had stands in `lost`, the rest is returned.
 
         kinds      the kinds of parts that are missing when it fails, the first one is the list's own
         key        where in an answer the list stands
         following  what an answer says of the next page: a path of the same host, or "" (None: it has no pages)
+        must       every array has some of these: an empty list is what a missing right gives
         """
         found: list[dict[str, Any]] = []
         seen: set[str] = set()
@@ -108,6 +124,8 @@ class Rest:
                 if len(objects) < len(entries):
                     raise Failed(UNREADABLE, of, tried, f"{len(entries) - len(objects)} entries are no objects")
                 path = self._same_host(following(answer) if following else "", of, tried)
+            if must and not found:
+                raise Failed(NOT_ALLOWED, of, tried, "the list is empty, as without the right to see it", self.right)
         except Failed as failed:
             self.lose(kinds, failed)
         return found
