@@ -2,9 +2,9 @@
 """Is the shared file system mounted, from the right server, writable, and does it answer?
 
 Looked at are the NFS, CIFS, CephFS, GlusterFS and other shared file systems that are mounted or that /etc/fstab lists without
-noauto (nofail makes no difference: it is about booting); --path names mount points instead, those of autofs too, which are then
-mounted. Where nothing, or nothing shared, is mounted it is CRITICAL: the directory below on the local disk is not looked at.
-Mounts that share a device and a directory are asked once.
+noauto (nofail makes no difference: it is about booting); --path names mount points instead, those of autofs too. What is
+mounted on demand is then mounted, and its idle time begins anew. Where nothing, or nothing shared, is mounted it is CRITICAL:
+the directory below on the local disk is not looked at. Mounts that share a device and a directory are asked once.
 
 What is mounted is read from the kernel's table, and /etc/fstab says from where and whether read-only. --source, --type,
 --option and --without say it for all of the paths: other limits for other mounts are another service. Then each mount is asked
@@ -104,14 +104,16 @@ CHECK = Check(
     keep=shared_mount.Survey.keep,
     presets=PRESETS,
     thresholds=[
-        Threshold("probe", "s", "1", "5", main=True, help="time to stat, measure and list it"),
+        Threshold("probe", "s", "1", "5", main=True, print="apart", help="time to stat, measure and list it"),
         Threshold("free", "B", help="space that ordinary processes may use"),
-        Threshold("write", "s", "1", "5", help="time to write, sync, read back and remove 4 KiB below --write"),
+        Threshold(
+            "write", "s", "1", "5", print="apart", help="time to write, sync, read back and remove 4 KiB below --write"
+        ),
         Threshold("backlog", "", "0", print="apart", help="GlusterFS: files that wait to be healed, at least"),
-        Threshold("rtt", "s", late=True, help="NFS: time from sending a call to its answer"),
-        Threshold("exec", "s", late=True, help="NFS: time for a call, with the wait for its turn"),
-        Threshold("retrans", "%", late=True, help="NFS: calls sent again"),
-        Threshold("timeouts_rate", "", "0", late=True, help="NFS: calls whose time was up"),
+        Threshold("rtt", "s", late=True, print="apart", help="NFS: time from sending a call to its answer"),
+        Threshold("exec", "s", late=True, print="apart", help="NFS: time for a call, with the wait for its turn"),
+        Threshold("retrans", "%", late=True, print="apart", help="NFS: calls sent again"),
+        Threshold("timeouts_rate", "", "0", late=True, print="apart", help="NFS: calls whose time was up"),
     ],
 )
 main = CHECK.main

@@ -12,14 +12,17 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from nephoscope.base import Clock
+from nephoscope.base.child import start_time
 from nephoscope.checks.storage.check_shared_mount import CHECK
 from nephoscope.plugin import OK
 
 from tests.lab.support import Daemon, need, need_root, private_folder, wait_for
+from tests.probes.unprivileged import as_nobody
 
 pytestmark = pytest.mark.lab
 ADDRESS = "192.0.2.7"
@@ -153,6 +156,36 @@ def test_a_volume_loses_a_copy_and_is_healed(volume):
     volume.gluster("volume", "start", "vol", "force")
     wait_for(lambda: volume.look().state == OK, what="the healing")
     assert (volume.folder / "b2/f2").read_text() == "x"
+
+
+def test_an_ordinary_user_is_told_the_same(volume):
+    state, line = as_nobody(CHECK, ["--path", str(volume.mount), "-w", "probe=5"])
+    assert state == OK, line
+    assert "_backlog=0;0" in line
+
+
+def test_bricks_that_are_silent_hold_nobody_up(volume):
+    """A client waits 42 seconds for a brick before it gives it up, and so does everybody who asks the client."""
+    bricks = [volume.brick(number) for number in (1, 2)]
+    for pid in bricks:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        lines = []
+        for _ in range(3):
+            begun = time.monotonic()
+            lines.append(volume.look("-t", "3").line)
+            assert time.monotonic() - begun < 3.5
+    finally:
+        for pid in bricks:
+            os.kill(pid, signal.SIGCONT)
+    assert re.match(
+        rf"SHARED_MOUNT CRITICAL - {volume.mount}: no answer in [0-9.]+ s \(stat, statvfs and list\)", lines[0]
+    )
+    (pid,) = {
+        re.search(r"hung for 0 min: process (\d+) still waits in the kernel for it", line)[1] for line in lines[1:]
+    }
+    wait_for(lambda: start_time(int(pid)) is None or os.waitpid(int(pid), os.WNOHANG)[0], what="the end of the child")
+    wait_for(lambda: volume.look().state == OK, what="its return")
 
 
 def test_a_volume_without_any_brick_and_a_client_that_dies(volume):
