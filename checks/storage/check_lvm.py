@@ -26,13 +26,7 @@ STATE_WORDS = {
     "with an inactive table": WARNING, "invalid": CRITICAL, "invalid and suspended": CRITICAL, "merge failed": CRITICAL,
     "merge failed, suspended": CRITICAL, "check needed": CRITICAL, "check needed, suspended": CRITICAL,
 }  # fmt: skip
-COMPLAINT_WORDS = {  # word -> state, state where the group is expected, text
-    "unreadable": (CRITICAL, CRITICAL, "has metadata that can't be read: the group on it may be missing here"),
-    "damaged": (WARNING, WARNING, "has a damaged copy of the metadata"),
-    "duplicate": (WARNING, WARNING, "is a second device of a disk that LVM uses by another one: one path of several?"),
-    "twice": (WARNING, CRITICAL, "is the name of several groups: LVM refuses to work on either by it"),
-    "exported": (OK, CRITICAL, "is exported"),
-}
+COMPLAINT_WORDS = {"unreadable": CRITICAL, "damaged": WARNING, "duplicate": WARNING, "twice": WARNING, "exported": OK}
 HEALTH_WORDS = {word: CRITICAL for word in lvm.HEALTH if word not in ("", "unknown")}
 
 
@@ -52,9 +46,8 @@ def judge(survey, options):
     if not survey.groups and not options.expect:
         yield Failed(ABSENT, "", "run vgs", "there is no volume group: name by --expect what should be there")
     yield from (part for part in (survey.volumes, survey.lost, *survey.gaps) if isinstance(part, Failed))
-    for of, word in survey.complaints:
-        usual, expected, text = COMPLAINT_WORDS[word]
-        yield Finding(expected if of in options.expect else usual, of, text)
+    for of, word, text in survey.complaints:  # of a group that is expected each is as bad as its loss
+        yield Finding(CRITICAL if of in options.expect else COMPLAINT_WORDS[word], of, text)
     for group in survey.groups:
         yield Finding(CRITICAL if group.trouble else OK, group.name, survey.said(group))
         yield Metric("free", group.free, group.name, 0, group.size)
@@ -97,9 +90,7 @@ Group filling (cinder-volumes): orphans by check_volume_orphans, or `vgextend`.
 """
 
 CHECK = Check(
-    options,
-    probe,
-    judge,
+    *(options, probe, judge),
     runbook=RUNBOOK,
     needs=[Sudo(*lvm.VGS), Sudo(*lvm.LVS), Sudo(*lvm.PVS)],
     presets={"cinder_volume": Preset("Cinder's LVM back end", options={"expect": ("cinder-volumes",)})},

@@ -45,12 +45,18 @@ NAMES = (
     *("/usr/sbin/lvs", "--readonly", "--reportformat", "json", "--units", "b", "--nosuffix"),
     *("-o", ",".join(NAME_FIELDS)),
 )
-# What vgs says of devices while it ends with 0 (seen for real with 2.03.16). "unreadable": a group may be missing for it;
-# "damaged": a copy of the metadata; "duplicate": a second device of one disk.
+# What vgs says of devices while it ends with 0 (seen for real with 2.03.16).
 COMPLAINTS = {
     "unreadable": re.compile(r"WARNING: scan failed to get metadata summary from (\S+)"),
     "damaged": re.compile(r"WARNING: repair VG metadata on (\S+) with vgck"),
     "duplicate": re.compile(r"WARNING: Not using device (\S+) for PV "),
+}
+TEXTS = {
+    "unreadable": "has metadata that can't be read: the group on it may be missing here",
+    "damaged": "has a damaged copy of the metadata",
+    "duplicate": "is a second device of a disk that LVM uses by another one: one path of several?",
+    "twice": "is the name of several groups: LVM refuses to work on either by it",
+    "exported": "is exported",
 }
 NO_ROOT = "Running as a non-root user"
 NO_KERNEL = "Failure to communicate with kernel device-mapper driver"
@@ -147,14 +153,14 @@ class Survey(NamedTuple):
     volumes     those of the groups, or why they are not known
     lost        group -> its missing disks, by LVM's uuid
     gaps        groups of whose volumes none is listed
-    complaints  (device, word of COMPLAINTS), and (group, "twice") for a name that several groups bear or (group, "exported")
+    complaints  (device or group, a word of TEXTS, that in words)
     """
 
     groups: tuple[VolumeGroup, ...]
     volumes: tuple[Volume, ...] | Failed
     lost: dict[str, list[str]] | Failed
     gaps: tuple[Failed, ...] = ()
-    complaints: tuple[tuple[str, str], ...] = ()
+    complaints: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def listed(self) -> tuple[Volume, ...]:
@@ -205,7 +211,7 @@ def survey(run: Run) -> Survey:
     return Survey(found, volumes, lost, tuple(gaps), complaints(answer.err, found))
 
 
-def complaints(err: str, found: tuple[VolumeGroup, ...]) -> tuple[tuple[str, str], ...]:
+def complaints(err: str, found: tuple[VolumeGroup, ...]) -> tuple[tuple[str, str, str], ...]:
     """Return what LVM says of devices on stderr, the worst of each, and what is odd with groups: see `Survey`."""
     told: dict[str, str] = {}
     for word, said in COMPLAINTS.items():
@@ -214,7 +220,8 @@ def complaints(err: str, found: tuple[VolumeGroup, ...]) -> tuple[tuple[str, str
     names = [group.name for group in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     exported = (group.name for group in found if group.exported)
-    return (*told.items(), *((name, "twice") for name in twice), *((name, "exported") for name in exported))
+    every = (*told.items(), *((name, "twice") for name in twice), *((name, "exported") for name in exported))
+    return tuple((of, word, TEXTS[word]) for of, word in every)
 
 
 def groups(run: Run, seconds: float | None = None, of: str = "lvm") -> tuple[VolumeGroup, ...]:
