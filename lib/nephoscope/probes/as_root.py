@@ -9,6 +9,8 @@ from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.base.child import Answer, command
 from nephoscope.base.child import find as find_program
 
+USUAL = ("/usr/", "/sbin/", "/bin/")  # what lies there is found by its name
+
 
 def ask(
     line: Sequence[str], run: Run, *, of: str, seconds: float | None = None, env: Mapping[str, str] | None = None
@@ -20,7 +22,8 @@ def ask(
     Raises Failed as `child.command` does; a refusal names this line as the cure.
     """
     name = line[0].rpartition("/")[2]
-    program = line[0] if find_program(name) is None and find_program(line[0]) else name
+    elsewhere = not line[0].startswith(USUAL) and find_program(name) is None and find_program(line[0])
+    program = line[0] if elsewhere else name
     try:
         return command([program, *line[1:]], run, of=of, sudo=True, seconds=seconds, env=env)
     except Failed as failed:
