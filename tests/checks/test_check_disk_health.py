@@ -238,7 +238,8 @@ def test_disks_that_nobody_can_ask_are_not_well(machine):
 
 
 def raid(*data, **more):
-    answers = [controllers(row) for row in (*data, *({},) * (4 - len(data)))]
+    usual = (controller(), details(0, 1), properties(), rebuild())
+    answers = [controllers(row) for row in (*data, *usual[len(data) :])]
     return {"storcli64": storcli(*answers), **more}
 
 
@@ -253,7 +254,7 @@ RAID = "looked at 1 RAID controllers; not here: md, smart"
         ([controller(volumes=[virtual("Pdgd", kind="RAID6")]), details(0, 1)], "WARNING - c0/v0 RAID6 is Pdgd | failed=0 media_errors=0;10 media_errors_sum=0"),
         ([controller(volumes=[virtual("OfLn")]), details(0, 1)], "CRITICAL - c0/v0 RAID5 is OfLn | failed=1 media_errors=0;10 media_errors_sum=0"),
         (
-            [controller(volumes=[virtual("Dgrd")], drives=[drive(), drive("Rbld", 1)]), details(0, 1), {}, rebuild(24)],
+            [controller(volumes=[virtual("Dgrd")], drives=[drive(), drive("Rbld", 1)]), details(0, 1), properties(), rebuild(24)],
             "WARNING - c0/e252/s1 (ST2000NM0135) is Rbld, c0/v0 RAID5 is Dgrd, a disk is being rebuilt | failed=0 media_errors=0;10 media_errors_sum=0 c0_e252_s1-8f7f7a_rebuilding=24%",
         ),
         ([controller(drives=[drive(), drive("Failed", 1)]), details(0)], "CRITICAL - c0/e252/s1 (ST2000NM0135) is Failed | failed=1 media_errors=0;10"),
@@ -261,7 +262,7 @@ RAID = "looked at 1 RAID controllers; not here: md, smart"
         ([controller(), details(0, 1, alert="Yes")], "WARNING - c0/e252/s0 predicts its failure (S.M.A.R.T. alert), c0/e252/s1 predicts its failure (S.M.A.R.T. alert) | failed=0 media_errors=0;10 media_errors_sum=0"),
         ([controller(Cachevault_Info=[{"State": "Failed"}]), details(0, 1)], "WARNING - c0/cachevault (backs the write cache) is Failed | failed=0 media_errors=0;10 media_errors_sum=0"),
         ([controller("Dreaming"), details(0, 1)], "UNKNOWN - c0 is Dreaming | failed=0 media_errors=0;10 media_errors_sum=0"),
-        ([controller(), details()], "UNKNOWN - c0/e252/s0 media errors was not measured, c0/e252/s1 media errors was not measured | failed=0"),
+        ([controller(), details(7)], "UNKNOWN - c0/e252/s0 media errors was not measured, c0/e252/s1 media errors was not measured | failed=0"),
         ([{"Status": {}}], "UNKNOWN - c0: its JSON is not understood: KeyError('Controller Status')"),
     ],
 )  # fmt: skip

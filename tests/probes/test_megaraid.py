@@ -227,12 +227,6 @@ def test_it_is_not_asked_for_what_is_not_there(tmp_path, monkeypatch):
         (("megaraid_sas",), {"storcli64": "echo '<html>'"}, UNREADABLE, "not its JSON: '<html>'"),
         (("megaraid_sas",), {"storcli64": "exit 3"}, UNREADABLE, "not its JSON: ''"),
         (("megaraid_sas",), {"storcli64": "", "sudo": stand_ins.REFUSES}, NOT_ALLOWED, "sudo: a password is required"),
-        (
-            ("megaraid_sas",),
-            {"storcli64": stand_ins.says(json.dumps(controllers({}, status="Failure", said="Un-supported command")))},
-            UNREADABLE,
-            "Failure: Un-supported command",
-        ),
     ],
 )
 def test_no_answer(tmp_path, monkeypatch, drivers, scripts, kind, error):
@@ -269,3 +263,50 @@ def test_a_tool_that_is_not_on_the_path(tmp_path, monkeypatch):
     stand_ins.put(tmp_path / "bin", monkeypatch, other="")
     monkeypatch.setattr(megaraid, "TOOLS", (str(tmp_path / "other/storcli64"), str(tmp_path / "opt/perccli64")))
     assert megaraid.look(machine(tmp_path, "megaraid_sas")) == told(row)
+
+
+@pytest.mark.parametrize(("key", "text"), megaraid.SIGNS.items())
+def test_each_sign_of_a_controller(key, text):
+    state = {"Controller Status": "Optimal", **dict.fromkeys(megaraid.SIGNS, "No"), "Memory Uncorrectable Errors": 0}
+    assert of("c0", told(controller(Status=state))) == [("ok", "is Optimal")]
+    assert of("c0", told(controller(Status={**state, key: 3})))[1:] == [("degraded", text)]
+
+
+def test_one_controller_that_gives_no_answer_hides_no_other(tmp_path, monkeypatch):
+    everything = controllers({}, controller())
+    everything["Controllers"][0]["Command Status"].update(Status="Failure", Description="Controller is in reset")
+    drives = controllers({}, details(0, 1, number=1))
+    stand_ins.put(tmp_path / "bin", monkeypatch, storcli64=storcli(everything, drives, controllers({}, properties())))
+    found = megaraid.look(machine(tmp_path, "megaraid_sas"))
+    assert [(failed.of, failed.error) for failed in found.failures] == [("c0", "Failure: Controller is in reset")]
+    assert [reading.value for reading in found.readings] == [0, 0]
+
+
+def test_a_further_question_without_an_answer_hides_nothing(tmp_path, monkeypatch):
+    script = storcli(controllers(controller()), "<html>", controllers({}))
+    stand_ins.put(tmp_path / "bin", monkeypatch, storcli64=script)
+    found = megaraid.look(machine(tmp_path, "megaraid_sas"))
+    assert [(failed.of, failed.error) for failed in found.failures] == [
+        ("raid", "not its JSON: '<html>'"),
+        ("c0", "Success: None"),
+    ]
+    assert of("c0/v0", found) == [("ok", "RAID5 is Optl")]
+    assert list(found.readings) == []
+    script = storcli(controllers(controller()), {"Controllers": []}, controllers(properties()))
+    stand_ins.put(tmp_path / "bin", monkeypatch, storcli64=script)
+    (failed,) = megaraid.look(machine(tmp_path, "megaraid_sas")).failures
+    assert (failed.of, failed.error) == ("c0", "no word of it")
+
+
+@pytest.mark.parametrize(
+    "rebuilds", [{"Progress%": 3}, [{"Progress%": 3}], [{"Drive-ID": "/c0/e252/s0", "Progress%": "-"}]]
+)
+def test_a_progress_that_is_not_told(rebuilds):
+    assert list(told(controller(), None, None, rebuilds).readings) == []
+
+
+def test_a_controller_that_refuses(tmp_path, monkeypatch):
+    answer = controllers({}, status="Failure", said="Un-supported command")
+    stand_ins.put(tmp_path / "bin", monkeypatch, storcli64=stand_ins.says(json.dumps(answer)))
+    (failed,) = megaraid.look(machine(tmp_path, "megaraid_sas")).failures
+    assert (failed.kind, failed.of, failed.error) == (UNREADABLE, "c0", "Failure: Un-supported command")

@@ -43,6 +43,14 @@ PHYSICAL = {
     "Sntze": "degraded", "UGUnsp": "degraded", "UBUnsp": "failed", "UBad": "failed", "Offln": "failed",
     "Failed": "failed", "Msng": "failed",
 }  # fmt: skip
+# Of a controller's status, what should read 0 or No.
+FINE = (None, 0, "0", "No", "NA", "N/A", "")
+SIGNS = {
+    "Memory Uncorrectable Errors": "has memory errors that could not be corrected",
+    "Any Offline VD Cache Preserved": "keeps the cache of a virtual drive that is offline",
+    "Controller has booted into safe mode": "has booted into its safe mode",
+    "Controller shutdown required": "asks to be shut down",
+}
 ACCESS = {"RW": "ok", "HD": "ok", "TRANS": "ok", "RO": "degraded", "B": "degraded"}
 BATTERY = {
     "Optimal": "ok", "Charging": "degraded", "Discharging": "degraded", "Learning": "degraded", "Learn": "degraded",
@@ -74,37 +82,55 @@ def look(run: Run) -> Told:
         text = f"a RAID controller ({smart.MEGARAID}) is here, and neither storcli64 nor perccli64 is installed"
         unable.append(Failed(NOT_ALLOWED, smart.MEGARAID, "", text, "one of these tools, below /opt/MegaRAID"))
         return Told(failures=unable)
-    rows = _ask(run, tool, ALL)
-    if not rows:
+    rows, failures = _ask(run, tool, ALL)
+    if not rows and not failures:
         text = f"it knows no controller, and the kernel has one ({smart.MEGARAID})"
         raise Failed(UNREADABLE, "raid", f"run {tool}", text)
-    drives, volumes, rebuilds = _more(run, tool, rows)
-    told = tell(rows, drives, volumes, rebuilds)
-    return told._replace(failures=[*unable, *told.failures])
+    more = []
+    for question, listed, state in ((DRIVES, "PD LIST", ""), (VOLUMES, "VD LIST", ""), (REBUILDS, "PD LIST", "Rbld")):
+        having = [number for number, row in rows.items() if _has(row.get(listed), state)]
+        found, refused = _more(run, tool, question, having)
+        more.append(found)
+        failures += refused
+    told = tell(rows, *more)
+    return told._replace(failures=[*unable, *failures, *told.failures])
 
 
-def _more(run: Run, tool: str, rows: Mapping[int, Mapping[str, Any]]) -> tuple[Mapping[int, Any], ...]:
-    drives = _ask(run, tool, DRIVES) if any(row.get("PD LIST") for row in rows.values()) else {}
-    volumes = _ask(run, tool, VOLUMES) if any(row.get("VD LIST") for row in rows.values()) else {}
-    busy = any(drive.get("State") == "Rbld" for row in rows.values() for drive in row.get("PD LIST") or ())
-    return drives, volumes, _ask(run, tool, REBUILDS) if busy else {}
+def _has(listed: Any, state: str) -> bool:
+    return any(not state or row.get("State") == state for row in listed or ())
 
 
-def _ask(run: Run, tool: str, question: Sequence[str]) -> dict[int, Any]:
-    """Return controller -> its data; {} when the tool finds no controller."""
+def _more(run: Run, tool: str, question: Sequence[str], having: Sequence[int]) -> tuple[dict[int, Any], list[Failed]]:
+    """Ask a question that goes further, if it is one for any of `having`; its failure does not hide what is known."""
+    if not having:
+        return {}, []
+    try:
+        found, failures = _ask(run, tool, question)
+    except Failed as failed:
+        return {}, [failed]
+    failures = [failed for failed in failures if failed.of in [f"c{number}" for number in having]]
+    silent = [number for number in having if number not in found and f"c{number}" not in [one.of for one in failures]]
+    tried = f"run {tool} {' '.join(question)}"
+    return found, [*failures, *(Failed(UNREADABLE, f"c{number}", tried, "no word of it") for number in silent)]
+
+
+def _ask(run: Run, tool: str, question: Sequence[str]) -> tuple[dict[int, Any], list[Failed]]:
+    """Return controller -> its data, and those that gave none; neither when the tool finds no controller."""
     tried = f"run {tool} {' '.join(question)}"
     answer = as_root.ask((tool, *question), run, of="raid")
     try:
-        found = {}
+        found, failures = {}, []
         for row in json.loads(answer.out)["Controllers"]:
             status = row["Command Status"]
             said = str(status.get("Description"))
-            if "Response Data" not in row and re.match("No Controller found", said, re.IGNORECASE):
-                return {}
-            if status["Status"] != "Success" and not row.get("Response Data"):
-                raise Failed(UNREADABLE, "raid", tried, f"{status['Status']}: {said}")
-            found[int(status["Controller"])] = row["Response Data"]
-        return found
+            if "Controller" not in status and re.match("No Controller found", said, re.IGNORECASE):
+                return {}, []
+            if row.get("Response Data"):
+                found[int(status["Controller"])] = row["Response Data"]
+            else:
+                of = f"c{status['Controller']}" if "Controller" in status else "raid"
+                failures.append(Failed(UNREADABLE, of, tried, f"{status['Status']}: {said}"))
+        return found, failures
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Failed(UNREADABLE, "raid", tried, f"not its JSON: {answer.out.strip()[:40]!r}") from None
 
@@ -115,16 +141,18 @@ def tell(
     volumes: Mapping[int, Any] = {},
     rebuilds: Mapping[int, Any] = {},
 ) -> Told:
-    """Return what the answers to the four questions tell, controller by controller."""
+    """Return what the answers to the four questions tell, controller by controller.
+
+    One that is not among the answers to `drives` was not asked: its disks' counts are not told.
+    """
     conditions: list[Condition] = []
     readings: list[Reading] = []
     failures: list[Failed] = []
     seen: dict[str, str] = {}
     for number, row in rows.items():
         try:
-            found = _controller(
-                f"c{number}", row, drives.get(number) or {}, volumes.get(number) or {}, rebuilds.get(number) or ()
-            )
+            more = (drives.get(number), volumes.get(number) or {}, rebuilds.get(number) or ())
+            found = _controller(f"c{number}", row, *more)
         except Failed as failed:
             failures.append(failed)
             continue
@@ -140,6 +168,7 @@ def tell(
 def _controller(of: str, row: Mapping[str, Any], drives: Any, volumes: Any, rebuilds: Any) -> Told:
     state = str(row["Status"]["Controller Status"])
     conditions = [Condition(CONTROLLERS.get(state, "unknown"), of, f"is {state}")]
+    conditions += [Condition("degraded", of, text) for key, text in SIGNS.items() if row["Status"].get(key) not in FINE]
     seen = {f"raid {of}": of}
     readings: list[Reading] = []
     for listed, counted in (("VD LIST", "Virtual Drives"), ("PD LIST", "Physical Drives")):
@@ -162,8 +191,8 @@ def _controller(of: str, row: Mapping[str, Any], drives: Any, volumes: Any, rebu
         readings += found.readings
         serial = str((more.get(f"Drive /{path} Device attributes") or {}).get("SN", "")).strip()
         seen[f"raid {serial or path}"] = path
-    for rebuild in rebuilds:
-        if isinstance(rebuild.get("Progress%"), (int, float)):
+    for rebuild in rebuilds if isinstance(rebuilds, list) else ():
+        if isinstance(rebuild.get("Progress%"), (int, float)) and "Drive-ID" in rebuild:
             readings.append(Reading("rebuilding", str(rebuild["Drive-ID"]).lstrip("/"), rebuild["Progress%"]))
     for listed, what in (("BBU_Info", "bbu"), ("Cachevault_Info", "cachevault")):
         for battery in row.get(listed) or ():
