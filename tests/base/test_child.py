@@ -112,6 +112,14 @@ def test_what_a_script_has_started_and_can_not_be_killed_is_not_started_again(tm
         assert not alive(pid)
 
 
+def test_a_command_that_hung_is_forgotten_when_it_is_gone_though_another_is_run(tmp_path):
+    run = Run(
+        hung={"run tool of-yesterday": [os.getpid(), 1, 1], "lives": [os.getpid(), child.start_time(os.getpid()), 1]}
+    )
+    child.command([script(tmp_path, "echo")], run)
+    assert list(run.hung) == ["lives"]
+
+
 def test_a_command_that_closed_its_outputs_and_goes_on_is_late(tmp_path):
     with pytest.raises(Failed, match="no answer"):
         child.command([script(tmp_path, "exec >&- 2>&-; sleep 60")], Run(8), seconds=0.3)

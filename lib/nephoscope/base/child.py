@@ -88,10 +88,10 @@ def command(
         if wrapper is None:
             raise Failed(NOT_ALLOWED, of, f"run {shown}", "sudo is not installed")
         line = [wrapper, "-n", *line]
+    _forget_the_gone(run)
     held = run.hung.get(f"run {shown}")
-    if held and start_time(held[0]) == held[1]:
+    if held:
         raise Failed(UNREACHABLE, of, f"run {shown}", _still(run, held))
-    run.hung.pop(f"run {shown}", None)
     if len(stdin) > STDIN_MAX:
         raise ValueError(f"{len(stdin)} bytes of stdin do not fit into a pipe")
     run.stage(f"run {shown}")
@@ -222,9 +222,7 @@ def each(
     """
     results: dict[str, Any | Failed] = {}
     queue = []
-    for of, held in list(run.hung.items()):
-        if start_time(held[0]) != held[1]:
-            del run.hung[of]  # gone at last, whether it is asked for again or not
+    _forget_the_gone(run)
     for of, job in jobs.items():
         held = run.hung.get(of)
         if held:
@@ -278,6 +276,13 @@ def each(
     for of, _ in queue:
         results[of] = Failed(LATE, of, tried, "not begun: the time was up")
     return {of: results[of] for of in jobs}
+
+
+def _forget_the_gone(run: Run) -> None:
+    """Drop from `run.hung` whose process is gone at last, whether it is asked for again or not."""
+    for of, held in list(run.hung.items()):
+        if start_time(held[0]) != held[1]:
+            del run.hung[of]
 
 
 def _still(run: Run, held: Sequence[int]) -> str:
