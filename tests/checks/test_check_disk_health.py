@@ -182,7 +182,7 @@ NUMBERS = f"{COUNTS.format(realloc=0, pending=0)} temp_celsius=29"
         ([late("/dev/sda"), sas()], "CRITICAL - sda: no answer in time (run smartctl) | realloc=0;0;50 temp_celsius=32"),
         ([unopened("/dev/sda"), sas(passed=False)], "CRITICAL - bus0/8 says that it is failing, UNKNOWN: sda: Smartctl open device: /dev/sda failed: No such device (run smartctl) | realloc=0;0;50 temp_celsius=32"),
         ([late("/dev/sda", why="not begun, the time was up")], "UNKNOWN - sda: not begun, the time was up (run smartctl)"),
-        ([], "UNKNOWN - sda: it does not list this disk (run smartctl --scan)"),
+        ([], "UNKNOWN - sda: it tells nothing of this disk (run smartctl)"),
         ([{"smartctl": []}], "UNKNOWN"),
     ],
 )  # fmt: skip

@@ -257,7 +257,7 @@ def test_the_whole():
     found = smart.judge_all([ata(), sleeping("/dev/sdb"), late("/dev/sdc"), unopened("/dev/sde"), sas()], known)
     assert [condition.of for condition in found.conditions] == ["sda", "sdb", "bus0/8"]
     assert [(failed.kind, failed.of) for failed in found.failures] == [(UNREACHABLE, "sdc"), (UNREADABLE, "sdd")]
-    assert found.failures[1].error == "it does not list this disk"
+    assert found.failures[1].error == "it tells nothing of this disk"
     assert found.summary == "SMART of 2 disks, sdb asleep, 4 on a network not asked"
 
 
@@ -358,3 +358,16 @@ def test_what_a_controller_passes_through_and_what_not(tmp_path, monkeypatch):
 def test_the_worse_of_two_that_tell_of_wear():
     rows = [attribute(177, "Wear_Leveling_Count", value=60), attribute(233, "Media_Wearout_Indicator", value=90)]
     assert Reading("wear", "sda", 40) in told(ata(rows=rows)).readings
+
+
+def test_garbage_of_one_hides_no_other(tmp_path, monkeypatch):
+    scsi(tmp_path, "sda")
+    scsi(tmp_path, "sdb", host=1)
+    script = f"echo 'smartctl 6.6 UNRECOGNIZED OPTION: json'; {stand_ins.says(stream(ata()))}"
+    stand_ins.put(tmp_path / "bin", monkeypatch, nephoscope_smart=script)
+    found = look(tmp_path)
+    assert [condition.of for condition in found.conditions] == ["sda"]
+    assert [(failed.of, failed.error) for failed in found.failures] == [
+        ("smart", "not its JSON: 'smartctl 6.6 UNRECOGNIZED OPTION: json'"),
+        ("sdb", "it tells nothing of this disk"),
+    ]

@@ -137,16 +137,17 @@ def look(run: Run) -> Told:
     """
     known = disks(run)
     if known.asked or known.raid or MEGARAID in controllers(run).values():
-        told = judge_all(_documents(run, known), known)
-        if told.conditions or told.failures:
-            return told
+        documents, strange = _documents(run, known)
+        told = judge_all(documents, known)
+        if told.conditions or told.failures or strange:
+            return told._replace(failures=[*strange, *told.failures])
     rest = [f"{number} {why}" for why, number in known.others.items()]
     rest += [f"{len(known.raid)} of a RAID controller"] if known.raid else []
     text = f"there is no disk that could be asked{' (' + ', '.join(rest) + ')' if rest else ''}"
     raise Failed(ABSENT, "smart", "", text)
 
 
-def _documents(run: Run, known: Disks) -> list[dict[str, Any]]:
+def _documents(run: Run, known: Disks) -> tuple[list[dict[str, Any]], list[Failed]]:
     tried = f"run {' '.join(LINE)}"
     names = ", ".join([*known.asked, *known.raid][:6])
     try:
@@ -156,18 +157,24 @@ def _documents(run: Run, known: Disks) -> list[dict[str, Any]]:
             raise
         # A disk that nobody can ask is not absent.
         raise Failed(NOT_ALLOWED, "smart", "", f"{names} can't be asked: {failed.error}", INSTALL) from None
-    try:
-        found = [json.loads(line) for line in answer.out.splitlines() if line.strip()]
-        if not all(isinstance(document, dict) for document in found):
-            raise ValueError
-    except (ValueError, RecursionError):
-        raise Failed(UNREADABLE, "smart", tried, f"not its JSON: {answer.out.strip()[:40]!r}") from None
+    found, strange = [], []
+    for line in filter(str.strip, answer.out.splitlines()):
+        try:
+            document = json.loads(line, strict=False)
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            found.append(document)
+        else:  # a smartctl that died, or one before 7.0: those of the other disks are none the worse
+            strange.append(Failed(UNREADABLE, "smart", tried, f"not its JSON: {line.strip()[:40]!r}"))
+    if strange and not found:
+        raise strange[0]
     if len(found) == 1 and "device" not in found[0] and "not installed" in str(found[0].get("nephoscope")):
         raise Failed(NOT_ALLOWED, "smart", "", f"{names} can't be asked: {found[0]['nephoscope']}", INSTALL)
     if not found or found.pop().get("nephoscope") != "end":
         said = (answer.err.splitlines() or [f"it ended with {answer.status}"])[-1]
         raise Failed(UNREADABLE, "smart", tried, f"its answer is cut off: {said}")
-    return found
+    return found, strange
 
 
 def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
@@ -199,7 +206,7 @@ def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
         counters.update(found.counters)
     for of in known.asked:
         if of not in answered:
-            failures.append(Failed(UNREADABLE, of, "run smartctl --scan", "it does not list this disk"))
+            failures.append(Failed(UNREADABLE, of, "run smartctl", "it tells nothing of this disk"))
     asleep = [condition.of for condition in conditions if condition.health == "asleep"]
     said = [f"SMART of {told} disks"] + ([f"{', '.join(asleep[:6])} asleep"] if asleep else [])
     said += [f"{number} {why} not asked" for why, number in known.others.items()]
