@@ -744,14 +744,21 @@ class _Reading:
 
 
 def table(
-    agent: Session, lost: list[Failed], of: str, name: str, columns: Sequence[str]
+    agent: Session, lost: list[Failed], of: str, name: str, columns: Sequence[str], *, empty: bool = False
 ) -> Mapping[Index, tuple[Value, ...]]:
-    """Return a table's rows; when it can't be walked, none, and why goes to `lost` as a thing of kind `of`."""
+    """Return a table's rows; when it can't be walked, none, and why goes to `lost` as a thing of kind `of`.
+
+    empty  whether it may be: else an empty table is lost too, for a view that hides it looks just so
+    """
     try:
-        return agent.walk(*columns, of=of, name=name)
+        rows = agent.walk(*columns, of=of, name=name)
     except Failed as failed:
         lost.append(failed)
         return {}
+    if not (rows or empty):
+        cure = "a view of the agent that shows it to this account"
+        lost.append(Failed(UNREADABLE, of, f"ask {agent.where} for {name}", "it is empty", cure))
+    return rows
 
 
 def under(root: str, columns: Iterable[Any]) -> list[str]:
