@@ -38,9 +38,11 @@ def probe(options, run):
 def judge(survey, options):
     yield from (server for server in survey.servers if isinstance(server, Failed))
     for glob, count in options.expect:
-        there = sum(fnmatchcase(name, glob) for name in survey.serving)
-        bad = CRITICAL if survey.whole else UNKNOWN
-        yield Finding(OK if there >= count else bad, glob, f"has {there} of {count} targets that serve")
+        there, hidden = (sum(fnmatchcase(name, glob) for name in names) for names in (survey.serving, survey.left_out))
+        text = f"has {there} of {count} targets that serve" + f", {hidden} left out by a filter" * bool(hidden)
+        bad = CRITICAL if survey.whole and there + hidden < count else UNKNOWN
+        # What is not met belongs to no object: a filter for targets would drop it.
+        yield Finding(OK, glob, text) if there >= count else Finding(bad, "", f"{glob} {text}")
     for server in survey.good:
         yield from (Finding(CRITICAL, name, text) for name, text in server.troubles)
     yield from (Finding(OK, name, "serves") for name in survey.serving)

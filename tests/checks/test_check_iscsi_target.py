@@ -49,22 +49,37 @@ def test_two_good_ones():
         (ONE._replace(state="offline"), "is offline"),
         (ONE._replace(state="without a portal"), "is without a portal"),
         (ONE._replace(luns=(DISK._replace(online=False),)), "LUN 1 is offline"),
+        (ONE._replace(luns=(CONTROLLER,)), "exports no unit"),
+        (ONE._replace(luns=()), "exports no unit"),
     ],
 )
 def test_what_does_not_serve(target, said):
     found = judged(target, TWO)
     assert found[:2] == [Finding(CRITICAL, "iqn.x:1", said), Finding(OK, "iqn.x:2", "serves")]
-    assert Finding(OK, "", "1 targets serve 2 units") in found
+    assert Finding(OK, "", f"1 targets serve {1 + (DISK.number in [lun.number for lun in target.luns])} units") in found
     assert judged(target, argv=("--expect", "iqn.x:1"))[0] == Finding(
-        CRITICAL, "iqn.x:1", "has 0 of 1 targets that serve"
+        CRITICAL, "", "iqn.x:1 has 0 of 1 targets that serve"
     )
 
 
 def test_what_is_expected():
     assert judged(ONE, TWO, argv=("--expect", "iqn.x:*=2"))[0].state == OK
     assert judged(ONE, TWO, argv=("--expect", "iqn.x:*=3"))[0] == Finding(
-        CRITICAL, "iqn.x:*", "has 2 of 3 targets that serve"
+        CRITICAL, "", "iqn.x:* has 2 of 3 targets that serve"
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "state", "of", "text"),
+    [
+        (1, OK, "iqn.x:*", "has 1 of 1 targets that serve, 1 left out by a filter"),
+        (2, UNKNOWN, "", "iqn.x:* has 1 of 2 targets that serve, 1 left out by a filter"),
+        (3, CRITICAL, "", "iqn.x:* has 1 of 3 targets that serve, 1 left out by a filter"),
+    ],
+)
+def test_what_is_expected_and_left_out(count, state, of, text):
+    found = judged(ONE, argv=("--expect", f"iqn.x:*={count}"), left_out=("iqn.x:7",))
+    assert found[0] == Finding(state, of, text)
 
 
 def test_a_server_that_is_not_heard():
@@ -72,7 +87,7 @@ def test_a_server_that_is_not_heard():
     found = list(judge(survey, CHECK.parse("--expect", "iqn.x:2")))
     assert found == [
         UNHEARD,
-        Finding(UNKNOWN, "iqn.x:2", "has 0 of 1 targets that serve"),
+        Finding(UNKNOWN, "", "iqn.x:2 has 0 of 1 targets that serve"),
         Finding(OK, "iqn.x:1", "serves"),
         Metric("answer", 0.5),
     ]
@@ -196,6 +211,24 @@ def test_a_store_that_may_not_be_looked_at(tmp_path, monkeypatch):
 def test_what_is_left_out_is_not_counted(tmp_path, monkeypatch):
     lay(tmp_path, monkeypatch, tgt_target() + tgt_target(2, "iqn.x:2").replace(PATH, "/gone"))
     assert line(tmp_path, "--exclude", "iqn.x:*").startswith("ISCSI_TARGET OK - 1 targets serve 1 units")
+
+
+def test_no_filter_hides_what_is_expected(tmp_path, monkeypatch):
+    lay(tmp_path, monkeypatch, tgt_target() + tgt_target(2, "iqn.x:2"))
+    argv = ("--include", NAME, "--expect")
+    said = "ISCSI_TARGET CRITICAL - iqn.x:3 has 0 of 1 targets that serve | "
+    assert line(tmp_path, *argv, "iqn.x:3").startswith(said)
+    said = "ISCSI_TARGET UNKNOWN - iqn.x:2 has 0 of 1 targets that serve, 1 left out by a filter | "
+    assert line(tmp_path, *argv, "iqn.x:2").startswith(said)
+    assert line(tmp_path, *argv, "iqn*").startswith("ISCSI_TARGET OK - 1 targets serve 1 units")
+
+
+def test_a_target_without_a_unit(tmp_path, monkeypatch):
+    text = tgt_target()
+    unit = text[text.index("        LUN: 1\n") : text.index("    Account information")]
+    lay(tmp_path, monkeypatch, text.replace(unit, ""))
+    perf = "answer=0s;2;5 targets=1 luns=0 initiators=0"
+    assert line(tmp_path) == f"ISCSI_TARGET CRITICAL - {NAME} exports no unit | {perf}"
 
 
 def test_lio(tmp_path, monkeypatch):

@@ -155,6 +155,14 @@ def test_a_device_without_a_medium(check, target, folder):
     told(check(), f"CRITICAL - {said}", "targets=3 luns=3 initiators=0 restarts=0;0")
 
 
+def test_a_target_without_its_unit(check, target):
+    """As tgt-admin leaves one when it starts, whose volume is not active: it names the store, and goes on without."""
+    tgtadm("--mode", "target", "--op", "new", "--tid", "3", "--targetname", IQN.format(3))
+    told(check(), f"CRITICAL - {IQN.format(3)} exports no unit", "targets=3 luns=2 initiators=0")
+    outcome = check("--include", IQN.format(1), "--expect", IQN.format(4))
+    told(outcome, f"CRITICAL - {IQN.format(4)} has 0 of 1 targets that serve", "targets=1 luns=1 initiators=0")
+
+
 def test_a_target_and_a_unit_that_are_offline(check, target):
     tgtadm("--mode", "target", "--op", "update", "--tid", "1", "--name", "state", "--value", "offline")
     told(check(), f"CRITICAL - {IQN.format(1)} is offline", "targets=2 luns=2 initiators=0")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from nephoscope.base import child
+from nephoscope.probes import as_root
 
 REFUSES = 'echo "sudo: a password is required" >&2; exit 1'
 
@@ -22,6 +23,10 @@ def put(folder: Path, monkeypatch, /, sudo: str = 'shift; exec "$@"', **scripts:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
     monkeypatch.setattr(child, "PATH", f"{folder}:/usr/bin:/bin" if scripts else str(folder))
+    # Nor by its own path where this machine has it: a lab may have installed it.
+    find = child.find
+    hidden = ("/usr/", "/sbin/", "/bin/")
+    monkeypatch.setattr(as_root, "find_program", lambda name: None if name.startswith(hidden) else find(name))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 

@@ -41,6 +41,7 @@ class Survey(NamedTuple):
     most      the most targets that were seen at once, in this run or one that is not forgotten
     restarts  how often tgtd was seen to begin anew; a Failed when that can't be seen; None: it is not tgtd that serves
     kept      plain JSON for the next run
+    left_out  names of the targets that a filter leaves out
     """
 
     servers: tuple[tgt.Targets | Failed, ...]
@@ -48,6 +49,7 @@ class Survey(NamedTuple):
     most: int = 0
     restarts: int | Collecting | Failed | None = None
     kept: Any = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def good(self) -> list[tgt.Targets]:
@@ -93,6 +95,7 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
     names = servers or _servers(run, before, remember)
     kept = dict(before)
     answers: list[tgt.Targets | Failed] = []
+    left_out: list[str] = []
     for name in names:
         share = run.left() * 0.8  # the rest is for the stores
         answer = attempt(lio.show, run, share) if name == "lio" else attempt(tgt.show, run, share)
@@ -103,10 +106,12 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
         else:
             if name == "lio" and answer.targets:
                 kept["lio"] = run.clock.time()
-            answer = answer._replace(targets=tuple(one for one in answer.targets if run.wants(one.name)))
+            wanted = tuple(one for one in answer.targets if run.wants(one.name))
+            left_out += (one.name for one in answer.targets if one not in wanted)
+            answer = answer._replace(targets=wanted)
         answers.append(answer)
     now = run.clock.time()
-    found = Survey(tuple(answers))
+    found = Survey(tuple(answers), left_out=tuple(left_out))
     if found.whole:
         kept["most"] = {"targets": high_water.mark(before.get("most"), "targets", len(found.targets), now, remember)}
     most = int(kept["most"]["targets"][0]) if found.whole else 0

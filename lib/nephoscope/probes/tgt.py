@@ -76,6 +76,8 @@ class Targets(NamedTuple):
                 found.append((target.name, f"is {target.state}"))
             elif off:
                 found.append((target.name, f"LUN {', '.join(off)} is offline"))
+            elif all(lun.kind == "controller" for lun in target.luns):  # what tgt-admin leaves of one without its store
+                found.append((target.name, "exports no unit"))
         return tuple(found)
 
 
