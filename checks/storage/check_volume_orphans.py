@@ -80,7 +80,7 @@ CHECK = Check(
     uses=("http", "cloud"),
     needs=[
         *(Sudo(*line) for line in (lvm.VGS, lvm.NAMES, euca_volumes.LIST, tgt.SHOW)),
-        Grant(euca_api.right("ec2:Describe*", "euprop:DescribeProperties")),
+        Grant(euca_volumes.RIGHT),
     ],
     modes={
         "backing": "files and logical volumes against the volumes and snapshots",

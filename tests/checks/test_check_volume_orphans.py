@@ -13,6 +13,7 @@ from nephoscope.checks.storage.check_volume_orphans import CHECK, judge
 from nephoscope.demo import Demo, sample
 from nephoscope.demo.resources import Snapshot, Volume, bulk, things
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
+from nephoscope.probes import euca_ec2
 from nephoscope.probes.volume_orphans import Found, Orphan, Stored
 
 from tests.probes import stand_ins
@@ -238,8 +239,39 @@ def test_the_volumes_of_other_zones(demo, tmp_path, monkeypatch):
 def test_who_sees_his_own_alone_is_told_so(host):
     outcome = host.run("--zone", "one", "--backend", "overlay", user="owner")
     assert (outcome.state, outcome.perfdata) == (UNKNOWN, [])
-    assert "only the resources of account 362121614306 are visible" in outcome.line
-    assert host.run(user="owner").state == UNKNOWN
+    said = "only the resources of account 362121614306 are visible (DescribeInstanceTypes): needs a user of account eucalyptus"
+    assert said in outcome.line
+    said = "PLACE: HTTP 403: Forbidden (DescribeProperties): needs a user of account eucalyptus, or a role of it (4.0+) with "
+    assert host.line(user="owner").startswith(f"VOLUME_ORPHANS UNKNOWN - {said}")
+
+
+def test_an_empty_list_of_an_old_cloud_is_no_proof(tmp_path, monkeypatch):
+    """Before 4.3 no answer tells a version, and before 4.0 who has no right sees nothing."""
+    pytest.importorskip("botocore", reason="the extra aws is not installed")
+    with Demo(sample(version="4.1.2", zones=1, nodes=1)) as demo:
+        host = Host(demo, tmp_path, monkeypatch)
+        assert host.run().state == OK
+        things(demo.cloud, Volume).clear()
+        said = "the list is empty, which before version 4.0 is also the answer to who has no right (DescribeVolumes): needs"
+        assert host.line().startswith(f"VOLUME_ORPHANS UNKNOWN - {said} a user of account eucalyptus, or a role")
+
+
+def test_snapshots_that_are_not_told_leave_theirs_aside(host, monkeypatch):
+    def refused(*_):
+        raise Failed(NOT_ALLOWED, "", "DescribeSnapshots", "no")
+
+    host.put("snap-0BADCAFE")
+    host.put("vol-0BADCAFE")
+    host.run()
+    monkeypatch.setattr(euca_ec2, "snapshots", refused)
+    outcome = host.run(shift=3700)
+    assert (outcome.state, outcome.perfdata[0]) == (WARNING, "orphans=1;0")  # the volume's
+    assert outcome.reason.startswith(
+        "orphans 1 is above 0 (file vol-0BADCAFE), UNKNOWN: no (DescribeSnapshots): needs a user"
+    )
+    monkeypatch.undo()
+    host.monkeypatch = monkeypatch
+    assert host.run(shift=3800).perfdata[0] == "orphans=2;0"  # the snapshot's is no younger for it
 
 
 @pytest.mark.parametrize(

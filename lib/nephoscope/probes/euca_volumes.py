@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies on the back-end of a Eucalyptus storage controller, and what the cloud's records say of it.
 
-Names, of 3.3 to 4.4 (OverlayManager.java, DASManager.java, LVMWrapper.java, VolumeCreator.java of clc/modules/block-storage):
+Names, of 3.3 to 5.1 (OverlayManager.java, DASManager.java, LVMWrapper.java, VolumeCreator.java of clc/modules/block-storage):
 
 * overlay: the file `vol-ID` in the volumes directory is the volume. While it is attached or copied it is a loop device with the
   group `euca-ebs-storage-vg-vol-ID` and in it `euca-vol-ID`. `vol-ID` and 8 random letters is the file of a snapshot under way.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREADABLE, Failed, Run, attempt, child
@@ -38,6 +38,7 @@ from nephoscope.probes.volume_orphans import Found, Record, Stored
 
 KINDS = {"overlay": "file", "das": "logical volume"}  # back-end -> what is the backing of a volume on it
 LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes", "-maxdepth", "1", "-printf", "%y:%b:", "-print0")
+RIGHT = euca_api.right("ec2:Describe*", "euprop:DescribeProperties")
 MOST = euca_storage.MOST
 TRIED = euca_storage.TRIED
 _ID = "[0-9A-Fa-f]{17}|[0-9A-Fa-f]{8}"
@@ -127,15 +128,15 @@ def look(run: Run, options: Any) -> Found:
     Raises Failed: as `euca_api.access`, `euca_storage.told` and `euca_ec2.everywhere` do; absent where the back-end is none of
     this host.
     """
-    there = euca_api.access(options, run)
-    zone, backend = _backend(run, options, there)
+    there = _asked(euca_api.access, options, run)
+    zone, backend = _asked(_backend, run, options, there)
     first = listing(run, options, backend)
-    client = euca_ec2.everywhere(run, there)
-    volumes = euca_ec2.volumes(run, client)
+    client = _asked(euca_ec2.everywhere, run, there)
+    volumes = _asked(euca_ec2.volumes, run, client)
     failures = [*first.failures.values()]
     snapshots: Any = ()
     if any(not thing.owner.startswith("vol-") for thing in first.things):
-        snapshots = attempt(euca_ec2.snapshots, run, client)
+        snapshots = attempt(_asked, euca_ec2.snapshots, run, client)
     things = first.things
     if isinstance(snapshots, Failed):
         failures.append(snapshots)
@@ -160,6 +161,16 @@ def look(run: Run, options: Any) -> Found:
         looked += f", {len(strangers)} not of Eucalyptus"
     lacking = None if lacking is None else {name: state for name, state in lacking.items() if run.wants(name)}
     return Found(orphans, lacking, tuple(dict.fromkeys(doubts)), first.broken, looked, tuple(failures), kept, strangers)
+
+
+def _asked(question: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the answer of the cloud; its refusal names the right to it, and not those to this host."""
+    try:
+        return question(*arguments)
+    except Failed as failed:
+        if failed.kind != NOT_ALLOWED or failed.cure:
+            raise
+        raise Failed(failed.kind, failed.of, failed.tried, failed.error, RIGHT) from None
 
 
 def _by_number(old: tuple[str, ...], lacking: Mapping[str, str] | None) -> tuple[dict[str, str] | None, str]:
