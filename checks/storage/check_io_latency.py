@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Do the disks answer in time, as the kernel counts it and, on request, as a real write and fsync see it?
 
-Looked at are all disks and device-mapper maps that were ever used; not their partitions, loop devices, disks in memory, optical
-drives, nor the paths of multipath maps (check_multipath), unless --include or --expect names them. Maps go by their own names.
+Looked at are all disks and device-mapper maps that were ever used; not their partitions, loop and nbd devices, disks in memory,
+optical drives, nor the paths of multipath maps (check_multipath), unless --include or --expect names them. Maps go by their own
+names.
 No device is opened: /proc/diskstats is read, which serves every Linux since 2.6, and no right is needed.
 
 `await` is the time for an I/O, of reads and writes the slower, and of the last two intervals (from run to run, a minute at

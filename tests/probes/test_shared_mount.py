@@ -113,6 +113,21 @@ def test_what_fstab_lists_must_be_mounted(tmp_path):
     assert sorted(survey(str(tmp_path), exclude=("/srv/g*",)).missing) == []
 
 
+@pytest.mark.parametrize(
+    ("listed", "glob"),
+    [
+        ("nfs", "nfs4"),
+        ("nfs4", "nfs*"),
+        ("cifs", "smb3"),
+        ("glusterfs", "fuse.glusterfs"),
+        ("fuse.sshfs", "fuse.sshfs"),
+    ],
+)
+def test_a_type_has_another_name_in_fstab(tmp_path, listed, glob):
+    root = tree(tmp_path, NOVA, fstab=f"nas.example:/x /srv/x {listed} defaults 0 0\n")
+    assert sorted(survey(root, types=(glob,)).missing) == ["/srv/x"]
+
+
 def test_an_fstab_that_may_not_be_read_is_told(tmp_path):
     found = survey(tree(tmp_path, NOVA, fstab="one two\n"))
     assert found.fstab.kind == UNREADABLE

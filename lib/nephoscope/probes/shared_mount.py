@@ -31,6 +31,7 @@ SHARED = STORES | {
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "ocfs2", "gfs2", "lustre", "gpfs", "beegfs", "afs"),
     *("orangefs", "pvfs2", "9p", "virtiofs", "quobyte", "fuse.lizardfs", "fuse.juicefs", "fuse.JuiceFS"),
 }  # fmt: skip
+BECOMES = {"nfs": ("nfs4",), "nfs4": ("nfs",), "cifs": ("smb3",), "smb3": ("cifs",)}  # type in fstab -> in the kernel
 GLUSTER, NFS = "fuse.glusterfs", ("nfs", "nfs4")
 TRIED, SETTLE = "stat, statvfs and list", "resolve the path"
 CURE = "search and read permission (r-x) for the check's account, or a directory of its own that is exported"
@@ -231,7 +232,8 @@ def _of_type(table: Sequence[Mount], wishes: Mapping[str, Listed], types: Sequen
     listed = [
         wish.path
         for wish in wishes.values()
-        if "noauto" not in wish.options and (_is_shared(wish.kind, types) or _is_shared(f"fuse.{wish.kind}", types))
+        if "noauto" not in wish.options
+        and any(_is_shared(kind, types) for kind in (wish.kind, f"fuse.{wish.kind}", *BECOMES.get(wish.kind, ())))
     ]
     wanted = {*found.values(), *listed}
     again += [m.path for m in table if _is_shared(m.kind, types) and m.path not in wanted]
