@@ -171,7 +171,7 @@ def test_which_are_looked_at(tmp_path):
     assert names == ["sda", "mpatha", "vg-root", "nvme0n1", "md0", "cciss/c0d0"]
     assert survey.summary() == (
         "6 looked at: sda, mpatha, vg-root, nvme0n1, md0, cciss/c0d0; "
-        "not: 1 never used, 2 paths of multipath maps, 3 in memory or removable"
+        "not: 1 never used, 2 paths of multipath maps, 3 loop, memory or removable"
     )
     assert chosen(tmp_path, include=("s*",))[0] == ["sda", "sdb", "sdc", "sdd", "sr0"]
     assert chosen(tmp_path, exclude=("sd*", "m*"))[0] == ["vg-root", "nvme0n1", "cciss/c0d0"]

@@ -160,7 +160,7 @@ def _chosen(run: Run, rows: Mapping[str, Any], expected: Collection[str]) -> tup
             except Failed:
                 continue  # gone since
     names: dict[str, str] = {}
-    others = {"never used": 0, "paths of multipath maps": 0, "in memory or removable": 0}
+    others = {"never used": 0, "paths of multipath maps": 0, "loop, memory or removable": 0}
     for kernel, row in rows.items():
         name = called.get(kernel, kernel)
         if name in names:
@@ -172,7 +172,7 @@ def _chosen(run: Run, rows: Mapping[str, Any], expected: Collection[str]) -> tup
             continue  # a partition: its disk tells
         why = ""
         if kernel.startswith(LEFT_OUT):
-            why = "in memory or removable"
+            why = "loop, memory or removable"
         elif kernel in paths:
             why = "paths of multipath maps"
         elif not any(row.values()):
