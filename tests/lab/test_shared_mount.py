@@ -105,10 +105,15 @@ class Volume:
         wait_for(lambda: not lives(pid), what="the end of a brick")
 
     def end(self):
+        """End what glusterd has started, and take away the socket and log that each has outside the folder."""
         for pid in self.pids().values():
             with contextlib.suppress(OSError):
-                if b"gluster" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                if "gluster" in words[0]:
                     os.kill(pid, signal.SIGKILL)
+                    for option in ("-S", "-l"):
+                        if option in words:
+                            Path(words[words.index(option) + 1]).unlink(missing_ok=True)
 
     def look(self, *argv, shift=0.0):
         words = ["--path", str(self.mount), "--state-dir", str(self.folder / "state"), "-w", "probe=5", *argv]
