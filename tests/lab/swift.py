@@ -83,9 +83,15 @@ class Place(NamedTuple):
             text += DAEMON.format(**words, daemon=daemon)
         self.configuration(kind).write_text(text)
 
-    def server(self, kind: str) -> Daemon:
-        """Return a server of this kind, to be entered."""
-        argv = [f"/usr/bin/swift-{kind}-server", self.configuration(kind), "-v"]
+    def server(self, kind: str, *, private: bool = False) -> Daemon:
+        """Return a server of this kind, to be entered.
+
+        private  its /etc/swift/swift.conf, which recon digests wherever swift_dir is, is the one in its home
+        """
+        argv = [f"/usr/bin/swift-{kind}-server", str(self.configuration(kind)), "-v"]
+        if private:  # in a name space of mounts of its own; the process stays the one that was started
+            bind = 'mount --bind "$0" /etc/swift/swift.conf && exec "$@"'
+            argv = ["unshare", "-m", "sh", "-c", bind, str(self.home / "etc/swift.conf"), *argv]
         log = self.home / f"{kind}.log"
         return Daemon(argv, ready=listening(self.ports[kind], self.host), log=log, cwd=self.home)
 

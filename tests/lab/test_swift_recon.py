@@ -199,6 +199,24 @@ def test_another_ring_file(check, cloud):
     assert check("--mode", "rings").state == OK
 
 
+def test_another_swift_conf(check, cloud):
+    both, one, daemons = cloud
+    need("unshare", "mount")
+    if subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        missing("a name space of mounts can't be made here")
+    daemons[B, "object"].stop()
+    try:
+        (one.home / "etc/swift.conf").write_text(swift.POLICY.replace("suffix = lab", "suffix = other"))
+        with one.server("object", private=True):
+            outcome = check("--mode", "rings")
+        said = r"/etc/swift/swift\.conf is [0-9a-f]{8}, and none has a majority"
+        pattern = rf"SWIFT_RECON WARNING - account@{A}:{both.ports['account']} {said}, {name(one)} {said}"
+        assert re.fullmatch(pattern, outcome.line), outcome.line
+    finally:
+        (one.home / "etc/swift.conf").write_text(swift.POLICY)
+        daemons[B, "object"].__enter__()
+
+
 def test_an_object_that_rots_is_quarantined(check, cloud):
     both, _, _ = cloud
     assert check("--mode", "quarantine").line.endswith(" | quarantined=0")
