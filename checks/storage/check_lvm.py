@@ -4,7 +4,8 @@
 A group that lacks a disk, a volume whose health LVM itself calls bad, and a snapshot or pool that the kernel has given up are
 CRITICAL. Thin and VDO pools and classic snapshots are held against limits: a full snapshot is lost, a thin pool that is full
 stops its guests, and one whose metadata is full goes read-only. So are a disk whose metadata can't be read, which hides its
-group, and what is wrong with an expected group: it is exported, or another one bears its name.
+group, and what is wrong with an expected group: it is exported, or another one bears its name. A group that an earlier run saw
+and that is gone is a warning for a week (`--remember`), unless it is that of an attached volume of Eucalyptus' overlay.
 
 `--expect NAME` says what must be there: a group, or GROUP/VOLUME, which must be active too. Only groups that are expected are
 asked for room (`used`), and only those without a pool: an operating system's group is full by design, and a pool takes all of
@@ -18,7 +19,7 @@ device-mapper is silent) is UNKNOWN: both look like an empty list otherwise.
 from __future__ import annotations
 
 from nephoscope.base import ABSENT, Failed
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Preset, Sudo, Threshold
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Preset, Sudo, Threshold, duration
 from nephoscope.probes import lvm
 
 STATE_WORDS = {
@@ -26,16 +27,17 @@ STATE_WORDS = {
     "with an inactive table": WARNING, "invalid": CRITICAL, "invalid and suspended": CRITICAL, "merge failed": CRITICAL,
     "merge failed, suspended": CRITICAL, "check needed": CRITICAL, "check needed, suspended": CRITICAL,
 }  # fmt: skip
-COMPLAINT_WORDS = {"unreadable": CRITICAL, "damaged": WARNING, "duplicate": WARNING, "twice": WARNING, "exported": OK}
+COMPLAINT_WORDS = {"unreadable": CRITICAL, "exported": OK, **dict.fromkeys(lvm.ODD, WARNING)}
 HEALTH_WORDS = {word: CRITICAL for word in lvm.HEALTH if word not in ("", "unknown")}
 
 
 def options(add):
+    add("--remember", type=duration, default=604800.0, looks=False, help="how long a group that vanished is missed")
     add("--expect", repeat=True, metavar="NAME", help="a group, or GROUP/VOLUME that must be active")
 
 
 def probe(options, run):
-    return lvm.survey(run)
+    return lvm.survey(run, options.remember)
 
 
 def judge(survey, options):
@@ -47,7 +49,8 @@ def judge(survey, options):
         yield Failed(ABSENT, "", "run vgs", "there is no volume group: name by --expect what should be there")
     yield from (part for part in (survey.volumes, survey.lost, *survey.gaps) if isinstance(part, Failed))
     for of, word, text in survey.complaints:  # of a group that is expected each is as bad as its loss
-        yield Finding(CRITICAL if of in options.expect else COMPLAINT_WORDS[word], of, text)
+        if word != "vanished" or of not in options.expect:  # that is said
+            yield Finding(CRITICAL if of in options.expect else COMPLAINT_WORDS[word], of, text)
     for group in survey.groups:
         yield Finding(CRITICAL if group.trouble else OK, group.name, survey.said(group))
         yield Metric("free", group.free, group.name, 0, group.size)
@@ -81,6 +84,7 @@ Full: guests stop or get errors; extend first, then resume them. Check needed: d
 Snapshot filling: `lvextend` it or remove it; an invalid one is lost: `lvremove`.
 Refresh needed: `lvchange --refresh`. Mismatches: `lvchange --syncaction check`. Suspended for long: a command was cut in the
 middle, `dmsetup info -C`, `dmsetup resume NAME`.
+Vanished: was it removed (`--remember 0` once), or are all its disks gone (lsblk, dmesg, /etc/lvm/backup)?
 Exported: the group was meant to go to another host; `vgimport` only where no other host uses it.
 Metadata damaged: `pvs -o +vg_name,pv_in_use`, `vgck GROUP`; a copy: `vgck --updatemetadata GROUP`. Unreadable: find out which
 group is missing (/etc/lvm/backup) before anything writes to the disk; `vgcfgrestore` from there, with the disks at rest.
@@ -91,6 +95,7 @@ Group filling (cinder-volumes): orphans by check_volume_orphans, or `vgextend`.
 
 CHECK = Check(
     *(options, probe, judge),
+    keep=lambda survey: survey.kept,
     runbook=RUNBOOK,
     needs=[Sudo(*lvm.VGS), Sudo(*lvm.LVS), Sudo(*lvm.PVS)],
     presets={"cinder_volume": Preset("Cinder's LVM back end", options={"expect": ("cinder-volumes",)})},

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from nephoscope.base import ABSENT, UNREADABLE, Failed
+from nephoscope.base import ABSENT, UNREADABLE, Clock, Failed
 from nephoscope.checks.storage.check_lvm import CHECK, COMPLAINT_WORDS, HEALTH_WORDS, STATE_WORDS, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import lvm
@@ -13,6 +15,7 @@ from nephoscope.probes.lvm import Survey, Volume, VolumeGroup
 from tests.probes import stand_ins
 from tests.probes.test_lvm import listing, lv, pv, report, row
 
+EUID = os.geteuid
 GROUP = VolumeGroup("vg", 1000, 250, 2, 0, 3, 1, False)
 ROOT = Volume("vg", "root", 10, "", "active", "", None, None)
 POOL = Volume("vg", "pool", 10, "thin pool", "active", "", 50.0, 9.0)
@@ -50,13 +53,41 @@ def test_what_nobody_expects_is_not_asked_for_room():
 
 @pytest.mark.parametrize(
     "word, state",
-    [("unreadable", CRITICAL), ("damaged", WARNING), ("duplicate", WARNING), ("twice", WARNING), ("exported", OK)],
+    [
+        ("unreadable", CRITICAL),
+        ("damaged", WARNING),
+        ("duplicate", WARNING),
+        ("twice", WARNING),
+        ("exported", OK),
+        ("vanished", WARNING),
+    ],
 )
 def test_every_complaint(word, state):
     assert set(COMPLAINT_WORDS) == set(lvm.TEXTS)
     survey = Survey((GROUP,), (ROOT,), {}, (), (("vg", word, "is odd"),))
     assert Finding(state, "vg", "is odd") in list(judge(survey, CHECK.parse()))
-    assert Finding(CRITICAL, "vg", "is odd") in list(judge(survey, CHECK.parse("--expect", "vg")))
+    expected = Finding(CRITICAL, "vg", "is odd") in list(judge(survey, CHECK.parse("--expect", "vg")))
+    assert expected == (word != "vanished")  # of which is said that it is not there
+
+
+def test_a_group_that_vanished(tmp_path, monkeypatch):
+    def line(*names, argv=(), shift=0):
+        rows = [row(name) for name in names]
+        lvs = volumes(*(lv(group=name) for name in names))
+        stand_ins.put(tmp_path / "bin", monkeypatch, vgs=stand_ins.says(report(*rows)), lvs=lvs)
+        monkeypatch.setattr(os, "geteuid", EUID)
+        words = ["--state-dir", str(tmp_path / "state"), *argv]
+        return CHECK.run(words, clock=Clock(shift)).line.partition(" | ")[0]
+
+    assert line("a", "b", "euca-ebs-storage-vg-vol-1A2B3C4D") == "LVM OK - 3 groups with 3 volumes"
+    said = "b was there before and is not now"
+    assert line("a", shift=60) == f"LVM WARNING - {said}"
+    assert line("a", argv=("--expect", "b"), shift=90) == "LVM CRITICAL - b is not there"
+    assert line("a", shift=604_000) == f"LVM WARNING - {said}"
+    assert line("a", shift=605_000) == "LVM OK - 1 groups with 1 volumes"
+    assert line("a", "b", shift=606_000) == "LVM OK - 2 groups with 2 volumes"
+    assert line("a", argv=("--remember", "0"), shift=606_100) == "LVM OK - 1 groups with 1 volumes"
+    assert line("a", shift=606_200) == "LVM OK - 1 groups with 1 volumes"
 
 
 def test_a_gap_hides_nothing():
@@ -122,6 +153,15 @@ FREE = "vg_free=9437184B;;;0;37748736"
 SLEEPS = "exec sleep 20"
 
 
+def theirs(tmp_path):
+    """A state directory of the user as whom stand_ins has the check run."""
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    if EUID() == 0:
+        os.chown(path, 1000, 1000)
+    return str(path)
+
+
 def volumes(*rows):
     return stand_ins.says(listing("lv", *rows))
 
@@ -168,13 +208,13 @@ def volumes(*rows):
 )  # fmt: skip
 def test_first_lines(tmp_path, monkeypatch, argv, scripts, expected):
     stand_ins.put(tmp_path / "bin", monkeypatch, **scripts)
-    line = CHECK.run([*argv, "--state-dir", str(tmp_path / "state")]).line
+    line = CHECK.run([*argv, "--state-dir", theirs(tmp_path)]).line
     assert line.replace("in 0.9 s", "in 1 s").startswith(f"LVM {expected}"), line
 
 
 def test_a_thousand_snapshots_are_one_number(tmp_path, monkeypatch):
     rows = [lv(f"snap{n}", "swi-a-s---", f"{n / 20}") for n in range(1000)]
     stand_ins.put(tmp_path / "bin", monkeypatch, vgs=VGS, lvs=volumes(*rows))
-    outcome = CHECK.run(["--state-dir", str(tmp_path / "state")])
+    outcome = CHECK.run(["--state-dir", theirs(tmp_path)])
     assert outcome.state == OK
     assert [item.partition("=")[0] for item in outcome.perfdata] == ["snapshot", "vg_free"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nephoscope.base import NOT_ALLOWED, UNREADABLE, Failed, Run
 from nephoscope.base.child import Answer
-from nephoscope.probes import as_root
+from nephoscope.probes import as_root, high_water
 
 FIELDS = ("vg_name", "vg_attr", "vg_size", "vg_free", "pv_count", "vg_missing_pv_count", "lv_count", "snap_count")
 # --readonly: no lock is waited for, the kernel's device-mapper is not asked, and no copy of the metadata is written to
@@ -57,7 +57,11 @@ TEXTS = {
     "duplicate": "is a second device of a disk that LVM uses by another one: one path of several?",
     "twice": "is the name of several groups: LVM refuses to work on either by it",
     "exported": "is exported",
+    "vanished": "was there before and is not now",
 }
+ODD = ("damaged", "duplicate", "twice", "vanished")  # of these what serves now, serves on
+# A volume of Eucalyptus' overlay back-end is a group as long as it is attached: these come and go.
+PASSING = "euca-ebs-storage-vg-vol-"
 NO_ROOT = "Running as a non-root user"
 NO_KERNEL = "Failure to communicate with kernel device-mapper driver"
 
@@ -154,6 +158,7 @@ class Survey(NamedTuple):
     lost        group -> its missing disks, by LVM's uuid
     gaps        groups of whose volumes none is listed
     complaints  (device or group, a word of TEXTS, that in words)
+    kept        plain JSON for the next run
     """
 
     groups: tuple[VolumeGroup, ...]
@@ -161,6 +166,7 @@ class Survey(NamedTuple):
     lost: dict[str, list[str]] | Failed
     gaps: tuple[Failed, ...] = ()
     complaints: tuple[tuple[str, str, str], ...] = ()
+    kept: dict[str, float] | None = None
 
     @property
     def listed(self) -> tuple[Volume, ...]:
@@ -183,9 +189,10 @@ class Survey(NamedTuple):
         return f"{len(self.groups)} groups with {len(self.volumes)} volumes"
 
 
-def survey(run: Run) -> Survey:
+def survey(run: Run, remember: float = 0.0) -> Survey:
     """Look at all groups and volumes, and where a group lacks disks at these.
 
+    remember  seconds for which a group that vanished is missed
     Raises Failed as `groups` does. Where volumes or disks alone can't be listed, the
     Failed stands in their place; it belongs to no object, so that no filter can drop it.
     """
@@ -208,7 +215,10 @@ def survey(run: Run) -> Survey:
             lost = parse_lost(_report(PVS, run, "").out)
         except Failed as failed:
             lost = failed
-    return Survey(found, volumes, lost, tuple(gaps), complaints(answer.err, found))
+    there = [group.name for group in found if not group.name.startswith(PASSING)]
+    kept = high_water.seen(run.before, there, run.now().timestamp(), remember)
+    gone = tuple((name, "vanished", TEXTS["vanished"]) for name in sorted(kept.keys() - there))
+    return Survey(found, volumes, lost, tuple(gaps), (*complaints(answer.err, found), *gone), kept)
 
 
 def complaints(err: str, found: tuple[VolumeGroup, ...]) -> tuple[tuple[str, str, str], ...]:
