@@ -420,6 +420,12 @@ def test_since_when(tmp_path, monkeypatch):
     assert survey(tmp_path, monkeypatch, said=noout, before=between.kept, shift=740).troubles[0].age == 0
 
 
+def test_since_when_placement_groups_are_not_well_whatever_their_state(tmp_path, monkeypatch):
+    first = survey(tmp_path, monkeypatch, said=status(pgs={"active+undersized": 9}))
+    second = survey(tmp_path, monkeypatch, said=status(pgs={"active+recovering": 9}), before=first.kept, shift=700)
+    assert second.troubles[0].age == pytest.approx(700, abs=5)
+
+
 def test_mutes(tmp_path, monkeypatch):
     mutes = [
         {"code": "OSDMAP_FLAGS", "ttl": "2026-11-21T22:32:09.463187+0000", "sticky": False, "summary": "x", "count": 5},

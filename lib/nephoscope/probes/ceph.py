@@ -335,7 +335,8 @@ class _Reader:
             Failed(ABSENT, "", "", f"the cluster has no {kind}") for kind in ("OSD", "pool") if not there[kind.lower()]
         ]
         most = self.missed(remember)
-        marks = [f"{trouble.mode} {trouble.of}" for trouble in self.found]
+        # Placement groups go from state to state while they are mended, and are not well all the while.
+        marks = ["pgs" if trouble.mode == "pgs" else f"{trouble.mode} {trouble.of}" for trouble in self.found]
         mutes = [f"mute {row['code']}" for row in self.mutes]
         since = samples.since(self.before.get("since"), [*marks, *mutes], self.now)
         troubles = [trouble._replace(age=self.now - since[mark]) for trouble, mark in zip(self.found, marks)]
