@@ -50,7 +50,7 @@ def addresses(tmp_path):
         ("netapp", ["cluster.example"]),
         ("netapp-snmp", ["cluster.example"]),
         ("pure", ["192.0.2.10"]),
-        ("3par", ["192.0.2.20", "192.0.2.21"]),
+        ("3par", ["192.0.2.20:8080"]),  # with the port that the cloud uses, and not the address of SSH
         ("unity", ["192.0.2.40"]),
         ("equallogic", ["192.0.2.50"]),
         ("generic-snmp", ["192.0.2.10", "192.0.2.21", "192.0.2.40", "192.0.2.50"]),
@@ -68,3 +68,26 @@ def test_no_back_end_of_this_family_and_one_that_can_not_be_read(addresses):
     with pytest.raises(Failed) as caught:
         addresses("unity", CONF.replace("mgmt =", "other ="))
     assert (caught.value.kind, caught.value.error) == (UNREADABLE, "refers to $mgmt, which it does not set")
+
+
+@pytest.mark.parametrize(
+    ("profile", "conf", "found"),
+    [
+        # oslo.config has the names of sections in lower case, whatever is written.
+        ("pure", "[DEFAULT]\nenabled_backends = Pure-1\n[PURE-1]\nvolume_driver = x.pure.X\nsan_ip = 192.0.2.10\n", ["192.0.2.10"]),
+        # Before there were several back-ends the one stood in [DEFAULT]; the driver's name is that of Kilo.
+        ("vnx", "[DEFAULT]\nvolume_driver = cinder.volume.drivers.emc.emc_cli_iscsi.EMCCLIISCSIDriver\nsan_ip = 192.0.2.9", ["192.0.2.9"]),
+        ("unity", "[DEFAULT]\nenabled_backends=u\n[backend_defaults]\nsan_ip=192.0.2.8\n[u]\nvolume_driver=x.unity.Driver", ["192.0.2.8"]),
+        ("3par", "[DEFAULT]\nenabled_backends=h\n[h]\nvolume_driver=x.hp_3par\nhp3par_api_url=https://u:p@[2001:db8::1]:443/api/v1", ["[2001:db8::1]:443"]),
+        ("3par", "[DEFAULT]\nenabled_backends=h\n[h]\nvolume_driver=x.hp_3par\nsan_ip=192.0.2.7", ["192.0.2.7"]),
+        ("netapp", "[DEFAULT]\nenabled_backends=n\n[n]\nvolume_driver=x.netapp\nsan_ip=192.0.2.1\nnetapp_server_hostname=a.example", ["a.example"]),
+    ],
+)  # fmt: skip
+def test_other_ways_to_write_it(addresses, profile, conf, found):
+    assert addresses(profile, conf) == found
+
+
+def test_an_address_that_is_none(addresses):
+    with pytest.raises(Failed) as caught:
+        addresses("3par", "[DEFAULT]\nenabled_backends=h\n[h]\nvolume_driver=3par\nhpe3par_api_url=https://[2001/api")
+    assert caught.value == Failed(UNREADABLE, "/cinder.conf", "read /cinder.conf", "the address in [h] is none")

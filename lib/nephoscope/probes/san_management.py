@@ -1,34 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The management addresses of an array that the cloud itself uses: Cinder's configuration, Eucalyptus' zone properties.
 
-Sources: the drivers' documented options (Cinder configuration reference, "Volume drivers"): san_ip (Pure, Unity, VNX,
-EqualLogic, PowerStore, 3PAR's SSH), netapp_server_hostname, hpe3par_api_url and its older name hp3par_api_url; only sections
-that enabled_backends names are used by the service. Eucalyptus: ZONE.storage.sanhost, "may be a list" (its Storage Controller's
-properties; separated by commas).
+Sources: the drivers' documented options (Cinder configuration reference, "Volume drivers" of Kilo to 2025.1): san_ip (Pure,
+Unity, VNX, EqualLogic; of 3PAR it is the address of SSH), netapp_server_hostname, hpe3par_api_url and its older name
+hp3par_api_url, with the port of the service; only sections that enabled_backends names are used, and [DEFAULT] by releases
+that had one back-end; [backend_defaults] holds for all. Eucalyptus: ZONE.storage.sanhost, "may be a list" (its Storage
+Controller's properties; separated by commas), each with a port where it is not the usual one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from nephoscope.base import ABSENT, UNREADABLE, Failed, Run
 from nephoscope.probes import euca_settings, oslo_conf
 
-# Option -> profiles whose drivers use it; () for all.
+# Profile -> the options of its drivers that tell the address, the one that is used first.
 NAMES = {
-    "san_ip": (),
-    "netapp_server_hostname": ("netapp", "netapp-snmp"),
-    "hpe3par_api_url": ("3par",),
-    "hp3par_api_url": ("3par",),
+    "netapp": ("netapp_server_hostname",),
+    "netapp-snmp": ("netapp_server_hostname",),
+    "3par": ("hpe3par_api_url", "hp3par_api_url", "san_ip"),
 }
-# What a back-end's volume_driver has in its name, by profile.
+# What a back-end's volume_driver has in its name, by profile; any, where the profile is not here.
 DRIVERS = {
     "netapp": ("netapp",),
     "netapp-snmp": ("netapp",),
     "equallogic": ("eqlx", "ps.", "equallogic"),
-    "vnx": ("vnx",),
+    "vnx": ("vnx", "emc_cli_"),
     "unity": ("unity",),
     "3par": ("3par",),
     "pure": ("pure",),
@@ -36,7 +35,7 @@ DRIVERS = {
 
 
 def addresses(run: Run, options: Any) -> list[str]:
-    """Return -H, --address, those of --cinder-conf and those of --zone, each once, in this order.
+    """Return -H, --address, those of --cinder-conf and those of --zone, each once, in this order: HOST or HOST:PORT.
 
     Raises Failed: what hides the configuration; absent when it names no address for this profile; as `euca_settings.values`.
     """
@@ -59,24 +58,28 @@ def of_cinder(run: Run, path: str, profile: str) -> list[str]:
     Raises Failed: as `oslo_conf.read`; absent when there is none.
     """
     conf = oslo_conf.read(run, path)
-    found: list[str] = []
+    found: set[str] = set()
     try:
-        enabled = set(_listed(conf.get("DEFAULT", "enabled_backends") or ""))
-        for section in enabled:
-            driver = (conf.get(section, "volume_driver") or "").lower()
+        for section in _listed(conf.get("DEFAULT", "enabled_backends")) or ["DEFAULT"]:
+            section = section if section == "DEFAULT" else section.lower()  # as oslo.config has it
+            driver = _value(conf, section, "volume_driver").lower()
             if profile in DRIVERS and not any(word in driver for word in DRIVERS[profile]):
                 continue
-            for name, profiles in NAMES.items():
-                if not profiles or profile in profiles:
-                    value = conf.get(section, name) or ""
-                    found += [urlsplit(value).hostname or ""] if "://" in value else _listed(value)
+            values = (_value(conf, section, name) for name in NAMES.get(profile, ("san_ip",)))
+            value = next(filter(None, values), "")
+            found.update([urlsplit(value).netloc.rpartition("@")[2]] if "://" in value else _listed(value))
     except KeyError as error:
         raise Failed(UNREADABLE, path, f"read {path}", f"refers to ${error.args[0]}, which it does not set") from None
-    found = sorted({address for address in found if address})
+    except ValueError:
+        raise Failed(UNREADABLE, path, f"read {path}", f"the address in [{section}] is none") from None
     if not found:
         raise Failed(ABSENT, path, f"read {path}", f"no enabled back-end of it is an array of profile {profile}")
-    return found
+    return sorted(found)
 
 
-def _listed(value: str) -> Iterable[str]:
-    return [word.strip() for word in value.split(",") if word.strip()]
+def _value(conf: oslo_conf.Conf, section: str, name: str) -> str:
+    return conf.get(section, name) or conf.get("backend_defaults", name)
+
+
+def _listed(value: str) -> list[str]:
+    return value.replace(",", " ").split()
