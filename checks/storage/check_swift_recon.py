@@ -9,8 +9,9 @@ that is silent is CRITICAL, one without recon in its pipeline UNKNOWN. `null` is
 an auditor or swift-recon-cron that never ran is UNKNOWN; leave out by `--mode` what you do not run. Ages are by each node's own
 clock. Disks are those of the rings where these are known; that one is not mounted is seen whatever `mount_check` says. The
 three servers of a host tell of the same disks, which count once. What is quarantined stays there until somebody looks, so its
-rise within `--period` counts. Reconstruction is judged where erasure coding runs, errors of drives where swift-drive-audit
-does. Not asked: sharding, expirer and relinker.
+rise within `--period` counts. Reconstruction and errors of drives are judged where recon tells of them: without erasure coding
+or swift-drive-audit it never does. Without ring files a device whose directory is gone is not missed. Not asked: sharding,
+expirer and relinker.
 
 Served: Swift 2.30 as seen, others by their sources; ring files of version 1 and 2. Cost: one connection to each server, and 9
 requests over it, 12 of an object server, fewer with `--mode`; 24 servers at a time, each with at most 4 s, and less where

@@ -171,6 +171,8 @@ ODD = "the time of its last repl is not understood: "
         ({"replication_last": -1}, f"{ODD}-1"),
         ({"replication_last": "yesterday"}, f"{ODD}'yesterday'"),
         ({"replication_last": True}, f"{ODD}True"),
+        ({"replication_last": float("nan")}, f"{ODD}nan"),
+        ({"replication_last": 10**400}, f"{ODD}1{'0' * 39}"),
     ],
 )
 def test_a_replication_without_a_time(told, said):
@@ -353,6 +355,15 @@ def test_directories_of_no_ring_are_no_disks():
     rings = {("a", "d1"), ("a", "d2"), ("b", "lost+found")}
     assert Measure("unmounted", 0) in disks(said, in_rings=rings, known={"a", "b"})
     assert Measure("unmounted", 1, "", "a lost+found") in disks(said, in_rings=rings, known={"b"})
+
+
+def test_a_host_without_devices():
+    said = heard("a", devices=(), diskusage=[])
+    said = said._replace(told={**said.told, "devices": {"/srv/node": []}})
+    assert disks(said) == [Trouble("lacks", "a", "has no devices in /srv/node")]
+    assert disks(said, in_rings={("a", "d1")}, known={"a"}) == []  # its weight there is 0
+    said = said._replace(server=said.server._replace(devices=("d1",)))
+    assert disks(said, in_rings={("a", "d1")}, known={"a"}) == [Measure("unmounted", 1, "", "a d1 (not there)")]
 
 
 def test_disks_that_were_not_seen_are_not_counted():

@@ -8,7 +8,6 @@ when it is asked, whatever `mount_check` says (constraints.check_mount). Ring fi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -377,7 +376,8 @@ def _side_by_side(
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # By comparison, which holds for NaN, too: an int of 400 digits can't be made a float.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _good(answers: Answers, path: str) -> Any:
@@ -607,7 +607,8 @@ def _disks(
             else:
                 fills.append(100.0 * entry["used"] / entry["size"])
                 yield Measure("disk_max", fills[-1], disk)
-        looked = looked or (told and not disks and not run.left_out)
+        if told and not disks and store.host not in known:
+            yield Trouble("lacks", of, f"has no devices in {store.directory}")
     if looked:
         yield Measure("unmounted", len(lost), "", ", ".join(lost[:8]) + (" …" if len(lost) > 8 else ""))
     if len(fills) > 1:
