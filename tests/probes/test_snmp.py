@@ -135,6 +135,15 @@ def test_too_big_is_asked_again_for_less() -> None:
         assert len(walk(asked)) == 40
 
 
+def test_too_big_for_one_get() -> None:
+    def refuse(wanted: Any) -> int:
+        return 1 if len(wanted) > 4 else 0
+
+    with Agent(TABLE, error=refuse) as agent, session(agent) as asked:
+        names = [f"{ENTRY}.2.1.{row}" for row in range(1, 31)]
+        assert asked.get(*names) == dict(zip(names, range(1, 31)))
+
+
 def test_too_big_for_a_single_value() -> None:
     with Agent(TABLE, error=1) as agent:
         assert failure(agent, walk).error == "error-status 1"
@@ -319,21 +328,6 @@ def test_numbers_texts_bits() -> None:
     assert snmp.bits(b"\x80\x00\x00\x01") == [0, 31]
     assert snmp.bits(b"\x20\x40") == [2, 9]
     assert snmp.bits(None) == []
-
-
-@pytest.mark.parametrize(
-    ("kept", "value", "result"),
-    [
-        (None, snmp.Counter32(5), [5, 5]),
-        ({"n": [5, 105]}, snmp.Counter32(9), [9, 109]),
-        ({"n": [2**32 - 6, 100]}, snmp.Counter32(4), [4, 110]),  # it began anew at 2**32
-        ({"n": [2**64 - 6, 100]}, snmp.Counter64(4), [4, 110]),
-        ({"n": [2**31 - 6, 100]}, snmp.Counter32(4), [4, 0]),  # it was set back: samples see it fall
-        ({"n": "damaged"}, snmp.Counter32(4), [4, 4]),
-    ],
-)
-def test_counters_that_begin_anew(kept: Any, value: int, result: list[int]) -> None:
-    assert snmp.grown(kept, "n", value) == result
 
 
 def test_fifty_thousand_rows() -> None:

@@ -72,7 +72,7 @@ class Ticks(int):
 
 
 class Counter32(int):
-    """A counter that begins anew at 2**32."""
+    """A counter that begins anew at 2**32: samples of it then fall, which base.samples takes for a reset, not for a rate."""
 
 
 class Counter64(int):
@@ -124,20 +124,6 @@ def bits(value: Value) -> list[int]:
     if not isinstance(value, bytes):
         return []
     return [8 * at + bit for at, octet in enumerate(value) for bit in range(8) if octet & 0x80 >> bit]
-
-
-def grown(kept: Any, name: str, value: int) -> list[int]:
-    """Return [raw, total] of a counter, the total going on where the counter begins anew; `kept` is {name: [raw, total]}.
-
-    Only for an agent that has not been restarted since: a restart is no wrap.
-    """
-    try:
-        raw, total = kept[name]
-        step = (value - raw) % (2**64 if isinstance(value, Counter64) else 2**32)
-        # More than half of the range in one go: it was set back, not round.
-        return [int(value), total + step] if step < 2**31 or value >= raw else [int(value), 0]
-    except (KeyError, TypeError, ValueError):
-        return [int(value), int(value)]
 
 
 def encoded(oid: str) -> bytes:
@@ -533,6 +519,9 @@ class Session:
         names = [encoded(oid) for oid in oids]
         binds = b"".join(_tlv(0x30, _tlv(0x06, name) + b"\x05\x00") for name in names)
         answer = self._ask(lambda _: (GET, 0, 0, binds), of, "")
+        if answer.status == TOO_BIG and len(oids) > 1:
+            half = len(oids) // 2
+            return {**self.get(*oids[:half], of=of), **self.get(*oids[half:], of=of)}
         if answer.status == NO_SUCH_NAME:
             raise self._failed(UNREADABLE, of, "", "noSuchName, a word of SNMPv1 alone")
         self._check(answer, of, "")
