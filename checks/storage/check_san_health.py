@@ -40,14 +40,20 @@ def probe(options, run):
     odd = [kind for kind, _ in options.expect if kind not in san.KINDS]
     if odd:
         raise BadOption(f"--expect {odd[0]}: write one of {', '.join(san.KINDS)}")
+    if options.expect and "health" not in options.mode:
+        raise BadOption("--expect needs the mode health")
     hosts = san_management.addresses(run, options)
     if not hosts:
         raise BadOption("which array? -H, --address, --cinder-conf or --zone")
-    return san.survey(run, options.profile, hosts, san.place(options), options.mode, options.remember)
+    place = san.place(options)
+    return san.survey(run, options.profile, hosts, place, options.mode, options.remember, options.mode_given)
 
 
 def judge(survey, options):
     array = survey.array
+    if not array.product:
+        yield from survey.addresses.values()
+        return
     yield from array.lost
     for kind, count in options.expect:
         if survey.there(kind) < count:
@@ -58,7 +64,7 @@ def judge(survey, options):
         state = WARNING if survey.covered(part) else STATES[part.health]
         yield Finding(state, part.of, part.text or part.health)
     for of, seconds in survey.gone:
-        yield Finding(WARNING, of, f"is gone from the answer, it was there {seconds / 60:.0f} min ago")
+        yield Finding(WARNING, of, f"is gone from the answer, it was there {san.ago(seconds)} ago")
     for host, answer in survey.addresses.items():
         yield answer if isinstance(answer, Failed) else Finding(OK, f"management {host}", "answers")
     for room in array.rooms:
@@ -106,7 +112,7 @@ CHECK = Check(
         Threshold("spares", "", "1:", mode="health", help="spare disks"),
         Threshold("used", "%", "80", "90", mode="capacity", help="used space of a pool"),
         Threshold("thin", "", "2", "4", mode="capacity", print="top", help="times its size that a pool was promised"),
-        Threshold("full_in", "s", "604800:", "86400:", mode="capacity", print="top", late=True, help="time until a pool is full"),
+        Threshold("full_in", "s", "604800:", "86400:", mode="capacity", print="top", late=True, help="time until it is full"),
         Threshold("volume_used", "%", "85", "95", mode="capacity", print="top", help="used space of a volume"),
         Threshold("reserve_used", "%", "85", "95", mode="capacity", print="top", help="used snapshot reserve"),
         Threshold("inodes_used", "%", "85", "95", mode="capacity", print="top", help="used inodes of a volume"),

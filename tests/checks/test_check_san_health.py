@@ -111,6 +111,19 @@ def test_what_is_gone_expected_lost_and_silent():
     ]
 
 
+def test_no_address_lets_us_in():
+    refused = Failed(NOT_ALLOWED, "management a", "log in", "HTTP 401")
+    silent = Failed(UNREACHABLE, "management b", "connect", "no answer in 5 s")
+    assert judged(Array(""), ("--expect", "disk=2"), addresses={"a": refused, "b": silent}) == [refused, silent]
+
+
+@pytest.mark.parametrize("of", ["disk /disks/7", "system /chassis", ""])
+def test_what_is_expected_and_could_not_all_be_read(of):
+    lost = Failed(NOT_ALLOWED, of, "GET", "HTTP 403")
+    found = judged(Array("an array", [Part("disk", "1", "ok")], lost=[lost]), ("--expect", "disk=2"))
+    assert found[:2] == [lost, Finding(UNKNOWN, "disk", "1 of 2 are there")]
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
@@ -118,6 +131,10 @@ def test_what_is_gone_expected_lost_and_silent():
         (
             (*PLACE, "--expect", "disks=3"),
             f"SAN_HEALTH UNKNOWN - --expect disks: write one of {', '.join(san.KINDS)}",
+        ),
+        (
+            (*PLACE, "--expect", "disk=3", "--mode", "capacity"),
+            "SAN_HEALTH UNKNOWN - --expect needs the mode health",
         ),
     ],
 )

@@ -12,7 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nephoscope.base import ABSENT, Collecting, Failed, Run
+from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt
+from nephoscope.base.dial import host_port
 from nephoscope.probes import growth, high_water
 
 HEALTH = ("ok", "spare", "rebuilding", "degraded", "failed", "absent", "unknown")
@@ -50,6 +51,14 @@ MODULES = {
     "generic-snmp": "san_table",
 }
 
+# What a family does not tell of every product, or never; of all others silence about a mode is a missing right.
+UNTOLD = {
+    "netapp-snmp": ("performance",),
+    "vnx": ("performance",),
+    "redfish": ("capacity", "performance"),
+    "generic-snmp": ("health", "capacity", "performance"),
+}
+DISKLESS = ("netapp-snmp", "3par", "generic-snmp")  # families that tell disks as a number, or not in every version
 
 REDUNDANT = ("disk", "power supply", "fan", "battery")
 PLURALS = {"power supply": "power supplies", "battery": "batteries", "replication": "replications"}
@@ -161,7 +170,8 @@ class Speed(NamedTuple):
 class Array(NamedTuple):
     """All that an array told.
 
-    product  what it is, with the version of its software, for the summary
+    product  what it is, with the version of its software and its name, for the summary; best when it begins with what `greet`
+             returns: this tells whether another address leads to the same array, without one more greeting
     parts    everything that has a health, "system" (the array's own opinion) first
     rooms    pools, and volumes whose fullness is a fault
     speeds   for the mode performance
@@ -184,14 +194,17 @@ class Survey(NamedTuple):
     """An array, and what was known of it before.
 
     gone       parts that an earlier run saw and that the answer has no more: (of, seconds since it was last seen)
-    addresses  of several management addresses each -> None where it let us in, else the Failed
+    addresses  of several management addresses each -> None where it let us in, else the Failed; when none did, the array has
+               no product
     kept       plain JSON for the next run
+    untold     modes of which this family's products do not all tell something, and this one did not
     """
 
     array: Array
     gone: Sequence[tuple[str, float]] = ()
     addresses: Mapping[str, Failed | None] = {}
     kept: Mapping[str, Any] = {}
+    untold: Sequence[str] = ()
 
     def failed(self, kind: str = "") -> int:
         """How many parts have failed, of a kind or in all."""
@@ -202,8 +215,8 @@ class Survey(NamedTuple):
         return sum(part.kind == kind and part.health != "absent" for part in self.array.parts)
 
     def lost(self, kind: str) -> bool:
-        """Whether parts of a kind could not be asked for."""
-        return any(failed.of.startswith(kind) for failed in self.array.lost)
+        """Whether parts of a kind could not all be asked for."""
+        return _lost(self.array, kind)
 
     def covered(self, part: Part) -> bool:
         """Whether a part failed whose work others do: the only one of its kind, and for a disk no spare is known to lack."""
@@ -215,7 +228,20 @@ class Survey(NamedTuple):
     def summary(self) -> str:
         """What was looked at, in words."""
         parts = [_counted(self.there(kind), kind) for kind in KINDS[1:-1] if self.there(kind)]
-        return ": ".join(text for text in (self.array.product, ", ".join(parts)) if text)
+        text = ": ".join(text for text in (self.array.product, ", ".join(parts)) if text)
+        return text + (f"; {' and '.join(self.untold)} not told" if self.untold else "")
+
+
+def _lost(array: Array, kind: str) -> bool:
+    return any(not failed.of or failed.of.startswith((kind, "system")) for failed in array.lost)
+
+
+def ago(seconds: float) -> str:
+    """Return a duration in words."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} min"
 
 
 def _counted(number: int, kind: str) -> str:
@@ -244,34 +270,44 @@ def place(options: Any) -> Place:
 
 
 def survey(
-    run: Run, profile: str, hosts: Sequence[str], where: Place, modes: Sequence[str], remember: float = 604800.0
+    run: Run,
+    profile: str,
+    hosts: Sequence[str],
+    where: Place,
+    modes: Sequence[str],
+    remember: float = 604800.0,
+    asked: bool = False,
 ) -> Survey:
     """Ask the array at the first of its management addresses that lets us in; all others are asked only whether they would.
 
+    hosts     each a name or an address, with a port where it is not that of `where`: HOST, HOST:PORT, [IPv6]:PORT
     modes     of "health", "capacity", "performance": what is not wanted is not asked
     remember  seconds for which a part that vanished is missed
-    Raises Failed when the array could not be asked at any address.
+    asked     the modes were asked for by name: one of which nothing is told is a fault then, of whatever family
+    Raises Failed when the array has one address, and could not be asked there.
     """
     module = family(profile)
     before = run.before if isinstance(run.before, dict) else {}
     now = run.clock.time()
     array: Array | None = None
+    first = where
     addresses: dict[str, Failed | None] = {}
     for number, host in enumerate(hosts):
         share = run.left() / (len(hosts) - number)
-        at = where._replace(host=host)
-        addresses[host] = None
+        name, port = host_port(host, 0)
+        at = where._replace(host=name, port=port or where.port)
         try:
             if array is None:
-                array = module.look(_Share(run, share), at, tuple(modes))
+                array, first = module.look(_Share(run, share), at, tuple(modes)), at
             else:
-                module.greet(_Share(run, min(GREETING, share)), at)
+                _same(module, _Share(run, min(GREETING, share)), array, first, at)
+            addresses[host] = None
         except Failed as failed:
             if len(hosts) == 1:
                 raise
             addresses[host] = Failed(failed.kind, f"management {host}", failed.tried, failed.error, failed.cure)
     if array is None:
-        raise next(failed for failed in addresses.values() if failed)
+        return Survey(Array(""), (), addresses, before)
     if not (array.parts or array.rooms or array.speeds or array.lost):
         raise Failed(ABSENT, "", "", f"{array.product} told nothing of what was asked")
     kept: dict[str, Any] = {**before}
@@ -281,12 +317,36 @@ def survey(
     if "health" in modes:
         present = {part.of for part in array.parts if part.kind in LASTING and part.health != "absent"}
         seen = kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
-        # What could not be asked is not missing: its Failed says so. One of the system may hide parts of any kind.
-        lost = tuple("" if failed.of.startswith("system") else failed.of for failed in array.lost)
-        gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and not of.startswith(lost)]
+        # What could not be asked is not missing: its Failed says so.
+        missed = tuple(kind for kind in LASTING if not _lost(array, kind))
+        gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and of.startswith(missed)]
     if "capacity" in modes:
         array = array._replace(rooms=_growing(array.rooms, before.get("growth"), now, kept))
-    return Survey(array, gone, addresses if len(hosts) > 1 else {}, kept)
+    array, untold = _silence(array, profile, modes, asked)
+    return Survey(array, gone, addresses if len(hosts) > 1 else {}, kept, untold)
+
+
+def _same(module: Any, run: Any, array: Array, first: Place, at: Place) -> None:
+    """Log in at one more address. Raises Failed where that is refused, and where another array answers."""
+    told = module.greet(run, at)
+    if array.product.startswith(told):
+        return
+    usual = attempt(module.greet, run, first)  # the family words its greeting in another way than its product
+    if told != usual:
+        cure = "a service of its own for it"
+        raise Failed(UNREADABLE, "", "", f"another array than at {first.host} answers, not looked at: {told}", cure)
+
+
+def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> tuple[Array, list[str]]:
+    """Return the array, with what it should have told and did not among what is lost; and what it need not tell."""
+    told = {"health": array.parts, "capacity": array.rooms, "performance": array.speeds}
+    silent = [mode for mode in modes if not told[mode]] if not array.lost else []
+    untold = [mode for mode in silent if mode in UNTOLD.get(profile, ()) and not asked]
+    missing = [mode for mode in silent if mode not in untold]
+    if "health" in modes and profile not in DISKLESS and not _lost(array, "disk"):
+        missing += ["disk"] * all(part.kind != "disk" or part.health == "absent" for part in array.parts)
+    lost = [Failed(ABSENT, of, f"ask for {of}", "none is told: may this account see it?") for of in missing]
+    return array._replace(lost=[*array.lost, *lost]), untold
 
 
 class _Share:
@@ -304,8 +364,9 @@ class _Share:
 
 def _growing(rooms: Sequence[Room], before: Any, now: float, kept: dict[str, Any]) -> list[Room]:
     """Return the rooms, with when each pool will be full; what is to be kept goes to kept["growth"]."""
-    series = kept["growth"] = {}
     old = before if isinstance(before, dict) else {}
+    # A pool that is not told this time keeps its past, as long as that counts.
+    series = kept["growth"] = {name: past for name in old if (past := growth.kept(old[name], now, WEEK))}
     made = []
     for room in rooms:
         if room.kind == "pool" and room.size and room.used is not None:
