@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the iSCSI target of this host answering, with every exported unit backed by something?
 
-It asks tgtd by tgtadm (1.0.85; root by the one line of sudoers), and reads LIO's tree in configfs (Linux 3.15 and later, no
+It asks tgtd by tgtadm (1.0.85; root by two lines of sudoers), and reads LIO's tree in configfs (Linux 3.15 and later, no
 right). Without `--server` LIO is looked at when it has a target, and tgtd unless LIO serves and no tgtd ran in this or an
 earlier run. A tgtd that hangs on a dead disk or is stopped answers nobody: initiators wait, and new attachments fail. The store
 of every unit is looked at in a child that may hang; the monitoring user must be able to search its directory. Fewer targets
 than an earlier run saw is a warning for `--remember` (an hour: clouds take targets away with their volumes; `0` for never).
-`--expect IQN` or a glob, with `=N` for how many, names what must be served. Cost: one tgtadm, one child for each directory.
+`--expect IQN` or a glob, with `=N` for how many, names what must be served. Cost: two tgtadm, one child for each directory.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def probe(options, run):
 
 def judge(survey, options):
     yield from (server for server in survey.servers if isinstance(server, Failed))
+    if survey.portals:
+        yield survey.portals
     for glob, count in options.expect:
         there, hidden = (sum(fnmatchcase(name, glob) for name in names) for names in (survey.serving, survey.left_out))
         text = f"has {there} of {count} targets that serve" + f", {hidden} left out by a filter" * bool(hidden)
@@ -73,14 +75,16 @@ check_lvm, check_multipath and check_io_latency say which. Not running: `systemc
 `journalctl -u tgt`, `journalctl -k | grep -i oom`; a fresh tgtd knows only what targets.conf tells: Cinder and Eucalyptus must
 export anew, so look at the log of the volume service before you detach anything. Store lost: `lvs -a`, `ls -l PATH`; an
 inactive volume comes back with `lvchange -ay VG/LV`. A removed file is still open in tgtd: do not restart it, copy the file
-from `/proc/PID/fd`. Offline: somebody set it so (`tgtadm --lld iscsi --mode target --op update --tid N --name state --value
-ready`; LIO: `echo 1 > tpgt_1/enable`). Fewer targets: compare with the cloud's attached volumes.
+from `/proc/PID/fd`. Exports no unit: tgt-admin found no store when it began; bring that back, `tgt-admin --update NAME`.
+Without a portal: another server had port 3260 when tgtd began (`ss -ltnp sport = :3260`); end that, restart tgtd.
+Offline: somebody set it so (`tgtadm --lld iscsi --mode target --op update --tid N --name state --value ready`; LIO:
+`echo 1 > tpgt_1/enable`). Fewer targets: compare with the cloud's attached volumes.
 """
 
 CHECK = Check(
     *(options, probe, judge),
     keep=lambda survey: survey.kept,
-    needs=[Sudo(*tgt.SHOW)],
+    needs=[Sudo(*tgt.SHOW), Sudo(*tgt.PORTALS)],
     runbook=RUNBOOK,
     thresholds=[
         Threshold("answer", "s", "2", "5", main=True, help="time that the slowest server takes to list its targets"),

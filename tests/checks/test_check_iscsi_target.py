@@ -231,6 +231,21 @@ def test_a_target_without_a_unit(tmp_path, monkeypatch):
     assert line(tmp_path) == f"ISCSI_TARGET CRITICAL - {NAME} exports no unit | {perf}"
 
 
+@pytest.mark.parametrize(
+    ("portals", "said"),
+    [
+        (":", f"CRITICAL - {NAME} is without a portal"),
+        ("echo huh", "UNKNOWN - tgtd: not understood: 'huh' (tgtadm --mode portal --op show)"),
+        ("echo no mode >&2; exit 22", "UNKNOWN - tgtd: not understood: 'no mode' (tgtadm --mode portal --op show)"),
+        ("exec sleep 20", "UNKNOWN - tgtd: no answer in "),
+    ],
+)
+def test_a_tgtd_that_listens_nowhere(tmp_path, monkeypatch, portals, said):
+    lay(tmp_path, monkeypatch)
+    tools(tmp_path, monkeypatch, portals, tgtadm=stand_ins.says(tgt_target()))
+    assert line(tmp_path, "-t", "2").startswith(f"ISCSI_TARGET {said}")
+
+
 def test_lio(tmp_path, monkeypatch):
     root = lay(tmp_path, monkeypatch, rows=())
     lio_tree.store(root, "data", PATH)

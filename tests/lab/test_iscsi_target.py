@@ -50,11 +50,11 @@ def start(folder):
         stack.callback(shutil.rmtree, SOCKETS)
         SOCKETS.mkdir()
 
-        def begin():
+        def begin(words=None):
             for old in SOCKETS.iterdir():
                 old.unlink()
             port = free_port()
-            argv = ["tgtd", "-f", "--iscsi", f"portal=127.0.0.1:{port}"]
+            argv = ["tgtd", *(words or ("-f", "--iscsi", f"portal=127.0.0.1:{port}"))]
             daemon = Daemon(argv, ready=(SOCKETS / "socket.0").exists, log=folder / "log")
             stack.enter_context(daemon)
             stack.callback(end, daemon)
@@ -161,6 +161,22 @@ def test_a_target_without_its_unit(check, target):
     told(check(), f"CRITICAL - {IQN.format(3)} exports no unit", "targets=3 luns=2 initiators=0")
     outcome = check("--include", IQN.format(1), "--expect", IQN.format(4))
     told(outcome, f"CRITICAL - {IQN.format(4)} has 0 of 1 targets that serve", "targets=1 luns=1 initiators=0")
+
+
+def test_a_tgtd_whose_port_was_taken(check, start, folder):
+    """It takes port 3260 of every address when it can't have its own; when that is taken, too, it listens nowhere."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(socket.create_server(("0.0.0.0", 3260)))
+            six = stack.enter_context(socket.socket(socket.AF_INET6))
+            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            six.bind(("::", 3260))
+            six.listen()
+        except OSError as error:
+            missing(f"port 3260 can't be had: {error}")
+        start(("-f",))
+    export(1, folder / "one.img")
+    told(check(), f"CRITICAL - {IQN.format(1)} is without a portal", "targets=1 luns=1 initiators=0")
 
 
 def test_a_target_and_a_unit_that_are_offline(check, target):

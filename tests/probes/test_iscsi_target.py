@@ -25,8 +25,13 @@ def processes(root, *rows):
     lio_tree.put(root, "proc/sys/kernel/random/boot_id", "5a1c0ffe-0000\n")
 
 
-def tools(tmp_path, monkeypatch, **scripts):
-    """Lay stand-ins, and a state directory that belongs to whom they make of us."""
+def tools(tmp_path, monkeypatch, portals="echo Portal: 0.0.0.0:3260,1", **scripts):
+    """Lay stand-ins, and a state directory that belongs to whom they make of us.
+
+    portals  what tgtadm does when it is asked for those; the line is one of 1.0.85
+    """
+    if "tgtadm" in scripts:
+        scripts["tgtadm"] = f'case "$*" in *portal*) {portals}; exit;; esac\n{scripts["tgtadm"]}'
     state = tmp_path / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     stand_ins.put(tmp_path / "bin", monkeypatch, **scripts)

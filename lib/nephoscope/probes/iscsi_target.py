@@ -42,6 +42,7 @@ class Survey(NamedTuple):
     restarts  how often tgtd was seen to begin anew; a Failed when that can't be seen; None: it is not tgtd that serves
     kept      plain JSON for the next run
     left_out  names of the targets that a filter leaves out
+    portals   the Failed in place of the addresses on which tgtd listens
     """
 
     servers: tuple[tgt.Targets | Failed, ...]
@@ -50,6 +51,7 @@ class Survey(NamedTuple):
     restarts: int | Collecting | Failed | None = None
     kept: Any = None
     left_out: tuple[str, ...] = ()
+    portals: Failed | None = None
 
     @property
     def good(self) -> list[tgt.Targets]:
@@ -96,6 +98,7 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
     kept = dict(before)
     answers: list[tgt.Targets | Failed] = []
     left_out: list[str] = []
+    portals: Any = None
     for name in names:
         share = run.left() * 0.8  # the rest is for the stores
         answer = attempt(lio.show, run, share) if name == "lio" else attempt(tgt.show, run, share)
@@ -109,9 +112,13 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
             wanted = tuple(one for one in answer.targets if run.wants(one.name))
             left_out += (one.name for one in answer.targets if one not in wanted)
             answer = answer._replace(targets=wanted)
+            if name == "tgt" and wanted:
+                portals = attempt(tgt.portals, run, run.left() * 0.5)
+                answer = answer if portals else answer._replace(targets=tuple(map(_unheard, wanted)))
         answers.append(answer)
     now = run.clock.time()
-    found = Survey(tuple(answers), left_out=tuple(left_out))
+    silent = _whole(portals) if isinstance(portals, Failed) else None
+    found = Survey(tuple(answers), left_out=tuple(left_out), portals=silent)
     if found.whole:
         kept["most"] = {"targets": high_water.mark(before.get("most"), "targets", len(found.targets), now, remember)}
     most = int(kept["most"]["targets"][0]) if found.whole else 0
@@ -119,6 +126,11 @@ def survey(run: Run, servers: tuple[str, ...], remember: float, period: float) -
     if "tgt" in names and isinstance(answers[names.index("tgt")], tgt.Targets):
         restarts = _restarts(run, before, kept, now, period)
     return found._replace(stores=_stores(run, found.targets), most=most, restarts=restarts, kept=kept)
+
+
+def _unheard(target: tgt.Target) -> tgt.Target:
+    """Return what a target is to initiators when its server listens nowhere, in LIO's word for it."""
+    return target._replace(state="without a portal") if target.state == "ready" else target
 
 
 def _whole(failed: Failed) -> Failed:

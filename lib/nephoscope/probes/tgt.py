@@ -12,10 +12,11 @@ import re
 import time
 from typing import NamedTuple
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, files
+from nephoscope.base import ABSENT, LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, files
 from nephoscope.probes import as_root
 
 SHOW = ("/usr/sbin/tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
+PORTALS = ("/usr/sbin/tgtadm", "--lld", "iscsi", "--mode", "portal", "--op", "show")
 STATES = ("ready", "offline")
 GONE = ("not connected", "can't connect", "onnection refused", "No such file", "onnection reset", "Broken pipe")
 _SIZE = re.compile(r"(\d+) ([KMGT]?)B(?:,|$)")
@@ -95,6 +96,26 @@ def show(run: Run, seconds: float | None = None, of: str = "tgtd") -> Targets:
         gone = any(word in said for word in GONE)
         raise Failed(UNREACHABLE if gone else UNREADABLE, of, "", f"not running: {said}" if gone else said)
     return Targets(took, parse(answer.out, of))
+
+
+def portals(run: Run, seconds: float | None = None, of: str = "tgtd") -> tuple[str, ...]:
+    """Return the addresses on which tgtd listens, as "0.0.0.0:3260,1".
+
+    There may be none: when another server has the port, tgtd goes on without (1.0.85, seen), and every target reads "ready".
+    Raises Failed as `show` does; late instead of unreachable: the daemon has answered before.
+    """
+    try:
+        answer = as_root.ask(PORTALS, run, of=of, seconds=seconds)
+    except Failed as failed:
+        if failed.kind == UNREACHABLE:
+            raise Failed(LATE, of, failed.tried, failed.error, failed.cure) from None
+        raise
+    lines = answer.out.splitlines()
+    odd = next((line for line in lines if not line.startswith("Portal: ")), "")
+    if answer.status or odd:
+        said = answer.err.strip() or odd or f"tgtadm ended with {answer.status}"
+        raise Failed(UNREADABLE, of, "tgtadm --mode portal --op show", f"not understood: {said[:60]!r}")
+    return tuple(line[8:].strip() for line in lines)
 
 
 def daemons(run: Run) -> list[list[int]]:
