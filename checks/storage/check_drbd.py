@@ -11,13 +11,15 @@ word that is not known is UNKNOWN. Each side knows its own half of a broken conn
 in /dev/drbd/by-res; where there are none, devices alone are known. `--role primary` belongs on the host that should have the
 resources (Eucalyptus 3.x: the Walrus that is ENABLED), `--role secondary` on the other; `--role one` asks that some side is
 primary, as a pair that may fail over has it. DRBD 9 that promotes by itself is primary only while the device is open.
+What was up before and is not any more is a warning for a week (`--remember`).
 Objects are RESOURCE, RESOURCE/VOLUME, RESOURCE/PEER and RESOURCE/PEER/VOLUME.
 """
 
 from __future__ import annotations
 
 from nephoscope.base import ABSENT, Failed
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Sudo, Threshold
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Sudo, Threshold, duration
+from nephoscope.plugin.text import human
 from nephoscope.probes import drbd
 
 STATES = {"ok": OK, "degraded": WARNING, "failed": CRITICAL, "unknown": UNKNOWN}
@@ -27,16 +29,19 @@ def options(add):
     add("--expect", repeat=True, metavar="NAME", help="a resource, or device as drbd1, that must be up")
     add("--role", choices=("primary", "secondary", "one"), help="what this host should be; one: some side is primary")
     add("--dual-primary", flag=True, help="two primaries are meant (a cluster file system, live migration)")
+    add("--remember", type=duration, default=604800.0, looks=False, help="how long a resource that is gone is missed")
 
 
 def probe(options, run):
-    return drbd.survey(run)
+    return drbd.survey(run, options.remember)
 
 
 def judge(survey, options):
     yield from survey.failures
     for name in (name for name in options.expect if not survey.has(name)):
         yield Finding(CRITICAL if survey.named else UNKNOWN, name, survey.lack)
+    for name in survey.gone.keys() - set(options.expect):
+        yield Finding(WARNING, name, f"is no longer up, it was {human(survey.gone[name], 's')} ago")
     if not survey.resources and not options.expect:
         yield Failed(ABSENT, "", "", f"{survey.lack}: name by --expect what should be up")
     for resource in survey.resources:
@@ -77,6 +82,7 @@ Diskless, Failed: the disk below gave an error: `dmesg`, check_disk_health, chec
 active at boot: `vgchange -ay`, `drbdadm attach RES`. Inconsistent without a synchronisation: `drbdadm connect RES`; do not
 force it to primary. Outdated: it catches up when it connects. Out of sync though connected: a verification found blocks that
 differ: `drbdadm disconnect RES; drbdadm connect RES` copies them. Lost quorum, I/O suspended: bring the peers back.
+I/O made to fail: somebody ran `drbdadm secondary --force`; end what still has the device open. No longer up: `drbdadm up RES`.
 Walrus (Eucalyptus 3.x): the ENABLED one must be primary; both secondary while it is ENABLED: check_euca_services, restart it.
 """
 
@@ -84,6 +90,7 @@ CHECK = Check(
     *(options, probe, judge),
     runbook=RUNBOOK,
     needs=[Sudo(*drbd.LINE)],
+    keep=lambda survey: survey.kept,
     answers=("W21",),
     thresholds=[
         Threshold("outofsync", "B", "0", main=True, help="bytes known to differ from a peer's"),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from nephoscope.base import ABSENT, UNREADABLE, Failed
+from nephoscope.base import ABSENT, UNREADABLE, Clock, Failed
 from nephoscope.checks.storage.check_drbd import CHECK, judge
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes.drbd import Survey
@@ -109,6 +111,16 @@ def test_nothing_and_less_than_all():
     assert judged(GOOD, failures=(less,))[0] == less
 
 
+def bound(folder, monkeypatch, **scripts):
+    """Put scripts in the place of programs; the state is then that user's, too."""
+    (folder / "state").mkdir(mode=0o700, exist_ok=True)
+    if os.getuid() == 0:
+        os.chown(folder / "state", 1000, 1000)
+    stand_ins.put(folder / "bin", monkeypatch, **scripts)
+    if os.getuid() != 0:
+        monkeypatch.setattr(os, "geteuid", os.getuid)
+
+
 UP = "r0_b_0-ce1d08_outofsync"
 NINE, LINK = status(resource()), {"r0/0": "../../../drbd1"}
 WELL = f"OK - 1 resources of DRBD 9.2.4 are up | {UP}=0B;0"
@@ -135,6 +147,7 @@ WELL = f"OK - 1 resources of DRBD 9.2.4 are up | {UP}=0B;0"
         ([], HEAD_84 + device(cs="TOO_LARGE"), "UNKNOWN - r0/peer connection is TOO_LARGE | "),
         ([], HEAD_84 + device(ds="TOO_LARGE/UpToDate"), "UNKNOWN - r0 disk is TOO_LARGE | "),
         ([], HEAD_84 + device().replace(" oos:0", ""), "UNKNOWN - r0 outofsync was not measured"),
+        (["--expect", "drbd9"], HEAD_84 + device(), "CRITICAL - drbd9 is not up | "),
         (["--expect", "r9"], HEAD_84 + device(), "CRITICAL - r9 is not up | "),
         (["--expect", "r0"], HEAD_84 + device(2), "UNKNOWN - r0 is not known: no link below /dev/drbd/by-res tells the names | "),
         ([], HEAD_84 + " 1: cs:Unconfigured\n", "UNKNOWN - no resource of DRBD is up: name by --expect what should be up"),
@@ -147,7 +160,7 @@ WELL = f"OK - 1 resources of DRBD 9.2.4 are up | {UP}=0B;0"
     ],
 )  # fmt: skip
 def test_first_lines_of_8(tmp_path, monkeypatch, argv, text, expected):
-    stand_ins.put(tmp_path / "bin", monkeypatch, drbdsetup="exit 7", sudo="exit 7")  # nobody is asked
+    bound(tmp_path, monkeypatch, drbdsetup="exit 7", sudo="exit 7")  # nobody is asked
     root = tree(tmp_path, text, LINK)
     line = CHECK.run([*argv, "--state-dir", str(tmp_path / "state")], root=root).line
     assert line.startswith(f"DRBD {expected}"), line
@@ -169,6 +182,8 @@ def test_first_lines_of_8(tmp_path, monkeypatch, argv, text, expected):
         ([], stand_ins.says(status(resource(devices=[disk(quorum=False)]))), "CRITICAL - r0/0 has lost quorum | "),
         ([], stand_ins.says(status(resource(**{"suspended": True, "suspended-quorum": True}))), "CRITICAL - r0 I/O is suspended: quorum | "),
         ([], stand_ins.says(status(resource(peers=[peer(copy(0, "SyncSource", "Inconsistent", 1, **{"percent-resync-done": 99.5}))]))), "WARNING - r0/b/0 replication is SyncSource, 99.5 % done, r0/b/0 the peer's disk is Inconsistent, and is being synchronised, r0/b/0 outofsync 1 KiB is above 0 B | "),
+        ([], stand_ins.says(status(resource(**{"force-io-failures": True}))), "CRITICAL - r0 I/O is made to fail (force-io-failures) | "),
+        ([], stand_ins.says(status(resource(devices=[disk(quorum="false")]))), "UNKNOWN - drbd: not its JSON: "),
         ([], stand_ins.says(status(resource(role="?"))), "UNKNOWN - r0 role is ? | "),
         ([], stand_ins.says(status(resource(peers=[peer(role="Unknown")]))), "UNKNOWN - r0/b role of the peer is Unknown | "),
         ([], stand_ins.says(status(resource(peers=[peer(copy(0, "Quite", "New"))]))), "UNKNOWN - r0/b/0 replication is Quite, r0/b/0 the peer's disk is New | "),
@@ -180,25 +195,25 @@ def test_first_lines_of_8(tmp_path, monkeypatch, argv, text, expected):
     ],
 )  # fmt: skip
 def test_first_lines_of_9(tmp_path, monkeypatch, argv, script, expected):
-    stand_ins.put(tmp_path / "bin", monkeypatch, drbdsetup=script)
+    bound(tmp_path, monkeypatch, drbdsetup=script)
     line = CHECK.run([*argv, "--state-dir", str(tmp_path / "state")], root=tree(tmp_path, HEAD_9, blocks=["sda"])).line
     assert line.replace("in 0.9 s", "in 1 s").startswith(f"DRBD {expected}"), line
 
 
 def test_without_the_right_or_the_program(tmp_path, monkeypatch):
     root, argv = tree(tmp_path, HEAD_9), ["--state-dir", str(tmp_path / "state")]
-    stand_ins.put(tmp_path / "bin", monkeypatch, drbdsetup="exit 0", sudo=stand_ins.REFUSES)
+    bound(tmp_path, monkeypatch, drbdsetup="exit 0", sudo=stand_ins.REFUSES)
     assert CHECK.run(argv, root=root).line.startswith(
         "DRBD UNKNOWN - drbd: sudo: a password is required: needs a sudoers line for `/usr/sbin/drbdsetup status --json`"
     )
     (tmp_path / "bin/drbdsetup").unlink()
-    stand_ins.put(tmp_path / "bin", monkeypatch)
+    bound(tmp_path, monkeypatch)
     line = CHECK.run(argv, root=root).line
     assert line.startswith("DRBD UNKNOWN - drbd: drbdsetup is not installed (run drbdsetup status --json)"), line
 
 
 def test_what_the_kernel_has_and_nobody_lists_is_not_dropped_by_a_filter(tmp_path, monkeypatch):
-    stand_ins.put(tmp_path / "bin", monkeypatch, drbdsetup=stand_ins.says(NINE))
+    bound(tmp_path, monkeypatch, drbdsetup=stand_ins.says(NINE))
     root = tree(tmp_path, HEAD_9, blocks=["drbd1000", "drbd1001"])
     line = CHECK.run(["--include", "r0*", "--state-dir", str(tmp_path / "state")], root=root).line
     said = "it does not list drbd1001, which the kernel has (run drbdsetup status)"
@@ -207,7 +222,32 @@ def test_what_the_kernel_has_and_nobody_lists_is_not_dropped_by_a_filter(tmp_pat
 
 def test_a_hundred_and_fifty_resources(tmp_path, monkeypatch):
     many = [resource(f"r{n}", devices=[disk(minor=n)]) for n in range(150)]
-    stand_ins.put(tmp_path / "bin", monkeypatch, drbdsetup=stand_ins.says(status(*many)))
+    bound(tmp_path, monkeypatch, drbdsetup=stand_ins.says(status(*many)))
     outcome = CHECK.run(["--state-dir", str(tmp_path / "state")], root=tree(tmp_path, HEAD_9))
     assert outcome.state == OK
     assert [item.partition("=")[0] for item in outcome.perfdata] == ["outofsync", "outofsync_sum"]
+
+
+def test_a_resource_that_has_a_device_s_word_in_its_name(tmp_path):
+    root = tree(tmp_path, HEAD_84 + device(), {"drbd-data/0": "../../../drbd1"})
+    line = CHECK.run(["--expect", "r9", "--state-dir", str(tmp_path / "state")], root=root).line
+    assert line.startswith("DRBD CRITICAL - r9 is not up | "), line
+
+
+def test_what_was_up_and_is_not_any_more(tmp_path):
+    def run(text, *argv, shift=0, links=LINK):
+        place = tmp_path / f"at{shift}"
+        place.mkdir(exist_ok=True)
+        state = ("--state-dir", str(tmp_path / "state"), "--save")
+        return CHECK.run([*argv, *state], root=tree(place, text, links), clock=Clock(shift)).line
+
+    two = HEAD_84 + device() + device(2)
+    assert run(two).startswith("DRBD OK - 2 resources")
+    # Without udev's links its name is another, and it is there.
+    assert run(two, shift=60, links={}).startswith("DRBD OK - 2 resources")
+    assert run(two, shift=120).startswith("DRBD OK - 2 resources")
+    assert run(HEAD_84 + device(), shift=720).startswith("DRBD WARNING - drbd2 is no longer up, it was 10 min ago | ")
+    assert run(None, "--absent-state", "ok", shift=780).startswith(
+        "DRBD WARNING - drbd2 is no longer up, it was 11 min ago, r0 is no longer up"
+    )
+    assert run(HEAD_84 + device(), shift=605000).startswith("DRBD OK - 1 resources")

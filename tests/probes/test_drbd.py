@@ -218,7 +218,11 @@ def test_without_the_module_drbdsetup_is_not_asked(tmp_path, monkeypatch):
 
 def ask(tmp_path, monkeypatch, script, blocks=(), **words):
     stand_ins.put(tmp_path / "bin", monkeypatch, **{**words, "drbdsetup": script})
-    return drbd.survey(Run(root=tree(tmp_path, HEAD_9, blocks=blocks)))
+    found = drbd.survey(Run(root=tree(tmp_path, HEAD_9, blocks=blocks)))
+    assert set(found.kept) == {
+        name for resource in found.resources for name in resource.names if name.startswith("drbd")
+    }
+    return found._replace(kept={})
 
 
 def test_drbd_9(tmp_path, monkeypatch):

@@ -46,6 +46,7 @@ DISKS = {
     "Attaching": "degraded", "Detaching": "degraded", "Negotiating": "degraded", "Inconsistent": "failed",
     "Diskless": "failed", "Failed": "failed",
 }  # fmt: skip
+_MINOR = re.compile(r"drbd\d+")
 _DEVICE = re.compile(r" *(\d+): cs:(\S+)(?: ro:([^\s/]+)/(\S+) ds:([^\s/]+)/(\S+) (.) (\S+))?")
 
 
@@ -161,6 +162,7 @@ class Resource(NamedTuple):
     names      all names that it may be expected by
     role       this host's, in DRBD's word
     suspended  why I/O is held back; "" where it is not
+    failing    all I/O is answered by an error, since somebody took the role of a primary from it by force (DRBD 9)
     """
 
     name: str
@@ -169,6 +171,7 @@ class Resource(NamedTuple):
     suspended: str
     volumes: tuple[Volume, ...]
     peers: tuple[Peer, ...]
+    failing: bool = False
 
     @property
     def copies(self) -> tuple[Copy, ...]:
@@ -180,6 +183,8 @@ class Resource(NamedTuple):
         yield Condition(ROLES.get(self.role, "unknown"), self.name, f"role is {self.role}")
         if self.suspended:
             yield Condition("failed", self.name, f"I/O is suspended: {self.suspended}")
+        if self.failing:
+            yield Condition("failed", self.name, "I/O is made to fail (force-io-failures)")
         if not self.volumes or not self.peers:
             yield Condition("degraded", self.name, f"has no {'peer' if self.volumes else 'volume'}")
         for volume in self.volumes:
@@ -206,12 +211,16 @@ class Survey(NamedTuple):
     resources  those that are configured and up
     named      their names are known; otherwise only the devices' ("drbd1")
     failures   why this is not all
+    gone       what was up in an earlier run: name -> seconds ago
+    kept       device -> [name, when it was last seen up, seconds since 1970]
     """
 
     version: str
     resources: tuple[Resource, ...]
     named: bool = True
     failures: tuple[Failed, ...] = ()
+    gone: Mapping[str, float] = {}
+    kept: Mapping[str, Any] = {}
 
     @property
     def lack(self) -> str:
@@ -227,12 +236,43 @@ class Survey(NamedTuple):
         return any(name in resource.names for resource in self.resources)
 
 
-def survey(run: Run) -> Survey:
-    """Return all resources that are up on this host, by name.
+def survey(run: Run, remember: float = 604800.0) -> Survey:
+    """Return all resources that are up on this host, by name, and those that earlier runs saw up and this one does not.
 
+    remember  seconds for which a device that is gone is missed
     Raises Failed: unreadable (not understood, another version), and of DRBD 9 also absent (no drbdsetup), not-allowed (sudo),
     unreachable (silent).
     """
+    now = run.clock.time()
+    found = _up(run)
+    # By device: its name may be lost, or known later, with udev's links.
+    seen = {
+        device: [resource.name, now]
+        for resource in found.resources
+        for device in resource.names
+        if _MINOR.fullmatch(device)
+    }
+    gone = {}
+    for device, (name, at) in _remembered(run.before).items():
+        if device not in seen and 0 <= now - at <= remember:
+            gone[name] = now - at
+            seen[device] = [name, at]
+    return found._replace(gone=gone, kept=seen)
+
+
+def _remembered(before: Any) -> dict[str, tuple[str, float]]:
+    """Return what was kept, as far as it is whole."""
+    found = {}
+    for device, entry in before.items() if isinstance(before, dict) else ():
+        try:
+            name, at = entry
+            found[str(device)] = (str(name), float(at))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def _up(run: Run) -> Survey:
     run.stage(f"read {PROC}")
     try:
         text = files.text(run, PROC, of="drbd")
@@ -245,8 +285,9 @@ def survey(run: Run) -> Survey:
         raise Failed(UNREADABLE, "drbd", f"read {PROC}", f"not understood: {text.strip()[:40]!r}")
     if int(found[2]) > 8:
         return _asked(run, found[1])
-    resources = parse_proc(text, links(run))
-    return Survey(found[1], resources, not any(resource.name.startswith("drbd") for resource in resources))
+    names = links(run)
+    resources = parse_proc(text, names)
+    return Survey(found[1], resources, all(names.keys() & set(resource.names) for resource in resources))
 
 
 def links(run: Run) -> dict[str, str]:
@@ -342,6 +383,12 @@ def _yes(value: object) -> bool:
     return value is True or value == "yes"
 
 
+def _told(value: object) -> bool | None:
+    if value not in (True, False, None):
+        raise TypeError(value)
+    return None if value is None else bool(value)
+
+
 def _resource(row: Mapping[str, Any]) -> Resource:
     name = _word(row["name"])
     syncing = {  # volumes of this host that a peer makes whole
@@ -354,14 +401,15 @@ def _resource(row: Mapping[str, Any]) -> Resource:
     volumes = []
     for device in row["devices"]:
         disk = Disk(_word(device["disk-state"]), _yes(device["client"]), BEING if device["volume"] in syncing else "")
-        volumes.append(Volume(f"{name}/{device['volume']}", disk, device.get("quorum")))
+        volumes.append(Volume(f"{name}/{device['volume']}", disk, _told(device.get("quorum"))))
     # Between two that are both made whole by a third the replication is "Established".
     elsewhere = PERHAPS if len(row["connections"]) > 1 else ""
     peers = tuple(_peer(name, peer, has_disk, elsewhere) for peer in row["connections"])
     reasons = [key[10:] for key in row if key.startswith("suspended-") and row[key] is True]
     suspended = (", ".join(reasons) or "no reason is told") if _yes(row["suspended"]) else ""
     names = (name, *(volume.of for volume in volumes), *(f"drbd{device['minor']}" for device in row["devices"]))
-    return Resource(name, names, _word(row["role"]), suspended, tuple(volumes), peers)
+    failing = _yes(row.get("force-io-failures"))
+    return Resource(name, names, _word(row["role"]), suspended, tuple(volumes), peers, failing)
 
 
 def _peer(name: str, row: Mapping[str, Any], has_disk: Mapping[int, bool], syncing: str) -> Peer:
