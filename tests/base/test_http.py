@@ -82,6 +82,14 @@ def test_a_connection_serves_many_requests(server):
     assert (served.connections, served.requests) == (1, 3)
 
 
+def test_of_a_header_that_comes_twice_no_value_is_lost(server):
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; path=/\r\nset-cookie: b=2\r\nX: y\r\nContent-Length: 0\r\n\r\n"
+    started = server(lambda peer, line: peer.sendall(answer))
+    with http_.Session(Run(5), f"http://127.0.0.1:{started.port}") as session:
+        headers = session.get("/").headers
+    assert (headers["set-cookie"], headers["x"]) == ("a=1; path=/\nb=2", "y")
+
+
 def test_a_kept_connection_that_the_server_closed_is_opened_anew(server):
     def once(peer, line):
         plain(b"ok")(peer, line)

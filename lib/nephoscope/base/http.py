@@ -71,11 +71,20 @@ def base_of(options: Any, host: str, port: int) -> str:
 
 
 class Response(NamedTuple):
-    """An answer: status, headers by lower-case name, the whole body."""
+    """An answer: status, headers by lower-case name (a repeated one: its values, a line each), the whole body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def _together(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; of a repeated one (cookies) no value is lost, and none has a line end."""
+    made: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        made[name] = f"{made[name]}\n{value}" if name in made else value
+    return made
 
 
 class Session:
@@ -236,7 +245,7 @@ class Session:
             raise
         if response.will_close:
             self.close()
-        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
+        return Response(response.status, _together(response.getheaders()), data)
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._tls:
