@@ -156,7 +156,7 @@ def told(kind=None, **changed):
 def test_good(navi, tmp_path):
     navi()
     array = look()
-    assert array.product == "VNX5300 05.32.000.5.215"
+    assert array.product == san_vnx.greet(Run(20.0), Place("192.0.2.1")) == "VNX5300 05.32.000.5.215 CKM00112233"
     assert array.lost == []
     assert array.parts == [
         Part("system", "", "ok", "operating normally"),
@@ -189,7 +189,7 @@ def test_good(navi, tmp_path):
     ]
     assert array.spares == 1
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == [f"-Xml -h 192.0.2.1 {words}" for words in GOOD]
+    assert asked[: len(GOOD)] == [f"-Xml -h 192.0.2.1 {words}" for words in GOOD]
 
 
 def test_only_what_was_asked_for(navi, tmp_path):
@@ -207,6 +207,39 @@ def test_vnx2_tells_its_cache_otherwise(navi, tmp_path):
     )
     assert told() == [Part("system", "write cache", "failed", "Disabled")]
     assert "getcache" not in (tmp_path / "asked").read_text()
+
+
+def test_any_unbound_disk_is_a_spare_of_vnx2(navi):
+    navi()
+    assert look(("health",)).spares == 1
+    navi(getagent=[line.replace("05.32", "05.33") for line in AGENT], **{"getdisk_-state": DISKS[:4]})
+    assert look(("health",)).spares == 1
+    navi(**{"getdisk_-state": DISKS[:4]})
+    assert look(("health",)).spares == 0
+
+
+def test_the_health_of_pools_is_health(navi):
+    navi(**{"storagepool_-list": (*POOLS[:2], "State: Offline", *POOLS[3:])})
+    array = look(("health",))
+    assert next(part for part in array.parts if part.kind == "pool") == Part("pool", "Pool Bronze", "failed", "Offline")
+    assert array.rooms == []
+
+
+@pytest.mark.parametrize(
+    ("command", "of"),
+    [
+        ("getcrus", "controller"),
+        ("getdisk -state", "disk"),
+        ("getcache", "write cache"),
+        ("getlun -state -owner -default", "volume"),
+        ("storagepool -list", "pool"),
+    ],
+)
+def test_an_answer_that_tells_of_nothing_known(navi, command, of):
+    navi(**{command.replace(" ", "_"): ("Frob: 1", "State: Frobbed")})
+    array = look(("health",))
+    assert array.lost == [Failed(UNREADABLE, of, f"run naviseccli {command}", f"it tells of no {of}")]
+    assert not any(part.of.startswith(of) for part in array.parts)
 
 
 @pytest.mark.parametrize(("word", "health"), [*san_vnx.CRU.items(), ("Frobbed", "unknown"), ("", "unknown")])
@@ -346,7 +379,7 @@ def test_first_lines(navi):
     argv = ("--profile", "vnx", "-H", "192.0.2.1", "--mode", "health", "--mode", "capacity")
     navi()
     assert CHECK.run(argv).line.startswith(
-        "SAN_HEALTH OK - VNX5300 05.32.000.5.215: 2 controllers, 3 disks, 3 enclosures, 2 power supplies, 2 fans, 3 batteries"
+        "SAN_HEALTH OK - VNX5300 05.32.000.5.215 CKM00112233: 2 controllers, 3 disks, 3 enclosures, 2 power supplies, 2 fans, 3 batteries"
     )
     navi(getcrus=[line.replace("SP B State: Present", "SP B State: Faulted") for line in CRUS])
     assert CHECK.run(argv).line.startswith("SAN_HEALTH CRITICAL - controller SP B Faulted | ")

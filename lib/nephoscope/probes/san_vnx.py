@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """EMC VNX and CLARiiON, by naviseccli in its XML form.
 
-Requests: 6 commands for everything (getagent, faults, getcrus, getdisk, getcache, getlun), one more for capacity
-(storagepool -list) and one for performance (getcontrol); none per disk or LUN. Each opens and closes a session of its own.
+Requests: 7 commands for health (getagent, faults, getcrus, getdisk, getcache, getlun, storagepool -list; this one is for
+capacity, too) and one more for performance (getcontrol); none per disk or LUN. Each opens and closes a session of its own.
 Credentials: the security file that `naviseccli -AddUserSecurity` has made, of a user with the role operator, scope 0 (global);
 never an argument. The SP's certificate must have been accepted by this user, or `security -certificate -setLevel low` set.
 
 Sources: EMC, "VNX Series Command Line Interface Reference for Block" (commands and words of getcrus, getdisk, getcache, getlun,
 getcontrol, storagepool, faults); the form of -Xml, CIM's SIMPLERSP with one PARAMVALUE per line of the text form, from a
 published answer of `storagepool -list`; check_emc_clariion and Centreon's navisphere plugin for the words of getcrus. Revision
-05.33 is VNX2, whose cache is told by `cache -sp -info -state`, and whose cache is always mirrored.
+05.33 is VNX2, whose cache is told by `cache -sp -info -state`, and whose cache is always mirrored; it has no hot spares, any
+unbound disk steps in (EMC, "VNX MCx", h12090).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run, attempt, child, samples
 from nephoscope.probes.san import Array, Part, Place, Room, Speed, health
 
 PROGRAM = "/opt/Navisphere/bin/naviseccli"
+GETLUN = ("getlun", "-state", "-owner", "-default")
 LIMIT = 16 << 20  # bytes of one answer; 2,000 LUNs make 1.5 MB
 BLOCK = 512
 Pairs = Sequence[tuple[str, str]]
@@ -79,12 +81,13 @@ REFUSALS = (
 
 
 def greet(run: Run, place: Place) -> str:
-    """Return the model and revision. Raises Failed as `look`."""
+    """Return the model, revision and serial number, which both storage processors tell alike. Raises Failed as `look`."""
     told = dict(_ask(run, place, "getagent"))
     model = told.get("Model", "")
     if not model:
         raise Failed(UNREADABLE, "system", "run naviseccli getagent", "it tells no Model")
-    return " ".join(("VNX" if not model.startswith(("VNX", "CX")) else "", model, told.get("Revision", ""))).strip()
+    family = "" if model.startswith(("VNX", "CX")) else "VNX"
+    return " ".join(filter(None, (family, model, told.get("Revision"), told.get("Serial No"))))
 
 
 def look(run: Run, place: Place, modes: Sequence[str]) -> Array:
@@ -105,26 +108,39 @@ def look(run: Run, place: Place, modes: Sequence[str]) -> Array:
         lost.append(Failed(failed.kind, of, failed.tried, failed.error, failed.cure))
         return ()
 
+    def some(of: str, found: Iterable[Part], *words: str) -> list[Part]:
+        """Return the parts that a command told, of which there is one at least."""
+        told = list(found)
+        if not told and not any(failed.of == of for failed in lost):
+            lost.append(Failed(UNREADABLE, of, _tried(words), f"it tells of no {of}"))
+        return told
+
+    newer = re.search(r"\b0?5\.3[3-9]\.", product)
+    spares = None
     if "health" in modes:
-        parts += _faults(ask("system", "faults", "-list"))
-        parts += _crus(ask("controller", "getcrus"))
-        parts += _disks(ask("disk", "getdisk", "-state"))
-        newer = re.search(r"\b0?5\.3[3-9]\.", product)
-        parts += _cache(ask("system cache", *(("cache", "-sp", "-info", "-state") if newer else ("getcache",))))
-        parts += _luns(ask("volume", "getlun", "-state", "-owner", "-default"))
+        parts += some("fault list", _faults(ask("fault list", "faults", "-list")), "faults", "-list")
+        units = list(_crus(ask("controller", "getcrus")))
+        some("controller", (unit for unit in units if unit.kind == "controller"), "getcrus")
+        disks = some("disk", _disks(ask("disk", "getdisk", "-state")), "getdisk", "-state")
+        cache = ("cache", "-sp", "-info", "-state") if newer else ("getcache",)
+        parts += [*units, *disks, *some("write cache", _cache(ask("write cache", *cache)), *cache)]
+        parts += some("volume", _luns(ask("volume", *GETLUN)), *GETLUN)
+        ready = [disk for disk in disks if disk.health == "spare" or (newer and disk.text == "Unbound")]
+        spares = len(ready) if disks else None
     rooms: list[Room] = []
-    if "capacity" in modes:
+    if "health" in modes or "capacity" in modes:
         for pool in _blocks(ask("pool", "storagepool", "-list"), "Pool Name"):
             state = pool.get("State", "")
             parts.append(Part("pool", pool["Pool Name"], health(POOL, state), state or "tells no state"))
             size, free = _size(pool, "User Capacity"), _size(pool, "Available Capacity")
             used = size - free if size is not None and free is not None else None
-            rooms.append(Room("pool", pool["Pool Name"], size, used, _size(pool, "Total Subscribed Capacity")))
+            if "capacity" in modes:
+                rooms.append(Room("pool", pool["Pool Name"], size, used, _size(pool, "Total Subscribed Capacity")))
+        some("pool", (part for part in parts if part.kind == "pool"), "storagepool", "-list")
     speeds: list[Speed] = []
     rates: Any = None
     if "performance" in modes:
         speeds, rates = _speed(run, dict(ask("performance", "getcontrol")))
-    spares = sum(part.health == "spare" for part in parts) if any(part.kind == "disk" for part in parts) else None
     return Array(product, parts, rooms, speeds, spares, lost, rates)
 
 
@@ -215,7 +231,7 @@ def _luns(told: Pairs) -> Iterator[Part]:
         if not number:
             lun[label] = value
             continue
-        if lun:
+        if "number" in lun:
             state, owner, home = lun.get("State", ""), lun.get("Current owner", ""), lun.get("Default Owner", "")
             word = health(LUN, state)
             away = owner != home and owner and home
