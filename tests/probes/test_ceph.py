@@ -511,6 +511,7 @@ def test_the_status_of_jewel_has_no_codes(tmp_path, monkeypatch):
 def test_lines_before_the_json(tmp_path, monkeypatch):
     noisy = f"2026-11-21T21:28:45.322+0000 7f2b4e2b76c0 -1 WARNING: [x] {{y}}\n\n{json.dumps(status())}"
     assert survey(tmp_path, monkeypatch, said=noisy).troubles == []
+    assert survey(tmp_path, monkeypatch, said=f"[WRN] x\n{json.dumps(status())}").troubles == []
 
 
 NO_KEY = "2026-11-21T21:28:45.578+0000 7f02 -1 auth: unable to find a keyring on {}: ({}\n"

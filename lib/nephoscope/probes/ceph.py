@@ -200,7 +200,7 @@ class Client(NamedTuple):
 
 def parse(text: str, of: str, asked: str) -> Any:
     """Return the JSON in what the client printed, be there lines before it. Raises Failed unreadable."""
-    start = re.search(r"(?m)^[{\[]", text)
+    start = re.search(r"(?m)^\{", text)
     try:
         found = json.loads(re.sub(r":\s*-?nan\b", ":null", text[start.start() :] if start else text))
     except (ValueError, RecursionError):
@@ -368,9 +368,13 @@ class _Reader:
             "rgw": len(gateways),
         }
         mons = monmap["num_mons"] if "num_mons" in monmap else len(monmap["mons"])
-        pools = self.pgmap["num_pools"] if "num_pools" in self.pgmap else len({1} if self.pgmap["num_pgs"] else ())
         pgs = _number(self.pgmap["num_pgs"])
-        return works, {"osd": _number(osdmap["num_osds"]), "mon": _number(mons), "pool": _number(pools), "pg": pgs}
+        return works, {
+            "osd": _number(osdmap["num_osds"]),
+            "mon": _number(mons),
+            "pool": _number(self.pgmap["num_pools"]),
+            "pg": pgs,
+        }
 
     def health(self, modes: Sequence[str]) -> None:
         """Note the codes of the cluster, and what it should have said by one."""
