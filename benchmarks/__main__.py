@@ -22,7 +22,7 @@ from pathlib import Path
 from nephoscope import catalogue
 from nephoscope.demo import Demo, sample
 
-from benchmarks import hosts, log, servers
+from benchmarks import arrays, hosts, log, servers
 from tests.lab.support import need, plugins_installed
 
 PAGE = Path(__file__).with_name("README.md")
@@ -37,6 +37,7 @@ REMOTE = {
 LIMITS.update({f"{name} -H": 10.0 for name in REMOTE})
 LIMITS.update(hosts.LIMITS)
 LIMITS.update(servers.LIMITS)
+LIMITS.update(arrays.LIMITS)
 DEFAULT = "default patterns"
 LOG_LIMIT = 20.0  # instructions per byte, default patterns
 NOUNS = "import argparse, nagiosplugin"
@@ -102,8 +103,9 @@ def commands(place: Path) -> Iterator[dict[str, list[str]]]:
         Demo(sample()) as demo,
         servers.running() as asked,
         hosts.running() as on,
+        arrays.running() as arrayed,
     ):
-        asked.update(on)
+        asked.update({**on, **arrayed})
         for name in LIMITS:
             script = name.partition(" ")[0]
             if script in REMOTE:
@@ -147,6 +149,7 @@ def page(
     rate: float,
     times: Mapping[str, float],
     clouds: Sequence[str] = (),
+    groups: Sequence[str] = (),
 ) -> str:
     """Return the page."""
     rows = ["| run | bare starts | limit |", "|---|---|---|"]
@@ -164,7 +167,9 @@ def page(
     )
     version = ".".join(map(str, sys.version_info[:2]))
     about = f"Python {version}, nagiosplugin as installed from PyPI."
-    return "\n".join([HEAD, about, "", *rows, "", *reading, "", LARGE, "", *clouds, "", closing, ""])
+    return "\n".join(
+        [HEAD, about, "", *rows, "", *reading, "", LARGE, "", *clouds, "", arrays.LARGE, "", *groups, "", closing, ""]
+    )
 
 
 def table(text: str) -> dict[str, float]:
@@ -198,7 +203,7 @@ def main() -> int:
     parser.add_argument("--compare", action="store_true", help="leave the page alone; exit 1 when it no longer holds")
     options = parser.parse_args()
     need("valgrind")
-    with plugins_installed("cli,mysql,postgres,amqp") as place:
+    with plugins_installed("cli,mysql,postgres,amqp,snmp") as place:
         found = ratios(place)
         reader = str(place / "check_log")
         per_byte = {
@@ -212,7 +217,7 @@ def main() -> int:
         times = {"python -c pass": seconds(str(place / "python"), "-c", "pass")}
         with commands(place) as each:
             times.update({name: seconds(*argv) for name, argv in each.items()})
-        PAGE.write_text(page(found, per_byte, log.speed(reader), times, large()))
+        PAGE.write_text(page(found, per_byte, log.speed(reader), times, large(), arrays.large()))
     print(PAGE.read_text())
     return 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/databases.md: every command line in it is one that its check takes, and every check of these groups is in it."""
+"""The guides: every command line in them is one that its check takes, and every check of their groups is in them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 from nephoscope import catalogue
+from nephoscope.probes import san
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "databases.md").read_text()
-LINES = [line for block in re.findall(r"^```sh\n(.*?)^```", GUIDE, re.M | re.S) for line in block.splitlines()]
-COMMANDS = [shlex.split(line) for line in LINES if line.startswith("check_")]
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDES = {"databases.md": ("database", "messaging"), "storage.md": ("storage",)}  # guide -> groups of checks
+TEXTS = {name: (DOCS / name).read_text() for name in GUIDES}
+GUIDE = TEXTS["databases.md"]
+COMMANDS = [
+    shlex.split(line)
+    for text in TEXTS.values()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    for line in block.splitlines()
+    if line.startswith("check_")
+]
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 10
+    assert len(COMMANDS) >= 20
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -24,10 +33,16 @@ def test_a_command_of_the_guide_is_taken(words):
     assert catalogue.load(words[0]).parse(*words[1:])
 
 
-def test_the_guide_has_every_check_of_databases_and_messaging():
-    folders = [Path(__file__).parents[1] / "checks" / group for group in ("database", "messaging")]
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_has_every_check_of_its_groups(guide):
+    folders = [DOCS.parent / "checks" / group for group in GUIDES[guide]]
     names = {path.stem for folder in folders for path in folder.glob("check_*.py")}
-    assert {name for name in names if f"(checks/{name}.md)" not in GUIDE} == set()
+    assert {name for name in names if f"(checks/{name}.md)" not in TEXTS[guide]} == set()
+
+
+def test_the_guide_of_storage_has_a_row_for_each_family_of_arrays():
+    rows = re.findall(r"^\| `([^`]+)` \|", TEXTS["storage.md"], re.M)
+    assert [name for name in rows if name in san.PROFILES] == list(san.PROFILES)
 
 
 def test_the_accounts_of_the_guide_have_what_every_mode_needs():
