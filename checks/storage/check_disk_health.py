@@ -14,7 +14,7 @@ others, and ask the BMC by check_hardware_sensors.
 
 Error logs and counters of a disk stay for ever: what alarms is that they rise, over a day (`sectors_day`, `errors_day`).
 What an earlier run saw and is gone is a warning for --remember. Disks are known by their serial numbers.
-A run starts smartctl once for each disk, side by side and for 8 s at most, and storcli64 for two to four questions.
+A run starts smartctl once for each disk, sixteen side by side and for 10 s at most, and storcli64 for two to four questions.
 """
 
 from __future__ import annotations

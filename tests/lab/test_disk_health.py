@@ -152,7 +152,7 @@ def test_a_disk_that_hangs_in_the_kernel(monkeypatch):
         (folder / "well").write_text(json.dumps(sas()))
         hangs = f'case "$*" in */dev/sda) echo x >{mount}/x ;; *) cat {folder}/well ;; esac'
         scan = "/dev/sda -d scsi # x\n/dev/bus/0 -d megaraid,8 # x"
-        home = wrapper(folder, scan, hangs, ("ticks=80 ", "ticks=10 "))
+        home = wrapper(folder, scan, hangs, ("seconds=10 ", "seconds=1 "))
         monkeypatch.setattr(child, "PATH", f"{home}:{child.PATH}")
         root = scsi(folder / "root", "sda")
         lines = []

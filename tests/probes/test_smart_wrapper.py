@@ -30,7 +30,7 @@ class House:
             ("PATH=/usr/local/sbin:", f"PATH={folder}/bin:"),
             ("sys=/sys\n", f"sys={folder}/sys\n"),
             ("home=/run/nephoscope-smart\n", f"home={folder}/run\n"),
-            ("ticks=80 ", "ticks=10 "),
+            ("seconds=10 ", "seconds=1 "),
         ):
             assert text.count(old) == 1
             text = text.replace(old, new)
@@ -161,3 +161,52 @@ def test_it_takes_no_argument(house):
 def test_it_can_be_installed_as_it_is():
     assert os.access(SCRIPT, os.X_OK)
     assert (f"/usr/local/sbin/{SCRIPT.name}",) == smart.LINE
+
+
+def test_one_that_hangs_takes_one_place_of_sixteen(house):
+    rest = "case \"$*\" in *,0' '*) exec sleep 60;; esac; echo '{\"a\":1}'"
+    house.smartctl("\n".join(f"/dev/bus/0 -d megaraid,{number} # x" for number in range(200)), rest)
+    house.program.write_text(house.program.read_text().replace("seconds=1 ", "seconds=5 "))
+    found = house.run()[1]
+    assert [document.get("nephoscope", document.get("a")) for document in found] == [
+        "no answer in time",
+        *[1] * 199,
+        "end",
+    ]
+
+
+def test_disks_that_the_list_of_smartctl_leaves_out(house):
+    """Its list stops at sdcz."""
+    scsi(house.folder, "sda")
+    scsi(house.folder, "sdda", host=1)
+    disks_told.nvme(house.folder, "nvme100")
+    house.smartctl("/dev/sda -d scsi # x")
+    asked = [document["smartctl"]["argv"][0] for document in house.run()[1][:-1]]
+    assert asked == [f"{OPTIONS} /dev/{name}" for name in ("sda", "sdda", "nvme100")]
+
+
+@pytest.mark.parametrize("way", ["closed", "ended"])
+def test_who_asked_has_given_up(house, way):
+    """What was begun is ended, and nothing is left behind."""
+    house.smartctl("/dev/sda -d scsi # x", f"echo $$ >{house.folder}/pid; exec sleep 60")
+    with subprocess.Popen(["sh", house.program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 10
+        while not (house.folder / "pid").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        if way == "closed":
+            process.stdout.close()
+        else:
+            process.terminate()
+    assert house.left() == []
+    pid = (house.folder / "pid").read_text().strip()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_what_one_that_was_killed_left_behind(house):
+    old, young = house.folder / "run/run.old", house.folder / "run/run.young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    house.smartctl("")
+    house.run()
+    assert house.left() == ["run.young"]

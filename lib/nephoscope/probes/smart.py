@@ -21,7 +21,7 @@ from nephoscope.probes import as_root
 from nephoscope.probes.conditions import Condition, Reading, Told
 
 LINE = ("/usr/local/sbin/nephoscope-smart",)
-SECONDS = 13.0  # it ends by itself: 4 s for the list, 8 for all disks
+SECONDS = 13.0  # it ends by itself: 10 s for the list and all disks, then it tidies up
 NOT_BEGUN, NOTHING = "not begun, the time was up", "smartctl said nothing"  # in the wrapper's words
 INSTALL = "contrib/sbin/nephoscope-smart as /usr/local/sbin/nephoscope-smart (root, 0755), and smartmontools"
 BLOCK, NVME = "/sys/block", "/sys/class/nvme"
