@@ -367,17 +367,51 @@ def test_what_vanished_is_missed(machine):
     less = raid(controller(drives=[drive()], Cachevault_Info=[]), details(0))
     shutil.rmtree(machine.folder / "root/sys/block/md0")
     text = machine.run("-v", shift=600, **less).text
-    for name in ("c0/cachevault", "c0/e252/s1", "md0", "md0/sda1", "md0/sdb1", "nvme0"):
+    for name in ("c0/cachevault", "c0/e252/s1", "md0", "nvme0"):
         assert f"[WARNING] {name} is missing, it was there " in text, text
     assert machine.line(shift=9 * DAY, **less).startswith("DISK_HEALTH OK - ")
 
 
 def test_all_that_there_was_has_vanished(machine):
     md(machine.root)
+    for mode in ((), ("--mode", "md")):
+        machine.line(*mode)
+    shutil.rmtree(machine.folder / "root/sys/block/md0")
+    for mode in ((), ("--mode", "md")):
+        line = machine.line("--absent-state", "ok", *mode, shift=60)
+        assert line.startswith("DISK_HEALTH WARNING - md0 is missing, it was there 1 min ago"), line
+
+
+def test_members_that_were_renamed_are_not_missed(machine):
+    md(machine.root)
     machine.line()
     shutil.rmtree(machine.folder / "root/sys/block/md0")
-    line = machine.line("--absent-state", "ok", shift=60)
-    assert line.startswith("DISK_HEALTH WARNING - md0 is missing, it was there 1 min ago"), line
+    md(machine.root, members={"sdc1": "in_sync", "sdd1": "in_sync"})
+    assert machine.line(shift=60).startswith("DISK_HEALTH OK - ")
+
+
+def test_a_spare_that_is_gone(machine):
+    md(machine.root, members={"sda1": "in_sync", "sdb1": "in_sync", "sdc1": "spare"})
+    put(machine.root, "/sys/block/md0/md/dev-sdc1/slot", "none")
+    machine.line()
+    shutil.rmtree(machine.folder / "root/sys/block/md0/md/dev-sdc1")
+    line = machine.line(shift=60)
+    assert line.startswith("DISK_HEALTH WARNING - md0/spare 1 is missing, it was there 1 min ago | "), line
+
+
+def test_drives_whose_serial_numbers_are_not_told_for_once_are_not_missed(machine):
+    put(machine.root, "/sys/class/scsi_host/host9/proc_name", "megaraid_sas")
+    machine.says().line(**raid(controller(), details(0, 1)))
+    for shift, answers in (
+        (60, {"storcli64": storcli(controllers(controller()), "<html>")}),
+        (120, raid(controller(), details())),
+    ):
+        line = machine.run("-v", shift=shift, **answers).text
+        assert "c0/e252/s0" in line
+        assert "missing" not in line, line
+    assert machine.line(shift=180, **raid(controller(), details(0, 1))).startswith("DISK_HEALTH OK - ")
+    line = machine.line(shift=240, **raid(controller(drives=[drive()]), details(0)))
+    assert line.startswith("DISK_HEALTH WARNING - c0/e252/s1 is missing, it was there 1 min ago | "), line
 
 
 def test_another_disk_in_its_place(machine):

@@ -30,7 +30,7 @@ def test_a_good_mirror(tmp_path):
         Condition("ok", "md0/sdb1", "is in_sync"),
     ]
     assert list(told.readings) == [Reading("mismatches", "md0", 0)]
-    assert told.seen == {"md md0": "md0", "md md0/sda1": "md0/sda1", "md md0/sdb1": "md0/sdb1"}
+    assert told.seen == {"md md0": "md0"}
     assert (told.failures, told.summary) == ([], "1 md arrays")
 
 
@@ -131,6 +131,26 @@ def test_while_it_is_reshaped(tmp_path):
     assert array(look(tmp_path, level="raid5", raid_disks="4 (3)", sync_action="reshape"))[1].startswith(
         "raid5 of 4 disks"
     )
+
+
+def test_idle_spares_are_remembered_by_their_number(tmp_path):
+    """Their names change at a boot; one that is being filled is a spare as well, in a slot of the array."""
+    root = disks_told.md(tmp_path, members={"sda1": "in_sync", "sdb1": "spare", "sdc1": "spare", "sdd1": "spare"})
+    for device, slot in (("sda1", "0"), ("sdb1", "1"), ("sdc1", "none"), ("sdd1", "none")):
+        put(root, f"/sys/block/md0/md/dev-{device}/slot", slot)
+    seen = md.arrays(Run(root=root)).seen
+    assert seen == {"md md0": "md0", "md md0/spare 1": "md0/spare 1", "md md0/spare 2": "md0/spare 2"}
+
+
+@pytest.mark.parametrize("name", ["md127", "md_d0", "md_my-data", "md_a.b"])
+def test_each_name_of_an_array(tmp_path, name):
+    assert array(look(tmp_path, name=name), name) == ("ok", "raid1 of 2 disks is clean")
+
+
+@pytest.mark.parametrize("within", ["external:/md127/0", "external:-md127/0"])
+def test_an_array_of_a_container_is_none_itself(tmp_path, within):
+    told = look(tmp_path, array_state="inactive", level="", metadata_version=within)
+    assert array(told) == ("failed", "is inactive")
 
 
 def test_a_container_is_no_array(tmp_path):

@@ -50,12 +50,12 @@ def look(run: Run, sources: Sequence[str], given: bool, remember: float) -> Surv
             (lacking if failed.kind == ABSENT and not given else failures).append(failed)
     failures += [failed for one in told.values() for failed in one.failures]
     # What is absent altogether has told everything there is: arrays that were there before are missed.
-    whole = {*told, *(failed.of for failed in lacking)}
+    whole = {*told, *(failed.of for failed in (*lacking, *failures) if failed.kind == ABSENT)}
     seen = {key: of for one in told.values() for key, of in one.seen.items()}
     now = run.clock.time()
     conditions = [condition for one in told.values() for condition in one.conditions]
     asleep = {condition.of for condition in conditions if condition.health == "asleep"}
-    mute = {*asleep, *(failed.of for failed in failures)}
+    mute = {*asleep, *(failed.of for failed in failures if failed.kind != ABSENT)}
     gone, members = missing(seen, mute, before.get("members"), whole, now, remember)
     if lacking and not (told or failures or gone):
         tried = "; ".join(f"{failed.of}: {failed.error}" for failed in lacking)
@@ -100,7 +100,8 @@ def missing(
     """Return what of `before` is gone, and the members to keep: key ("md md0") -> name, when last seen.
 
     Only a source that answered (`whole`) can miss something. What is in `mute` sleeps or could not be asked, and so could what
-    belongs to it: it is there. What is gone for longer than `remember` s is forgotten.
+    belongs to it: it is there. What is gone for longer than `remember` s is forgotten. A disk whose serial number was not told,
+    now or then, is known by its place ("raid c0/e252/s1").
     """
     gone, members = [], {key: [of, now] for key, of in seen.items()}
     for key, entry in (before if isinstance(before, dict) else {}).items():
@@ -110,10 +111,14 @@ def missing(
             continue
         if key in seen or now - at > remember:
             continue
+        source = key.partition(" ")[0]
+        place = f"{source} {of}"
+        if key == place and of in seen.values():
+            continue
         members[key] = [of, at]
-        if mute & {of, of.partition("/")[0]}:
+        if place in seen or mute & {of, of.partition("/")[0], source}:
             members[key] = [of, now]
-        elif key.partition(" ")[0] in whole:
+        elif source in whole:
             taken = (
                 f" (serial number {key.partition(' ')[2]}; another disk has its place)" if of in seen.values() else ""
             )

@@ -43,7 +43,7 @@ def arrays(run: Run) -> Told:
     failures: list[Failed] = []
     seen: dict[str, str] = {}
     for name in files.names(run, BLOCK, of="md"):
-        if not re.fullmatch(r"md[_\w]*", name):
+        if not re.fullmatch(r"md(\d+|_.+)", name):  # md_NAME: where mdadm.conf has CREATE names=yes
             continue
         try:
             found = _array(run, name, f"{BLOCK}/{name}/md")
@@ -75,11 +75,18 @@ def _array(run: Run, name: str, home: str) -> Told:
             return None
 
     state, level = text("array_state"), text("level")
-    external = (perhaps("metadata_version") or "").startswith("external:")
-    if state == "clear" or (external and level in ("", "container")):
+    # A container is "external:imsm", an array within it "external:/md127/0", or "external:-md127/0" while it is read-only.
+    container = re.match("external:[^/-]", perhaps("metadata_version") or "") and level in ("", "container")
+    if state == "clear" or container:
         return Told()  # a node without an array; a container (IMSM, DDF), whose arrays stand for it
     members = [_member(run, name, home, entry) for entry in files.names(run, home, of=name) if entry.startswith("dev-")]
-    seen = {f"md {name}": name, **{f"md {member.of}": member.of for member in members}}
+    # Members change their names at a boot, and `degraded` counts those that are gone; but for idle spares.
+    idle = [
+        member
+        for member in members
+        if member.health == "spare" and perhaps(f"dev-{member.of[len(name) + 1 :]}/slot") == "none"
+    ]
+    seen = {f"md {of}": of for of in (name, *(f"{name}/spare {number}" for number in range(1, len(idle) + 1)))}
     health = ARRAYS.get(state, "unknown")
     if health in ("failed", "unknown"):
         return Told([Condition(health, name, f"is {state}"), *members], seen=seen)
