@@ -96,6 +96,55 @@ def test_every_kind_goes_bad(array, path, of, status, health, text):
     assert bad(array) == [Part(kind, of[len(kind) + 1 :], health, text)]
 
 
+TELLING = (
+    f"{V1}/Systems/1", ARRAY, f"{ARRAY}/Controllers/B", f"{ARRAY}/Drives/1", f"{ARRAY}/StoragePools/1", f"{ARRAY}/Volumes/1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", TELLING)
+@pytest.mark.parametrize("status", [{"State": "Enabled"}, {"State": "Enabled", "Health": None}, {}])
+def test_what_tells_no_health_is_not_well(array, path, status):
+    array.tree[path]["Status"] = status
+    if path == ARRAY and not status:
+        return  # a storage service has parts, and need have no health of its own
+    found = bad(array)
+    assert [(part.health, part.text) for part in found] == [("unknown", "tells no health")]
+
+
+def test_supplies_and_fans_that_tell_no_health(array):
+    power, thermal = array.tree[f"{CHASSIS}/Power"], array.tree[f"{CHASSIS}/Thermal"]
+    del power["PowerSupplies"][1]["Status"], thermal["Fans"][1]["Status"]
+    del thermal["Fans"][0]["Status"], thermal["Temperatures"][0]["Status"]  # these have readings, and limits of them
+    assert bad(array) == [
+        Part("fan", "Fan 2", "unknown", "tells no status"),
+        Part("power supply", "PS2", "unknown", "tells no status"),
+    ]
+
+
+def test_a_spare(array):
+    array.tree[f"{ARRAY}/Drives/1"]["Status"] = {"State": "StandbySpare", "Health": "OK"}
+    assert bad(array) == [Part("disk", "Bay 1", "spare", "state StandbySpare")]
+
+
+def test_members_that_are_counted_and_not_told(array):
+    array.tree[f"{ARRAY}/Volumes"]["Members@odata.count"] = 3
+    lost = look(array).lost
+    assert [(failed.of, failed.error) for failed in lost] == [
+        (f"volume redfish {ARRAY}/Volumes", "it tells 1 of its 3 members")
+    ]
+
+
+def test_two_thousand_volumes(array):
+    paths = [f"{ARRAY}/Volumes/{number}" for number in range(2000)]
+    array.tree[f"{ARRAY}/Volumes"] = redfish.collection("Volume", paths)
+    array.tree.update({path: redfish.resource("Volume", "v1_6_2", path[-5:]) for path in paths})
+    array.page = 100
+    found = look(array)
+    assert found.lost == []
+    assert sum(part.kind == "volume" for part in found.parts) == 2001  # and that of the server's own controller
+    assert len(array.log) < 60
+
+
 def test_supplies_fans_and_sensors_go_bad(array):
     power, thermal = array.tree[f"{CHASSIS}/Power"], array.tree[f"{CHASSIS}/Thermal"]
     power["PowerSupplies"][1]["Status"] = {"State": "Enabled", "Health": "Critical"}

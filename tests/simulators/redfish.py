@@ -184,6 +184,7 @@ class Bmc:
     """The controller: `tree` are its resources, `faults` what goes wrong where, `sessions` the tokens that live.
 
     limit      sessions it has; 0: no session service, HTTP Basic only
+    page       members of one page where links are expanded
     log        requests taken: "METHOD path"
     """
 
@@ -192,6 +193,7 @@ class Bmc:
     ) -> None:
         self.user, self.password, self.limit = user, password, limit
         self.tree = copy.deepcopy(server())
+        self.page = 1 << 20
         self.faults: dict[str, Any] = {}
         self.sessions: dict[str, str] = {}  # path -> token
         self.log: list[str] = []
@@ -288,7 +290,11 @@ class Bmc:
                     thing = bmc.tree[path]
                     if "$expand" in query and "Members" in thing:
                         members = [bmc.tree.get(entry.get("@odata.id", ""), entry) for entry in thing["Members"]]
-                        thing = {**thing, "Members": members}
+                        skip = int(query.partition("$skip=")[2] or 0)
+                        thing = {**thing, "Members": members[skip : skip + bmc.page]}
+                        if skip + bmc.page < len(members):
+                            more = f"{path}?{query.partition('&')[0]}&$skip={skip + bmc.page}"
+                            thing["Members@odata.nextLink"] = more
                     elif "$expand=*" in query:
                         thing = {
                             name: [bmc.tree.get(each.get("@odata.id", ""), each) for each in value] if isinstance(value, list) else value

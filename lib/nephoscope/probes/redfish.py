@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from nephoscope.probes.guest import Guest
 
 ROOT = "/redfish/v1/"
-MEMBERS = 512  # of one collection, at most
+MEMBERS = 512  # of one collection, at most, where each costs a request
+EXPANDED = 8192  # where a page of them does
 HEALTH = {"OK": "ok", "Warning": "degraded", "Critical": "failed"}
 # Resource.State: what is there and serves, or rests on purpose; all others need a word.
 SERVING = (
@@ -185,12 +186,14 @@ class _Reader:
 
     def members(self, link: Any, found: list[Part | Failed]) -> Iterator[dict[str, Any]]:
         """Yield the members of a collection, all pages; what can't be read goes to `found`."""
-        path = _link(link)
+        path = first = _link(link)
         seen = pages = 0
+        most = EXPANDED if self.expand else MEMBERS
+        count: Any = None
         while path:
             pages += 1
-            if seen >= MEMBERS or pages > MEMBERS:
-                error = f"more than {MEMBERS} members or pages: the rest was not looked at"
+            if seen >= most or pages > MEMBERS:
+                error = f"more than {most if seen >= most else MEMBERS} members or pages: the rest was not looked at"
                 found.append(Failed(UNREADABLE, f"redfish {path}", f"GET {path}", error))
                 return
             try:
@@ -205,7 +208,11 @@ class _Reader:
             for entry in entries:
                 seen += 1
                 yield from self.one(entry, found)
+            count = page.get("Members@odata.count", count)
             path = str(page.get("Members@odata.nextLink") or "")
+        if isinstance(count, int) and seen < count:  # what an account may not see is left out, but counted
+            error = f"it tells {seen} of its {count} members"
+            found.append(Failed(UNREADABLE, f"redfish {first}", f"GET {first}", error))
 
     def expanded(self, thing: dict[str, Any], name: str) -> list[dict[str, Any]]:
         """Return the members of an array of links: as objects, by one request for all, where the service expands links."""

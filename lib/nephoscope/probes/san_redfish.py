@@ -23,7 +23,9 @@ KINDS = {
     "power supply": "power supply", "fan": "fan", "temperature": "sensor", "voltage": "sensor", "power": "sensor",
     "volume": "volume", "pool": "pool",
 }  # fmt: skip
-
+# Those that a service must tell a health of, or else it is not known; readings have their limits, the others a roll-up above.
+TELLING = ("system", "storage", "drive", "controller", "power supply", "fan", "volume", "pool")
+SPARE = "state StandbySpare"
 
 PLACES = (
     ("/Drives", "disk"),
@@ -31,6 +33,7 @@ PLACES = (
     ("/StoragePools", "pool"),
     ("/PowerSupplies", "power supply"),
     ("/Fans", "fan"),
+    ("/Controllers", "controller"),
 )
 
 
@@ -60,9 +63,14 @@ def _part(part: parts.Part) -> Part:
     first = "storage" if part.kind == "controller" else part.kind
     name = part.name[len(first) + 1 :] if part.name.startswith(f"{first} ") else part.name
     beyond, why = part.beyond()
-    worse = beyond and (part.health != "failed")
-    health, text = (beyond, why) if worse else (part.health or "ok", part.text)
-    return Part(kind, name, health, text or ("tells no health" if not part.health else part.health))
+    if beyond and part.health != "failed":
+        return Part(kind, name, beyond, why)
+    if kind == "disk" and part.health in ("ok", "") and part.text == SPARE:
+        return Part(kind, name, "spare", part.text)
+    limits = (part.low_critical, part.low_warning, part.high_warning, part.high_critical)
+    judged = part.kind not in TELLING or (part.value is not None and any(limit is not None for limit in limits))
+    silent = "ok" if judged else "unknown"
+    return Part(kind, name, part.health or silent, part.text or part.health or "tells no health")
 
 
 def _lost(failed: Failed) -> Failed:
