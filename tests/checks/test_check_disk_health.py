@@ -212,6 +212,59 @@ def test_first_lines_of_nvme(machine, document, expected):
     assert machine.says(document).line().replace(";0;100", "") == f"DISK_HEALTH {expected}".replace(";0;100", "")
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("offline", "CRITICAL - sda is offline: the kernel has given it up | failed=1 "),
+        ("transport-offline", "CRITICAL - sda is transport-offline: the kernel has given it up | failed=1 "),
+        ("blocked", "UNKNOWN - sda: Smartctl open device: /dev/sda failed: No such device (run smartctl) | realloc"),
+    ],
+)
+def test_a_disk_that_the_kernel_has_given_up(machine, word, expected):
+    scsi(machine.root, "sda", state=word)
+    line = machine.says(unopened("/dev/sda"), sas()).line()
+    assert line.startswith(f"DISK_HEALTH {expected}"), line
+
+
+def test_a_disk_that_the_kernel_gave_up_is_not_missed_as_well(machine):
+    scsi(machine.root, "sda")
+    nvme(machine.root)
+    machine.says(ata(), flash()).line()
+    put(machine.root, "/sys/block/sda/device/state", "offline")
+    put(machine.root, "/sys/class/nvme/nvme0/state", "dead")
+    both = "nvme0 is dead: the kernel has given it up, sda is offline: the kernel has given it up"
+    line = machine.says(unopened("/dev/sda")).line(shift=60)
+    assert line.startswith(f"DISK_HEALTH CRITICAL - {both} | failed=2"), line
+    line = machine.line(shift=120, nephoscope_smart="", sudo=stand_ins.REFUSES)
+    assert line.startswith(f"DISK_HEALTH CRITICAL - {both}, UNKNOWN: smart: sudo: a password is required"), line
+
+
+def test_media_of_a_bmc_are_not_asked(machine):
+    scsi(machine.root, "sda")
+    scsi(machine.root, "sdb", "usb-storage", "AMI", 7, f"{disks_told.PCI}/usb1/1-1", removable=1)
+    line = machine.says(ata()).line("--mode", "smart")
+    assert line.startswith("DISK_HEALTH OK - looked at SMART of 1 disks, 1 removable not asked, rates collecting | "), (
+        line
+    )
+
+
+def test_what_hides_behind_a_controller_is_said(machine):
+    scsi(machine.root, "sda")
+    scsi(machine.root, "sdb", "hpsa", "HP", 1)
+    line = machine.says(ata(), unopened("/dev/sdb")).line("--mode", "smart")
+    said = "looked at SMART of 1 disks, none behind sdb (RAID controller), rates collecting"
+    assert line.startswith(f"DISK_HEALTH OK - {said} | "), line
+
+
+def test_what_a_disk_refused_for_once(machine):
+    scsi(machine.root, "sda")
+    five = ata(ata_smart_error_log={"summary": {"count": 5}})
+    machine.says(five).line()
+    line = machine.says(ata(status=4, ata_smart_error_log={}, ata_smart_attributes={})).line(shift=3600)
+    assert line.startswith("DISK_HEALTH UNKNOWN - sda did not tell its attributes | "), line
+    assert machine.says(five).line(shift=7200).startswith("DISK_HEALTH OK - ")
+
+
 MISSING = "contrib/sbin/nephoscope-smart as /usr/local/sbin/nephoscope-smart (root, 0755), and smartmontools"
 
 

@@ -41,20 +41,33 @@ def md(root, name="md0", level="raid1", disks=2, members=None, **words):
     return kernel(root)
 
 
-def scsi(root, name, driver="ahci", vendor="ATA", host=0, way=f"{PCI}/ata1", where="target{0}:0:0/{0}:0:0:0"):
+def scsi(
+    root,
+    name,
+    driver="ahci",
+    vendor="ATA",
+    host=0,
+    way=f"{PCI}/ata1",
+    where="target{0}:0:0/{0}:0:0:0",
+    state="running",
+    removable=0,
+):
     """A SCSI disk and the host that it hangs on."""
     home = f"{way}/host{host}/{where.format(host)}/block/{name}"
     real = Path(kernel(root), "sys/block", home)
     real.mkdir(parents=True, exist_ok=True)
     os.symlink(home, Path(root, "sys/block", name))
     put(root, f"/sys/block/{home}/device/vendor", f"{vendor:8}")
+    put(root, f"/sys/block/{home}/device/state", state)
+    put(root, f"/sys/block/{home}/removable", removable)
     put(root, f"/sys/class/scsi_host/host{host}/proc_name", driver)
     return str(root)
 
 
-def nvme(root, name="nvme0", transport="pcie"):
+def nvme(root, name="nvme0", transport="pcie", state="live"):
     """An NVMe controller with one namespace."""
     put(kernel(root), f"/sys/class/nvme/{name}/transport", transport)
+    put(root, f"/sys/class/nvme/{name}/state", state)
     Path(root, f"sys/block/{name}n1").mkdir()
     return str(root)
 

@@ -81,13 +81,17 @@ def test_it_leaves_out_what_the_probe_leaves_out(house):
     scsi(root, "sdd", "virtio_scsi", "ATA", 3, f"{PCI}/virtio3")
     for number, vendor in enumerate(smart.VIRTUAL, 4):
         scsi(root, f"sd{'abcdefghij'[number]}", "mptspi", vendor, number)
+    usb = f"{PCI}/usb1/1-1/1-1:1.0"
+    scsi(root, "sdx", "usb-storage", "AMI", 20, usb, removable=1)
+    scsi(root, "sdy", "usb-storage", "WD", 21, usb)
+    scsi(root, "sdz", "ahci", "ATA", 22, removable=1)  # a port for hot plug
     disks_told.nvme(root, "nvme0")
     for number, transport in enumerate(smart.FABRICS, 1):
         disks_told.nvme(root, f"nvme{number}", transport)
     names = sorted(name.partition("n1")[0] for name in os.listdir(root / "sys/block"))
     house.smartctl("\n".join(f"/dev/{name} -d scsi # x" for name in names))
     asked = [document["smartctl"]["argv"][0].rpartition("/")[2] for document in house.run()[1][:-1]]
-    assert asked == sorted(smart.disks(Run(root=str(root))).asked) == ["nvme0", "sda"]
+    assert asked == sorted(smart.disks(Run(root=str(root))).asked) == ["nvme0", "sda", "sdy", "sdz"]
 
 
 def test_one_that_hangs_holds_up_no_other_and_is_not_asked_again_while_it_lives(house):

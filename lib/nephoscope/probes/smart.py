@@ -32,7 +32,9 @@ FABRICS = ("tcp", "rdma", "fc", "loop")
 NO_DISKS = re.compile(r"(loop|ram|zram|dm-|md|sr|fd|nbd|rbd|drbd|bcache|mtdblock)\d*")
 MEGARAID = "megaraid_sas"  # smartctl finds the disks behind it by itself
 CONTROLLERS = (MEGARAID, "mpi3mr", "aacraid", "hpsa", "smartpqi", "arcmsr", "3w-9xxx", "3w-sas", "3w-xxxx")
-COMMAND_LINE, NOT_OPENED, FAILING = 1, 2, 8  # bits of smartctl's exit status
+USB = re.compile(r"/usb\d+/")
+GIVEN_UP = ("offline", "transport-offline", "dead")  # the kernel's words, of SCSI disks and NVMe controllers
+COMMAND_LINE, NOT_OPENED, REFUSED, FAILING = 1, 2, 4, 8  # bits of smartctl's exit status
 ASLEEP = re.compile(r"Device is in (.*) mode, exit\(")
 # Attributes of ATA disks whose raw value counts; the names of the readings.
 COUNTED = {5: "realloc", 187: "reported", 197: "pending", 198: "uncorrected"}
@@ -58,11 +60,13 @@ class Disks(NamedTuple):
     asked    those that must answer ("sda", "nvme0")
     raid     drives of a RAID controller -> its driver: smartctl gets to them only where they are passed through
     others   how many are not asked, by why
+    dead     those of `asked` and `raid` that the kernel has given up -> its word for it
     """
 
     asked: tuple[str, ...]
     raid: Mapping[str, str]
     others: Mapping[str, int]
+    dead: Mapping[str, str] = {}
 
 
 def controllers(run: Run) -> dict[str, str]:
@@ -89,7 +93,8 @@ def controllers(run: Run) -> dict[str, str]:
 def disks(run: Run) -> Disks:
     """Return what the kernel has, from sysfs; no device is opened. Raises Failed as `files.names` does."""
     drivers = controllers(run)
-    asked, raid, others = [], {}, {"virtual": 0, "on a network": 0}
+    asked, raid, dead = [], {}, {}
+    others = {"virtual": 0, "on a network": 0, "removable": 0}
     for name in files.names(run, BLOCK, of="smart"):
         if NO_DISKS.fullmatch(name) or name.startswith(("nvme", "mmcblk")):
             continue
@@ -102,12 +107,15 @@ def disks(run: Run) -> Disks:
             others["virtual" if where[1].startswith("virtio") else "on a network"] += 1
         elif _word(run, f"{BLOCK}/{name}/device/vendor").startswith(VIRTUAL):
             others["virtual"] += 1
+        elif USB.search(home) and _word(run, f"{BLOCK}/{name}/removable") == "1":
+            others["removable"] += 1  # sticks, card readers, the virtual media of a BMC
         else:
             host = re.search(r"/(host\d+)/", home)
             if host and host[1] in drivers:
                 raid[name] = drivers[host[1]]
             else:
                 asked.append(name)
+            dead[name] = _word(run, f"{BLOCK}/{name}/device/state")
     try:
         heads = files.names(run, NVME, of="smart")
     except Failed as failed:
@@ -119,7 +127,9 @@ def disks(run: Run) -> Disks:
             others["on a network"] += 1
         else:
             asked.append(name)
-    return Disks(tuple(asked), raid, {why: number for why, number in others.items() if number})
+            dead[name] = _word(run, f"{NVME}/{name}/state")
+    others = {why: number for why, number in others.items() if number}
+    return Disks(tuple(asked), raid, others, {name: word for name, word in dead.items() if word in GIVEN_UP})
 
 
 def _word(run: Run, path: str) -> str:
@@ -137,7 +147,12 @@ def look(run: Run) -> Told:
     """
     known = disks(run)
     if known.asked or known.raid or MEGARAID in controllers(run).values():
-        documents, strange = _documents(run, known)
+        try:
+            documents, strange = _documents(run, known)
+        except Failed as failed:
+            if not known.dead:
+                raise
+            return Told(_given_up(known), failures=[failed])
         told = judge_all(documents, known)
         if told.conditions or told.failures or strange:
             return told._replace(failures=[*strange, *told.failures])
@@ -179,12 +194,13 @@ def _documents(run: Run, known: Disks) -> tuple[list[dict[str, Any]], list[Faile
 
 def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
     """Return what all documents tell; a disk of the kernel that none is about is a Failed."""
-    conditions: list[Condition] = []
+    conditions = _given_up(known)
     readings: list[Reading] = []
     failures: list[Failed] = []
-    seen: dict[str, str] = {}
+    seen = {f"smart {of}": of for of in known.dead}
     counters: dict[tuple[str, str], float] = {}
-    answered = set()
+    answered = set(known.dead)
+    heard: set[str] = set()
     told = 0
     for document in documents:
         of = name(document)
@@ -193,13 +209,14 @@ def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
             found = disk(of, document)
         except Failed as failed:
             # A virtual drive has no SMART: its disks are told of by the mode raid.
-            if of not in known.raid or failed.kind != UNREADABLE:
+            if of not in known.dead and (of not in known.raid or failed.kind != UNREADABLE):
                 failures.append(failed)
             continue
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             failures.append(Failed(UNREADABLE, of, "run smartctl", f"its JSON is not understood: {error}"))
             continue
         told += bool(found.seen)
+        heard.add(of)
         conditions += found.conditions
         readings += found.readings
         seen.update(found.seen)
@@ -210,7 +227,14 @@ def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
     asleep = [condition.of for condition in conditions if condition.health == "asleep"]
     said = [f"SMART of {told} disks"] + ([f"{', '.join(asleep[:6])} asleep"] if asleep else [])
     said += [f"{number} {why} not asked" for why, number in known.others.items()]
+    behind = any("/" in of for of in heard)  # the disks of a MegaRAID stand for its drives
+    hidden = [of for of, driver in known.raid.items() if of not in heard and not (behind and driver == MEGARAID)]
+    said += [f"none behind {', '.join(hidden[:6])} (RAID controller)"] if hidden else []
     return Told(conditions, readings, failures, seen, counters, ", ".join(said))
+
+
+def _given_up(known: Disks) -> list[Condition]:
+    return [Condition("failed", of, f"is {word}: the kernel has given it up") for of, word in known.dead.items()]
 
 
 def name(document: Mapping[str, Any]) -> str:
@@ -339,7 +363,13 @@ def _ata(of: str, key: str, document: Mapping[str, Any]) -> _Found:
     tests = document.get("ata_smart_self_test_log", {})
     test = tests.get("extended") or tests.get("standard") or {}
     errors += max(0, test.get("error_count_total", 0) - test.get("error_count_outdated", 0))
-    found.rising["errors_day"] = errors
+    attributes = document.get("ata_smart_attributes", {}).get("table")
+    refused = int(document["smartctl"]["exit_status"]) & REFUSED
+    if refused and not attributes:
+        found.conditions.append(Condition("unknown", of, "did not tell its attributes"))
+    # A log that is refused for once would be a count that falls, and rises when it is told again.
+    if not refused or (attributes and logged and tests):
+        found.rising["errors_day"] = errors
     found.readings.extend(_wear(of, document, worn))
     return found
 
