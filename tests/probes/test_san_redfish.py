@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +65,7 @@ def test_good(array):
 
 
 def test_the_same_part_has_one_name_in_each_kind(array):
+    array.tree[ARRAY]["Name"] = array.tree[f"{V1}/Systems/1"]["Name"]  # both are of the kind system
     names = [part.of for part in look(array).parts]
     assert len(names) == len(set(names))
 
@@ -219,23 +222,74 @@ def test_a_greeting(array):
     assert array.sessions == {}
 
 
-def test_sigterm_gives_the_session_back(array, tmp_path):
-    array.faults[f"{V1}/Chassis"] = "hang"
+@contextlib.contextmanager
+def process(array, folder, *argv):
+    """Run the check for real, as a scheduler does."""
     code = "from nephoscope.checks.storage.check_san_health import main; main()"
-    argv = ("--profile", "redfish", "-H", "127.0.0.1", "-p", str(array.port), "--plain", "--user", "nagios")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *argv, "--state-dir", str(tmp_path)],
+    words = ("--profile", "redfish", "-H", "127.0.0.1", "-p", str(array.port), "--plain", "--user", "nagios")
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, *words, "--state-dir", str(folder), *argv],
         env={**os.environ, "NEPHOSCOPE_PASSWORD": "secret"}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def until(array, text):
     end = time.monotonic() + 30
-    while not any("Chassis" in line for line in array.log):
+    while not any(text in line for line in array.log):
         assert time.monotonic() < end
         time.sleep(0.02)
-    assert len(array.sessions) == 1
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=10)
-    assert out.startswith("SAN_HEALTH UNKNOWN - ended by SIGTERM while it was to ")
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "seen", "stage"),
+    [
+        (f"{V1}/Chassis", "hang", "GET /redfish/v1/Chassis", "GET /redfish/v1/Chassis of redfish"),
+        (f"{V1}/Chassis", "drip", "GET /redfish/v1/Chassis", "GET /redfish/v1/Chassis of redfish"),
+        (f"{V1}/SessionService/Sessions", "slow", "POST ", "POST /redfish/v1/SessionService/Sessions of redfish"),
+        ("DELETE", "slow", "DELETE ", "log out of redfish"),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_session_back(array, tmp_path, fault, how, seen, stage, number):
+    array.faults[fault] = how
+    with process(array, tmp_path) as started:
+        until(array, seen)
+        time.sleep(0.2)
+        started.send_signal(number)
+        started.send_signal(number)  # one more changes nothing
+        out, _ = started.communicate(timeout=10)
+    assert out == f"SAN_HEALTH UNKNOWN - ended by {number.name} while it was to {stage}\n"
+    assert started.returncode == 3
     assert array.sessions == {}
+    assert sum(line.startswith("POST") for line in array.log) == 1
+
+
+@pytest.mark.parametrize("how", ["hang", "drip"])
+def test_the_deadline_gives_the_session_back(array, tmp_path, how):
+    array.faults[f"{V1}/Chassis"] = how
+    with process(array, tmp_path, "-t", "5", "--mode", "health") as started:
+        out, _ = started.communicate(timeout=10)
+    # What was learnt is told, and what was not.
+    error = "no answer in [0-9.]+ s"
+    assert re.match(rf"SAN_HEALTH CRITICAL - system redfish /redfish/v1/Chassis\S+: {error} \(GET ", out), out
+    assert started.returncode == 2
+    assert array.sessions == {}
+
+
+def test_a_log_out_that_hangs_holds_nothing_up(array, tmp_path):
+    array.faults["DELETE"] = "hang"
+    with process(array, tmp_path, "--explain") as started:
+        out, _ = started.communicate(timeout=10)
+    assert out.startswith("SAN_HEALTH WARNING - pool fast ")
+    assert "asked: log out of redfish: no answer in 1.5 s" in out
+    (token,) = array.sessions.values()
+    assert token not in out
+    assert "secret" not in out
 
 
 def test_first_lines(array, tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 
 Its answers are written by hand in the shapes of the DMTF schemas that each names in @odata.type (DSP8010 2021.4) and of
 DSP0266 1.15 for sessions, collections, $expand and errors; the values are those of a two-socket rack server. It imports nothing
-of Nephoscope. Faults are set by assigning to `Bmc.faults`: path -> 401, 403, 404, 500, 503, "half", "hang", "html", "drip".
+of Nephoscope. Faults are set by assigning to `Bmc.faults`: path -> 401, 403, 404, 500, 503, "half", "hang", "html", "drip", "slow"
+(well, 0.8 s late); the path "DELETE" stands for every log-out.
 """
 
 from __future__ import annotations
@@ -250,6 +251,9 @@ class Bmc:
                 fault = bmc.faults.get(path)
                 if fault is None:
                     return False
+                if fault == "slow":
+                    bmc._end.wait(0.8)
+                    return False
                 if isinstance(fault, int):
                     self.error(fault, "GeneralError")
                     return True
@@ -327,6 +331,8 @@ class Bmc:
 
             def do_DELETE(self) -> None:
                 bmc.log.append(f"DELETE {self.path}")
+                if self.fails("DELETE"):
+                    return
                 if self.headers.get("X-Auth-Token") not in bmc.sessions.values():
                     self.error(401, "NoValidSession")
                 elif bmc.sessions.pop(self.path, None) is None:

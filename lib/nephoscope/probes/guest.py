@@ -23,8 +23,8 @@ LOGOUT = 1.5  # seconds held back of the deadline for the log-out
 class _Until:
     """A run that ends at a moment of its own, as far as a session asks it."""
 
-    def __init__(self, run: Run, end: Callable[[], float]) -> None:
-        self.stage, self.left = run.stage, end
+    def __init__(self, stage: Callable[[str], object], end: Callable[[], float]) -> None:
+        self.stage, self.left = stage, end
 
 
 class Guest:
@@ -38,7 +38,7 @@ class Guest:
     def __init__(self, run: Run, base: str, **words: Any) -> None:
         from nephoscope.base.http import Session
 
-        early: Any = _Until(run, lambda: max(0.0, run.left() - LOGOUT))
+        early: Any = _Until(run.stage, lambda: max(0.0, run.left() - LOGOUT))
         self.run = run
         self.http: Session = Session(early, base, **words)
         self.headers: dict[str, str] = {"Accept": "application/json"}
@@ -48,9 +48,11 @@ class Guest:
     def __enter__(self) -> Guest:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if self._leave:
+                if kind is None or issubclass(kind, Exception):  # a signal's message names what it cut short
+                    self.run.stage(f"log out of {self.http.of}")
                 self.run.held(self._goodbye, 0.0)
         finally:
             self.http.close()
@@ -58,13 +60,14 @@ class Guest:
     def _goodbye(self) -> None:
         leave, self._leave = self._leave, None
         end = time.monotonic() + LOGOUT
-        last: Any = _Until(self.run, lambda: max(0.0, end - time.monotonic()))
+        # Its path is told nowhere: that of some arrays has the session's key.
+        last: Any = _Until(lambda _: None, lambda: max(0.0, end - time.monotonic()))
         self.http.run = last
         try:
             if leave:
                 leave()
         except Failed as failed:  # the device ends the session by itself, later
-            self.run.stage(f"log out: {failed.error}")
+            self.run.stage(f"log out of {self.http.of}: {failed.error}")
 
     def enter(self, log_in: Callable[[], Callable[[], object] | None]) -> None:
         """Log in. `log_in` makes the request, puts the token into `headers`, and returns what logs out (None: no session).

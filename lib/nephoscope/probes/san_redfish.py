@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from nephoscope.base import Failed, Run
 from nephoscope.probes import parts, redfish
 from nephoscope.probes.san import Array, Part, Place, Room
+from nephoscope.probes.san_rest import distinct
 
 # What probes/redfish.py calls them -> the kinds of an array; all others are parts of the system.
 KINDS = {
@@ -46,7 +47,7 @@ def look(run: Run, place: Place, modes: Sequence[str]) -> Array:
     """Ask the service for everything. Raises Failed as `redfish.parts`."""
     pools: list[redfish.Pool] = []
     product, found = redfish.array(run, _bmc(place), pools)
-    told = [_part(part) for part in found if isinstance(part, parts.Part)]
+    told = distinct(_part(part) for part in found if isinstance(part, parts.Part))
     rooms = [Room("pool", pool.name, pool.size, pool.used, pool.provisioned) for pool in pools]
     lost = [_lost(each) for each in found if isinstance(each, Failed)]
     return Array(
