@@ -59,7 +59,8 @@ Disk says that it is failing, sectors rising, pending: replace it, today where i
 errors (attribute 199) are the cable or backplane, not the disk. Wear: order a replacement; above 100 % it may go on for long.
 Controller: `storcli64 /c0/e252/s3 start locate` lights the slot. UBad or Failed: replace it, the rebuild starts by itself.
 Foreign: look where that disk came from before you import or clear it. Battery, CacheVault: writes go through, and are slow.
-Missing and meant: it is forgotten after --remember, or `--exclude` it. Not asked: install contrib/sbin/nephoscope-smart.
+Missing and meant (a disk was replaced): run it once with `--remember 0 --save` as the monitoring user, else it is forgotten
+after --remember. Not asked: install contrib/sbin/nephoscope-smart.
 """
 
 CHECK = Check(

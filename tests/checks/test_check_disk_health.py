@@ -473,6 +473,8 @@ def test_another_disk_in_its_place(machine):
     line = machine.says(ata(serial="WD-2")).line(shift=60)
     said = "sda is missing, it was there 1 min ago (serial number WD-1; another disk has its place)"
     assert line.startswith(f"DISK_HEALTH WARNING - {said} | "), line
+    assert machine.line("--remember", "0", shift=90).startswith("DISK_HEALTH OK - ")  # as the runbook has it
+    assert machine.line(shift=120).startswith("DISK_HEALTH OK - ")
 
 
 def test_what_could_not_be_asked_is_not_missed(machine):
