@@ -271,7 +271,7 @@ def test_an_answer_to_another_question() -> None:
 def test_reports_of_version_3(report: str, error: str, cure: str) -> None:
     with Agent({}, report=report) as agent:
         assert failure(agent, user="ro", auth_password="authpass12") == Failed(
-            NOT_ALLOWED, "", f"ask 127.0.0.1:{agent.port} by SNMPv3", error, f"look at {cure}"
+            NOT_ALLOWED, "", f"ask 127.0.0.1:{agent.port} by SNMPv3", error, cure
         )
 
 

@@ -47,13 +47,16 @@ DIGESTS = {  # RFC 3414 and 7860: name of Python's hash, octets that are sent of
     "SHA512": ("sha512", 48),
 }
 CIPHERS = {"DES": 16, "AES": 16, "AES192": 24, "AES256": 32, "AES192C": 24, "AES256C": 32}  # octets of key
-REPORTS = {  # RFC 3414 5 (usmStats…), 3413 4 (snmpUnknownContexts): what is wrong, and what to look at
-    "1.3.6.1.6.3.15.1.1.1": ("the agent does not let this user in at this security level", "the user's security level"),
-    "1.3.6.1.6.3.15.1.1.2": ("not in its time window", "whether two agents share one engine ID"),
-    "1.3.6.1.6.3.15.1.1.3": ("unknown user", "--user"),
-    "1.3.6.1.6.3.15.1.1.5": ("wrong digest", "the authentication password, and --auth-protocol"),
-    "1.3.6.1.6.3.15.1.1.6": ("it could not decrypt", "the privacy password, and --priv-protocol"),
-    "1.3.6.1.6.3.12.1.5": ("unknown context", "--context"),
+REPORTS = {  # RFC 3414 5 (usmStats…), 3413 4 (snmpUnknownContexts): what is wrong, and what is needed
+    "1.3.6.1.6.3.15.1.1.1": (
+        "the agent does not let this user in at this security level",
+        "a user of this security level",
+    ),
+    "1.3.6.1.6.3.15.1.1.2": ("not in its time window", "engine IDs that no two agents share"),
+    "1.3.6.1.6.3.15.1.1.3": ("unknown user", "a user that it has (--user)"),
+    "1.3.6.1.6.3.15.1.1.5": ("wrong digest", "the right authentication password, and its --auth-protocol"),
+    "1.3.6.1.6.3.15.1.1.6": ("it could not decrypt", "the right privacy password, and its --priv-protocol"),
+    "1.3.6.1.6.3.12.1.5": ("unknown context", "a --context that it has"),
 }
 UNKNOWN_ENGINE, NOT_IN_TIME = "1.3.6.1.6.3.15.1.1.4", "1.3.6.1.6.3.15.1.1.2"
 TOO_BIG, NO_SUCH_NAME = 1, 2
@@ -332,7 +335,7 @@ class _User:
             else:
                 triple, mode = None, old("modes", "CFB")
         except ImportError:
-            cure = "pip install nephoscope[snmp], or apt install python3-cryptography"
+            cure = "the package nephoscope[snmp] (Debian: python3-cryptography)"
             raise Failed(NOT_ALLOWED, "", "encrypt", "the Python library cryptography is not installed", cure) from None
 
         def make(key: bytes, iv: bytes) -> Any:
@@ -619,8 +622,8 @@ class Session:
                 if not (again and report == NOT_IN_TIME):  # its clock has been noted, from a report that was signed
                     break
             if report in REPORTS:
-                error, look = REPORTS[report]
-                raise self._failed(NOT_ALLOWED, of, name, error, f"look at {look}")
+                error, cure = REPORTS[report]
+                raise self._failed(NOT_ALLOWED, of, name, error, cure)
             error = (
                 "another engine ID than before" if report == UNKNOWN_ENGINE else f"report {report or 'without a word'}"
             )
