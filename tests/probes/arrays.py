@@ -17,6 +17,7 @@ from nephoscope.probes.san import Array, Place
 ALL = ("health", "capacity", "performance")
 ROOT = Path(__file__).parents[2]
 
+REST = "the array fell silent, the rest was not asked for"
 CUT = "the connection was cut before the answer was whole"
 HTML = "answered HTML: is this the array's management address?"
 FAULTS: list[tuple[Any, str, str]] = [

@@ -41,7 +41,7 @@ class Array:
             )
         self.port: int = self._server.server_address[1]
         self.end = threading.Event()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def __enter__(self) -> Any:
         self._thread.start()

@@ -55,6 +55,7 @@ MODULES = {
 UNTOLD = {
     "netapp-snmp": ("performance",),
     "vnx": ("performance",),
+    "3par": ("performance",),
     "redfish": ("capacity", "performance"),
     "generic-snmp": ("health", "capacity", "performance"),
 }
@@ -334,7 +335,7 @@ def _same(module: Any, run: Any, array: Array, first: Place, at: Place) -> None:
     usual = attempt(module.greet, run, first)  # the family words its greeting in another way than its product
     if told != usual:
         cure = "a service of its own for it"
-        raise Failed(UNREADABLE, "", "", f"another array than at {first.host} answers, not looked at: {told}", cure)
+        raise Failed(UNREADABLE, "", "", f"another array than that looked at answers: {told}", cure)
 
 
 def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> tuple[Array, list[str]]:

@@ -4,7 +4,8 @@
 Source: HP 3PAR Web Services API Developer's Guides 1.2 and 1.3.1 (states of volumes and CPGs), HPE's own python-3parclient 4.4
 (session, paths, capacity, ports), Centreon's Primera plugin (nodes, disks, efficiency).
 
-The WSAPI does not tell of power supplies, fans, batteries and cages: the product says so in every summary. It may be stopped
+The WSAPI does not tell of power supplies, fans, batteries and cages, before 3PAR OS 3.3.1 not of disks and speed
+either: the product says so in every summary. It may be stopped
 while the array serves: `showwsapi`, `startwsapi` on the array. Least rights: `createuser -c PASSWORD nagios all browse`.
 
 Requests: 3 for all modes (log-in, system, log-out), 5 more for health, 2 for capacity (CPGs are shared with health), 1 for
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
+from nephoscope.base import NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed, Run
 from nephoscope.probes import san
 from nephoscope.probes.guest import Guest
 from nephoscope.probes.san import Array, Part, Place, Room, Speed
@@ -28,7 +29,7 @@ API = "/api/v1"
 MIB = 1 << 20
 RIGHT = "createuser -c PASSWORD nagios all browse"
 STOPPED = "showwsapi on the array: its web service may be stopped while the array serves (--unreachable-state)"
-SILENT = "power supplies, fans, batteries and cages are not in its WSAPI"
+SILENT = "power supplies, fans, batteries and cages"
 STATE = {1: "ok", 2: "degraded", 3: "failed"}  # of CPGs and volumes
 STATES = {1: "normal", 2: "degraded", 3: "failed", 99: "unknown"}
 DISK = {1: "ok", 2: "degraded", 3: "degraded", 4: "failed"}
@@ -80,8 +81,13 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
         if "capacity" in modes:
             rooms = [*_tiers(rest), *_limits(cpgs)]
         if "performance" in modes:
-            speeds += _speeds(rest)
-        said = f"{_product(system)} ({SILENT})" if "health" in modes else _product(system)
+            speeds = [speed for speed in _speeds(rest) if speed != Speed(speed.name)]
+        said = _product(system)
+        if "health" in modes:
+            diskless = not any(part.kind == "disk" for part in parts) and not any(
+                lost.of in ("", "disk") for lost in rest.lost
+            )
+            said += f" ({'disks, ' if diskless else ''}{SILENT} are not in its WSAPI)"
         return Array(said, distinct(parts), rooms, speeds, None, rest.lost)
 
     found: Array = _visit(run, place, ask)
@@ -194,14 +200,12 @@ def _disks(rest: Rest) -> Iterator[Part]:
         where = text(row.get("position"))
         name = f"{text(row.get('id'))} at {where}" if where else text(row.get("id"))
         yield Part("disk", name, san.health(DISK, row.get("state")), _word(DISKS, row.get("state")))
-    _not_offered(rest, before, "its WSAPI does not tell of disks: 3PAR OS before 3.3.1")
+    _not_offered(rest, before)
 
 
-def _not_offered(rest: Rest, before: int, error: str) -> None:
-    """Say what HTTP 404 means for a path that older versions do not have."""
-    for index, failed in enumerate(rest.lost[before:], before):
-        if failed.error == "HTTP 404":
-            rest.lost[index] = Failed(ABSENT, failed.of, failed.tried, error)
+def _not_offered(rest: Rest, before: int) -> None:
+    """Take back what is lost for HTTP 404: 3PAR OS before 3.3.1 does not have that path. `look` says so."""
+    rest.lost[before:] = [failed for failed in rest.lost[before:] if failed.error != "HTTP 404"]
 
 
 def _ports(rest: Rest) -> Iterator[Part]:
@@ -267,4 +271,4 @@ def _speeds(rest: Rest) -> Iterator[Speed]:
             f"CPG {text(row.get('name'))}", None if latency is None else latency / 1e3, number(dig(row, "IO.total")),
             None if speed is None else speed * 1024,
         )  # fmt: skip
-    _not_offered(rest, before, "its WSAPI has no statistics: 3PAR OS before 3.3.1")
+    _not_offered(rest, before)

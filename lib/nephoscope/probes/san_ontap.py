@@ -67,7 +67,6 @@ CONTAINER = {  # storage/disks: container_type
 }  # fmt: skip
 SHELF = {"ok": "ok", "error": "failed"}  # and its bays, fans, frus, sensors; "unknown" is unknown
 FRU = {**SHELF, "not_installed": "absent"}
-FRU_KIND = {"psu": "power supply", "module": "enclosure"}
 VOLUME = {"online": "ok", "mixed": "degraded", "restricted": "degraded", "offline": "failed", "error": "failed"}
 LUN = {"online": "ok", "nvfail": "failed", "space_error": "failed", "foreign_lun_error": "failed"}
 LIF = {"up": "ok", "down": "failed"}
@@ -131,10 +130,11 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
                 *_volume_rooms(volumes),
             ]
         if "performance" in modes:
-            speeds = [
-                _speed("", cluster),
-                *(_speed(text(row.get("name")), row) for row in aggregates if "metric" in row),
-            ]
+            named = [(text(row.get("name")), row) for row in aggregates]
+            word = text(dig(cluster, "metric.status")) or "none at all"
+            speeds = rest.measured(
+                [_speed(name, row) for name, row in [("", cluster), *named]], f"the sample is {word}"
+            )
         return Array(_product(cluster) + note, distinct(parts), rooms, speeds, spares, rest.lost)
 
 
@@ -204,7 +204,7 @@ def _nodes(rest: Rest) -> Iterator[Part]:
             if count is not None:
                 said = text(dig(row, f"controller.{field}.message.message")) if count else ""
                 health = "ok" if not count else "degraded" if count == 1 else "failed"
-                yield Part("controller", f"{name} {what}", health, f"{count:.0f} failed{said and ': ' + said}")
+                yield Part("system", f"{what} of {name}", health, f"{count:.0f} failed{said and ': ' + said}")
         heat = dig(row, "controller.over_temperature")
         if heat is not None:
             yield _part("sensor", f"temperature of node {name}", OVER, heat)
@@ -212,13 +212,13 @@ def _nodes(rest: Rest) -> Iterator[Part]:
         if battery is not None:
             yield _part("battery", f"NVRAM of node {name}", BATTERY, battery)
         if dig(row, "ha.enabled") is False and dig(row, "ha.partners"):
-            yield Part("controller", f"{name} failover", "degraded", "switched off")
+            yield Part("system", f"failover of {name}", "degraded", "switched off")
         elif dig(row, "ha.enabled") is True:
             for step, table in (("takeover", TAKEOVER), ("giveback", GIVEBACK)):
                 word = dig(row, f"ha.{step}.state")
                 if word is not None:
                     said = text(dig(row, f"ha.{step}.failure.message"))
-                    yield _part("controller", f"{name} {step}", table, word, said)
+                    yield _part("system", f"{step} by {name}", table, word, said)
 
 
 def _sensors(rest: Rest) -> Iterator[Part]:
@@ -261,11 +261,12 @@ def _shelves(rest: Rest) -> Iterator[Part]:
         yield _part("enclosure", name, SHELF, shelf.get("state"))
         for row in things(shelf, "bays"):
             if san.health(SHELF, row.get("state")) != "ok" and row.get("has_disk") is not False:
-                yield _part("enclosure", f"{name} bay {text(row.get('id'))}", SHELF, row.get("state"))
+                yield _part("system", f"shelf {name} bay {text(row.get('id'))}", SHELF, row.get("state"))
         for row in things(shelf, "frus"):
             word = "not_installed" if row.get("installed") is False else row.get("state")
-            kind = FRU_KIND.get(text(row.get("type")), "enclosure")
-            yield _part(kind, f"{name} {text(row.get('type'))} {text(row.get('id'))}", FRU, word)
+            what = f"{name} {text(row.get('type'))} {text(row.get('id'))}"
+            supply = row.get("type") == "psu"
+            yield _part("power supply" if supply else "system", what if supply else f"shelf {what}", FRU, word)
         for field, kind in (
             ("fans", "fan"), ("temperature_sensors", "sensor"), ("voltage_sensors", "sensor"),
             ("current_sensors", "sensor"),

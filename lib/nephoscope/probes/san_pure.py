@@ -31,11 +31,12 @@ HARDWARE = {  # hardware: status; ok and not_installed are the words of older ve
     "ok": "ok", "healthy": "ok", "identifying": "ok", "unused": "absent", "not_installed": "absent",
     "degraded": "degraded", "unhealthy": "failed", "critical": "failed",
 }  # fmt: skip
-KIND = {  # hardware: type, in the words of FlashArray and in the short ones; any other is an enclosure's
-    "cooling": "fan", "fan": "fan", "power_supply": "power supply", "pwr": "power supply", "temp_sensor": "sensor",
-    "tmp": "sensor", "eth_port": "port", "eth": "port", "fc_port": "port", "fc": "port", "ib_port": "port", "ib": "port",
-    "sas_port": "port", "sas": "port", "controller": "controller", "ct": "controller", "drive_bay": "disk",
-    "bay": "disk", "nvram_bay": "disk", "nvb": "disk",
+KIND = {  # hardware: type, in the words of FlashArray and in the short ones; any other is told as the system's
+    "chassis": "enclosure", "ch": "enclosure", "storage_shelf": "enclosure", "sh": "enclosure", "cooling": "fan",
+    "fan": "fan", "power_supply": "power supply", "pwr": "power supply", "temp_sensor": "sensor", "tmp": "sensor",
+    "eth_port": "port", "eth": "port", "fc_port": "port", "fc": "port", "ib_port": "port", "ib": "port",
+    "sas_port": "port", "sas": "port", "controller": "controller", "ct": "controller", "drive_bay": "disk", "bay": "disk",
+    "nvram_bay": "disk", "nvb": "disk",
 }  # fmt: skip
 DRIVE = {
     "healthy": "ok", "unused": "ok", "identifying": "ok", "empty": "absent", "recovering": "rebuilding",
@@ -81,7 +82,7 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
         if "capacity" in modes:
             rooms += _rooms(rest, api)
         if "performance" in modes:
-            speeds += _speeds(rest, api)
+            speeds = rest.measured(_speeds(rest, api), "the newest sample has no numbers")
         return Array(_product(array), distinct(parts), rooms, speeds, None, rest.lost)
 
 
@@ -173,17 +174,17 @@ def _drives(rest: Rest, api: str) -> Iterator[Part]:
 
 def _hardware(rest: Rest, api: str, drives: set[str]) -> Iterator[Part]:
     """Yield the hardware; the bay of a drive is told with the drive."""
-    kinds = ("enclosure", "fan", "power supply", "sensor", "port", "controller")
+    kinds = ("enclosure", "fan", "power supply", "sensor", "port")
     for row in _list(rest, kinds, f"{api}/hardware", must=True):
         kind, name = san.health(KIND, row.get("type")), text(row.get("name"))
-        kind = "enclosure" if kind == "unknown" else kind
+        kind = "system" if kind in ("unknown", "controller") else kind  # the controllers have a list of their own
         if kind == "disk" and name in drives:
             continue
         details = text(row.get("details"))
         heat = row.get("temperature")
         if not details and kind == "sensor" and number(heat) is not None:
             details = f"{heat} C"
-        yield _part(kind, f"{name} hardware" if kind == "controller" else name, HARDWARE, row.get("status"), details)
+        yield _part(kind, f"hardware {name}" if kind == "system" else name, HARDWARE, row.get("status"), details)
 
 
 def _ports(rest: Rest, api: str) -> Iterator[Part]:

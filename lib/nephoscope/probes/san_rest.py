@@ -10,7 +10,7 @@ from typing import Any
 
 from nephoscope.base import LATE, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Failed
 from nephoscope.probes.guest import Guest
-from nephoscope.probes.san import Part, Place
+from nephoscope.probes.san import Part, Place, Speed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PAGES = 200  # of one list, at most
 ROWS = 50_000  # of one list, at most
+NOT_ASKED = "not asked: "
+REST = "the array fell silent, the rest was not asked for"
 BUSY = (429, 503)  # too many requests, or the management service has no room for another session
 WORST = ("absent", "ok", "spare", "rebuilding", "unknown", "degraded", "failed")
 
@@ -73,7 +75,7 @@ class Rest:
     ) -> Response:
         """Make one request, with JSON as its body, and return the answer whatever its status. Raises Failed."""
         if self._silent:
-            raise Failed(self._silent.kind, of, self._silent.tried, f"not asked: {self._silent.error}")
+            raise Failed(self._silent.kind, of, self._silent.tried, f"{NOT_ASKED}{self._silent.error}")
         body = None if content is None else json.dumps(content).encode()
         kind = {"Content-Type": "application/json"} if body else {}
         try:
@@ -131,9 +133,20 @@ class Rest:
         return found
 
     def lose(self, kinds: str | Sequence[str], failed: Failed) -> None:
-        """Note that parts of these kinds could not be looked at."""
+        """Note that parts of these kinds could not be looked at; after a silence once, for all the rest."""
+        if failed.error.startswith(NOT_ASKED):
+            rest = Failed(failed.kind, "", failed.tried, REST)
+            self.lost += [] if rest in self.lost else [rest]
+            return
         for kind in (kinds,) if isinstance(kinds, str) else kinds:
             self.lost.append(Failed(failed.kind, kind, failed.tried, failed.error, failed.cure))
+
+    def measured(self, speeds: Iterable[Speed], error: str) -> list[Speed]:
+        """Return the speeds of which something is told; when none is, that is lost: silence is not speed."""
+        made = [speed for speed in speeds if speed != Speed(speed.name)]
+        if not made and not any(failed.of in ("", "performance") for failed in self.lost):
+            self.lose("performance", Failed(UNREADABLE, "", "ask for the speed", error))
+        return made
 
     def _same_host(self, link: Any, of: str, tried: str) -> str:
         """Return the path of a link to the next page; it must not lead elsewhere: the password goes with it."""

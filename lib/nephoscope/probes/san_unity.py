@@ -38,7 +38,7 @@ EMPTY = "ALRT_DISK_SLOT_EMPTY"  # the health of an empty slot is OK
 NEEDED = {"system": "system", "storageProcessor": "controller", "disk": "disk"}  # every Unity has these
 HARDWARE = {  # type -> kind; they have needsReplacement
     "battery": "battery", "powerSupply": "power supply", "fan": "fan", "dpe": "enclosure", "dae": "enclosure",
-    "lcc": "enclosure", "ssc": "enclosure", "ioModule": "controller", "memoryModule": "controller", "ssd": "controller",
+    "lcc": "system", "ssc": "system", "ioModule": "system", "memoryModule": "system", "ssd": "system",
     "fcPort": "port", "ethernetPort": "port", "sasPort": "port",
 }  # fmt: skip
 LOGICAL = {
@@ -78,7 +78,9 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
                 continue
             fields = "name,health" + (",needsReplacement" if name in HARDWARE or name == "disk" else "")
             before = len(rest.lost)
-            rows = _list(rest, kind, name, fields + (SIZES[name] if sized else ""), must=name in NEEDED)
+            # A loss of the kind system hides all that is missing; one of its modules does not.
+            lost = "module" if kind == "system" and name != "system" else kind
+            rows = _list(rest, lost, name, fields + (SIZES[name] if sized else ""), must=name in NEEDED)
             if len(rest.lost) > before and rest.lost[-1].error == "HTTP 404" and name not in NEEDED:
                 rest.lost.pop()
                 missing.append(name)
@@ -168,7 +170,7 @@ def _part(kind: str, prefix: str, row: dict[str, Any]) -> Part:
     elif row.get("needsReplacement") is True and health == "ok":
         health, said = "degraded", "needs replacement"
     name = text(row.get("name"), row.get("id"))
-    return Part(kind, "" if kind == "system" else f"{prefix}{name}", health, said)
+    return Part(kind, f"{prefix}{name}", health, said)
 
 
 def _room(kind: str, prefix: str, row: dict[str, Any]) -> Room:
