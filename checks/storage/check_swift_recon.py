@@ -10,8 +10,8 @@ an auditor or swift-recon-cron that never ran is UNKNOWN; leave out by `--mode` 
 clock. Disks are those of the rings where these are known; that one is not mounted is seen whatever `mount_check` says. The
 three servers of a host tell of the same disks, which count once. What is quarantined stays there until somebody looks, so its
 rise within `--period` counts. Reconstruction and errors of drives are judged where recon tells of them: without erasure coding
-or swift-drive-audit it never does. Without ring files a device whose directory is gone is not missed. Not asked: sharding,
-expirer and relinker.
+or swift-drive-audit it never does. Without ring files a device whose directory is gone is not missed. --include names servers,
+--exclude servers or, as "HOST DEVICE", disks. Not asked: sharding, expirer and relinker.
 
 Served: Swift 2.30 as seen, others by their sources; ring files of version 1 and 2. Cost: one connection to each server, and 9
 requests over it, 12 of an object server, fewer with `--mode`; 24 servers at a time, each with at most 4 s, and less where
@@ -54,11 +54,13 @@ stand before the server in [pipeline:main] of account-, container- and object-se
 Old replication: does the replicator run (`swift-init object-replicator status`)? A pass that takes hours, full disks, a node
 that is down (copies fail towards it), rsync's max connections. Old audits, no count of updates: their daemon, or cron, died;
 all of them must write into the recon_cache_path of the filter, and their user must be able to.
-Unmounted: `dmesg -T`, `mount`; a dead disk: weight 0 or removal in the ring, rebalance, push. All disks of a host: fstab, or
-the devices are plain directories (`mount_check = false`), which recon counts as unmounted.
-Rings differ: somebody is pushing them now, or a node missed it: copy them from where the builder files are, never between
-nodes. `swift-ring-builder object.builder validate`. swift.conf differs: compare the hash prefix and suffix at once; nodes that
-differ in them do not find each other's data. Then policies. Keep changes of rings away until both agree.
+Unmounted: `dmesg -T`, `mount`; a dead disk: removal from the ring, rebalance, push. All disks of a host: fstab, or the devices
+are plain directories (`mount_check = false`), which recon counts as unmounted. Skipped: `stat DEVICE` says why; "Input/output
+error" is a file system that shut down: `swift-recon -u` does not show it.
+Rings differ (this host's own counts as one): somebody is pushing them now, or a node missed it: copy them from where the
+builder files are, never between nodes. `swift-ring-builder object.builder validate`. swift.conf differs: compare the hash prefix
+and suffix at once; nodes that differ in them do not find each other's data. Then policies. Keep changes of rings away until both
+agree.
 Quarantined: DEVICE/quarantined/; the auditor's log names it ("quarantined", "ERROR Object"). Replication restores from other
 copies; much at one disk: the disk is dying (check_disk_health). Remove it when the cause is found.
 Pending updates: container servers are down, slow or full: `swift-recon container`, the object updaters' log.

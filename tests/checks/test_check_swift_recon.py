@@ -148,6 +148,10 @@ TROUBLES = {
         lambda cluster: [worse(kind, host, diskusage=rows, devices={"/srv/node": [row["device"] for row in rows]})(cluster) for kind in PORTS for host, rows in ((A, []), (B, [disk("d1", False), disk("d2")]))],
         rf"CRITICAL - unmounted 3 is above 2 \({re.escape(A)} d1 \(not there\), {re.escape(A)} d2 \(not there\), {re.escape(B)} d1\)",
     ),
+    "a disk that recon skips": (
+        lambda cluster: [worse(kind, B, diskusage=[disk("d2")])(cluster) for kind in PORTS],
+        rf"CRITICAL - {re.escape(B)} d1 can't be looked at: recon skips it, as no directory, or as one whose stat fails \|",
+    ),
     "a disk that fails": (
         worse("object", B, diskusage=[disk("d1", "[Errno 5] Input/output error"), disk("d2", used=40)]),
         rf"CRITICAL - {re.escape(B)} d1 can't be looked at: \[Errno 5\] Input/output error",
@@ -316,6 +320,29 @@ def test_a_ring_that_is_missing_is_said(ringed, cluster, tmp_path):
     (tmp_path / "etc/swift/account.ring.gz").write_bytes(b"no ring")
     text = "account.ring.gz: it is no gzip file (read /etc/swift/account.ring.gz)"
     assert reason(ringed("--mode", "clock")) == f"SWIFT_RECON UNKNOWN - {text}"
+
+
+def test_disks_of_a_ring_that_is_not_read_are_disks(ringed, cluster, tmp_path):
+    (tmp_path / "etc/swift/object.ring.gz").write_bytes(b"no ring")
+    for kind in PORTS:
+        cluster[kind, B].told.update(devices={"/srv/node": ["d1", "d2", "d3"]}, diskusage=[disk("d1"), disk("d2"), disk("d3", False)])  # fmt: skip
+    text = "object.ring.gz: it is no gzip file (read /etc/swift/object.ring.gz)"
+    assert reason(ringed("--mode", "disks")) == (
+        f"SWIFT_RECON WARNING - unmounted 1 is above 0 ({B} d3), UNKNOWN: {text}"
+    )
+
+
+def test_this_hosts_ring_is_old(ringed, cluster, tmp_path):
+    write_ring(tmp_path / "etc/swift", "object", [(host, cluster["object", host].port, "d1", 1.0) for host in (A, B)])
+    assert (
+        reason(ringed("--mode", "rings")) == "SWIFT_RECON CRITICAL - this host has another object.ring.gz than 2 others"
+    )
+
+
+def test_include_names_servers_and_all_their_disks_count(ringed, cluster):
+    worse("object", B, diskusage=[disk("d1", False), disk("d2")])(cluster)
+    outcome = ringed("--include", "object@*", "--mode", "disks")
+    assert reason(outcome) == f"SWIFT_RECON WARNING - unmounted 1 is above 0 ({B} d1)"
 
 
 def test_what_is_newly_quarantined(ringed, cluster):

@@ -163,6 +163,21 @@ def test_disks_that_are_unmounted_and_gone(check, cloud):
     assert check(*disks).state == OK
 
 
+def test_a_disk_that_recon_skips(check, cloud):
+    """A link to nowhere fails its stat as a disk does whose file system shut down."""
+    _, one, _ = cloud
+    (one.home / "devices/d2").rename(one.home / "gone")
+    (one.home / "devices/d2").symlink_to("/nowhere")
+    try:
+        outcome = check("--mode", "disks", "-w", "disk_max=~:", "-c", "disk_max=~:")
+        text = f"{B} d2 can't be looked at: recon skips it, as no directory, or as one whose stat fails"
+        assert reason(outcome) == f"SWIFT_RECON CRITICAL - {text}"
+        assert "d2" not in swift_recon(one, "object", "-u")
+    finally:
+        (one.home / "devices/d2").unlink()
+        (one.home / "gone").rename(one.home / "devices/d2")
+
+
 def test_a_replicator_that_stopped(check, cloud):
     both, _, _ = cloud
     cache = both.cache("object")

@@ -194,6 +194,33 @@ def test_replication():
     assert of_server("object", ["replication"], replication__object=old)[0].value == 7.0
 
 
+@pytest.mark.parametrize("stats", [7, {}, {"success": "1", "failure": 0}, {"success": 1}])
+def test_copies_that_are_not_understood(stats):
+    found = of_server(
+        "object", ["replication"], replication__object={"replication_last": NOW, "replication_stats": stats}
+    )
+    assert found[1] == Trouble(
+        "unknown", "object@192.0.2.1:6200", f"replication_stats is not understood: {stats!r:.40}"
+    )
+
+
+@pytest.mark.parametrize("path", ["devices", "swiftconfmd5"])
+def test_an_empty_answer_is_not_recons(path):
+    with Recon("object", {**answers("object"), path: {}}) as server:
+        said = swift_recon.ask(Run(), Server("object", server.host, server.port), ALL)
+    assert said.told[path] == Failed(UNREADABLE, server.name, f"GET /recon/{path}", "not understood: '{}'")
+
+
+def test_a_release_that_does_not_tell_of_reconstruction():
+    """Recon tells of it since 2.17; before it said 404 to that path as to any it did not know."""
+    told = answers("object")
+    del told["reconstruction/object"]
+    with Recon("object", told) as server:
+        said = swift_recon.ask(Run(), Server("object", server.host, server.port), ALL)
+    assert "reconstruction/object" not in said.told
+    assert not [one for one in said.told.values() if isinstance(one, Failed)]
+
+
 def test_what_only_some_have():
     found = of_server(
         "object",
@@ -215,7 +242,7 @@ NOTHING = f"{SILENT}, or has no object to look at"
     ("kind", "told", "found"),
     [
         ("account", {"account_audits_since": NOW - 5}, ("audit_age", 5.0)),
-        ("account", {"account_audits_since": None, "account_auditor_pass_completed": 0.2}, None),
+        ("account", {"account_audits_since": None, "account_auditor_pass_completed": 0.2}, ("well", swift_recon.NO_TIME)),
         ("account", {"account_audits_since": None, "account_auditor_pass_completed": None}, ("unknown", SILENT)),
         ("container", {}, ("unknown", SILENT)),
         ("object", {"object_auditor_stats_ALL": None}, ("unknown", NOTHING)),
@@ -228,10 +255,8 @@ NOTHING = f"{SILENT}, or has no object to look at"
 )  # fmt: skip
 def test_audits(kind, told, found):
     said = Answers(Server(kind, "192.0.2.1", 6200), "2.30.1", NOW, 0.0, {f"auditor/{kind}": told})
-    (one,) = list(swift_recon._of_server(said, ["audit"])) or [None]
-    expected = found and (found if one is None else (one.name, one.value) if isinstance(one, Measure) else (one.word, one.text))  # fmt: skip
-    assert (one is None) == (found is None)
-    assert expected == found
+    (one,) = swift_recon._of_server(said, ["audit"])
+    assert ((one.name, one.value) if isinstance(one, Measure) else (one.word, one.text)) == found
 
 
 def compared(*said, local=None):
@@ -260,6 +285,21 @@ def test_rings_that_differ():
     local = {"account.ring.gz": SUM, "container.ring.gz": SUM, "object.ring.gz": OTHER}
     assert compared(ringed("a"), local=local) == [
         ("differs", "object@a:6200", "object.ring.gz differs from this host's")
+    ]
+
+
+def test_this_hosts_ring_is_the_one_that_differs():
+    local = {"account.ring.gz": SUM, "container.ring.gz": SUM, "object.ring.gz": OTHER}
+    assert compared(ringed("a"), ringed("b"), local=local) == [
+        ("differs", "this host", "has another object.ring.gz than 2 others")
+    ]
+    assert compared(ringed("a"), ringed("b"), ringed("c", object=OTHER), ringed("d"), local=local) == [
+        ("differs", "this host", "has another object.ring.gz than 3 others"),
+        ("differs", "object@c:6200", "object.ring.gz differs from that of 3 others"),
+    ]
+    assert compared(ringed("a"), ringed("b"), ringed("c", object=OTHER), local=local) == [
+        ("differs", "object@a:6200", "object.ring.gz differs from this host's"),
+        ("differs", "object@b:6200", "object.ring.gz differs from this host's"),
     ]
 
 
@@ -342,6 +382,27 @@ def test_disks_that_are_not_well():
     ]
 
 
+def test_a_disk_of_which_recon_tells_nothing():
+    """Recon leaves out of diskusage and unmounted what its os.path.isdir denies: a disk whose stat fails, a link to nowhere."""
+
+    def told(devices, diskusage):
+        said = heard("a", devices=devices, diskusage=diskusage)
+        return said._replace(told={**said.told, "devices": {"/srv/node": ["d1", "d2", "README", ".keep"]}})
+
+    rows = [disk("d2", used=40)]
+    assert disks(told(("d1", "d2"), rows), in_rings={("a", "d1"), ("a", "d2")}, known={"a"}) == [
+        Trouble("dying", "a d1", f"can't be looked at: {swift_recon.SKIPPED}"),
+        Measure("disk_max", 40.0, "a d2"),
+        Measure("unmounted", 0),
+    ]
+    assert disks(told((), rows))[:2] == [
+        Trouble("unknown", "a README", f"is not looked at: {swift_recon.SKIPPED}"),
+        Trouble("unknown", "a d1", f"is not looked at: {swift_recon.SKIPPED}"),
+    ]
+    # `unmounted`, which is asked where diskusage fails, names only the bad ones: no word of a disk is no trouble then.
+    assert disks(told(("d1", "d2"), Failed(UNREADABLE, "", "", ""))) == []
+
+
 def test_a_bad_word_outlives_a_good_one():
     for order in (1, -1):
         said = [heard("a"), heard("a", "account", diskusage=[disk("d1", False), disk("d2", used=40)])][::order]
@@ -371,7 +432,7 @@ def test_disks_that_were_not_seen_are_not_counted():
     assert disks(heard("a", diskusage=failed, unmounted=failed)) == []
     said = heard("a")
     assert disks(said._replace(told={**said.told, "devices": failed})) == []
-    assert disks(heard("a"), run=Run(include=["object@*"])) == []
+    assert disks(heard("a"), run=Run(include=["object@*"])) == disks(heard("a")), "it names servers"
     assert Measure("unmounted", 0) in disks(
         heard("a", diskusage=[disk("d1", False)]), heard("b"), run=Run(exclude=["a d1", "a d2"])
     )
@@ -410,6 +471,9 @@ def test_what_is_new_in_quarantine():
     assert found == [Measure("quarantined", 1.0, "", "1 containers"), Measure("quarantined_new", 0.0)]
     found, kept = counted(kept, 600, quarantine("a", 5), quarantine("b", 0))
     assert found[1] == Measure("quarantined_new", 3.0, "", "a 3")
+    assert counted(counted(None, 0, quarantine("2001:db8::1", 0))[1], 300, quarantine("2001:db8::1", 1))[0][1] == (
+        Measure("quarantined_new", 1.0, "", "2001:db8::1 1")
+    )
     found, kept = counted(kept, 900, quarantine("a", 0), quarantine("b", 0))  # somebody cleaned up
     assert found[1] == Measure("quarantined_new", 0.0)
     found, kept = counted(kept, 1200, quarantine("b", 0), asked=["b"])  # a node that is no longer asked is forgotten

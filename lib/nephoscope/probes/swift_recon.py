@@ -9,6 +9,7 @@ when it is asked, whatever `mount_check` says (constraints.check_mount). Ring fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, COLLECTING, LATE, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, attempt, files
@@ -22,6 +23,8 @@ SHARE = 4.0  # seconds that one server may take: one that is silent must not tak
 MOST = 1 << 20  # bytes of one answer: a hundred disks take 12 KiB
 LIST = 16 << 20  # bytes of a ring file's list of devices
 FUTURE = 60.0  # seconds by which a time of a node's own may lie ahead of its own clock
+NO_TIME = "its auditor ended a pass: when, it tells after an hour at work, where it has something to look at"
+SKIPPED = "recon skips it, as no directory, or as one whose stat fails"
 NO_RECON = "no recon in its pipeline, or no storage server"
 RINGS = "/etc/swift"
 THIS_HOSTS = "this host's"
@@ -148,6 +151,7 @@ def survey(
             (failures if isinstance(found, Failed) else local).append(found)  # type: ignore[arg-type]
         if not local and not named:
             raise failures[0]
+    unread = bool(failures)
     servers = [server for server in _servers(local, named) if run.wants(server.name)]
     asked = tuple(modes)
     heard: list[Answers] = []
@@ -157,7 +161,8 @@ def survey(
             continue
         heard.append(answer)
         failures += (one for one in answer.told.values() if isinstance(one, Failed))
-    hosts_known = {host for ring in local for host, *_ in ring.devices}
+    # What no ring names is no disk: that takes all the rings.
+    hosts_known = set() if unread else {host for ring in local for host, *_ in ring.devices}
     in_rings = {(host, device) for ring in local for host, _, device, _ in ring.devices}
     stores = _stores(heard)
     gathered: list[Trouble | Measure] = [Trouble("well", one.server.name, "answers") for one in heard]
@@ -311,10 +316,19 @@ def ask(run: Run, server: Server, modes: Iterable[str], seconds: float = SHARE) 
                     break
                 if path == "diskusage":
                     todo.append("unmounted")
-            elif not isinstance(answer, list if path in ("diskusage", "unmounted") else dict):
+                if path == "reconstruction/object" and answer.error == "HTTP 404":
+                    continue  # before 2.17 recon did not tell of it
+            elif not _shaped(path, answer):
                 answer = Failed(UNREADABLE, server.name, f"GET /recon/{path}", f"not understood: {str(answer)[:40]!r}")
             told[path] = answer
         return Answers(server, version, float(at), off, told)
+
+
+def _shaped(path: str, answer: Any) -> bool:
+    """Whether an answer has the shape of recon's: no server has no directory of devices, nor no name of swift.conf."""
+    if path in ("diskusage", "unmounted"):
+        return isinstance(answer, list)
+    return isinstance(answer, dict) and (bool(answer) or path not in ("devices", "swiftconfmd5"))
 
 
 def _first(run: Run, session: Any, server: Server, seconds: float) -> str:
@@ -428,8 +442,11 @@ def _unknown(of: str, name: str, value: Any) -> Trouble:
 
 
 def _failed_share(stats: Any, of: str) -> Iterator[Trouble | Measure]:
-    """Yield how many of the copies of the last pass failed, in percent, and towards whom."""
+    """Yield how many of the copies of the last pass failed, in percent, and towards whom; nothing of no pass."""
+    if stats is None:
+        return
     if not isinstance(stats, dict) or not (_number(stats.get("success")) and _number(stats.get("failure"))):
+        yield _unknown(of, "replication_stats", stats)
         return
     whole = stats["success"] + stats["failure"]
     nodes = stats.get("failure_nodes")
@@ -445,7 +462,8 @@ def _audit(answers: Answers, told: Mapping[str, Any]) -> Iterator[Trouble | Meas
     if kind != "object":
         since = told.get(f"{kind}_audits_since")
         if since is None and told.get(f"{kind}_auditor_pass_completed") is not None:
-            return  # passes of less than an hour leave no time: only that they ended
+            yield Trouble("well", answers.server.name, NO_TIME)
+            return
         yield _age(answers, "audit_age", since, silent)
         return
     stats = told.get("object_auditor_stats_ALL")
@@ -497,16 +515,20 @@ def _compared(heard: Sequence[Answers], local: Mapping[str, str]) -> Iterator[Tr
 
 
 def _unlike(name: str, sums: Sequence[tuple[str, str]], local: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yield (server, words) for each whose MD5 is not that of this host's file, or without one not that of the most."""
+    """Yield (server, words) for each whose MD5 is not that of the most; this host's file counts, too, and outdoes a tie."""
     known = [md5 for _, md5 in sums]
-    right = local or max(sorted(set(known)), key=known.count, default="")
+    right = max(sorted(set(known)), key=known.count, default="")
+    if local and known.count(right) <= known.count(local) + 1:
+        right = local
     same = known.count(right)
+    if local and right != local:
+        yield "this host", f"has another {name} than {same} others"
     tie = not local and any(known.count(other) == same for other in set(known) - {right})
     for server, md5 in sums:
         if tie:
             yield server, f"{name} is {md5[:8]}, and none has a majority"
         elif md5 != right:
-            yield server, f"{name} differs from {THIS_HOSTS if local else f'that of {same} others'}"
+            yield server, f"{name} differs from {THIS_HOSTS if right == local else f'that of {same} others'}"
 
 
 def _configurations(heard: Sequence[Answers]) -> Iterator[Trouble]:
@@ -588,12 +610,24 @@ def _disks(
                 elif name not in disks or entry.get("mounted") is not True:  # a bad word outlives a good one
                     disks[name] = entry
         told = any(_good(answers, path) is not None for answers in store.tellers for path in ("diskusage", "unmounted"))
+        whole = any(_good(answers, "diskusage") is not None for answers in store.tellers)
         expected = {device for answers in store.tellers for device in answers.server.devices} if told else set()
         for name in sorted(expected - store.listed - set(disks)):
             disks[name] = {"device": name, "mounted": None}
+        # Recon leaves out what its os.path.isdir denies, and that is so of a disk whose stat fails, as of an XFS shut down.
+        for name in sorted(store.listed - set(disks)) if whole else ():
+            if name in expected:
+                disks[name] = {"device": name, "mounted": SKIPPED}
+            elif store.host not in known and not name.startswith("."):
+                yield Trouble("unknown", f"{of} {name}", f"is not looked at: {SKIPPED}")
         for name, entry in sorted(disks.items()):
             disk, mounted = f"{of} {name}", entry.get("mounted")
-            if (store.host in known and (store.host, name) not in in_rings) or not run.wants(disk):
+            if store.host in known and (store.host, name) not in in_rings:
+                continue
+            if any(
+                fnmatchcase(disk, glob) for glob in run.exclude
+            ):  # --include names servers: all of their disks count
+                run.left_out.add(disk)
                 continue
             looked = True
             if mounted is False or (mounted is None and "size" not in entry):
@@ -607,7 +641,7 @@ def _disks(
             else:
                 fills.append(100.0 * entry["used"] / entry["size"])
                 yield Measure("disk_max", fills[-1], disk)
-        if told and not disks and store.host not in known:
+        if whole and not disks and store.host not in known:
             yield Trouble("lacks", of, f"has no devices in {store.directory}")
     if looked:
         yield Measure("unmounted", len(lost), "", ", ".join(lost[:8]) + (" …" if len(lost) > 8 else ""))
@@ -641,7 +675,7 @@ def _quarantined(
         found.append(Measure("quarantined", sum(counts.values()), "", detail))
         rises = {name: history.rise(name) for name in counts}
         risen = {name: rise for name, rise in rises.items() if isinstance(rise, (int, float))}
-        grown = ", ".join(f"{name.partition(':')[0]} {rise:.0f}" for name, rise in sorted(risen.items()) if rise)
+        grown = ", ".join(f"{name.rpartition(':')[0]} {rise:.0f}" for name, rise in sorted(risen.items()) if rise)
         found.append(Measure("quarantined_new", sum(risen.values()) if risen else COLLECTING, "", grown))
     return found, history
 
