@@ -538,6 +538,13 @@ def test_a_closed_directory_is_listed_by_sudo(closed):
     assert (outcome.state, outcome.reason, outcome.perfdata[0]) == (WARNING, said, "snapshots_running=1")
 
 
+def test_a_closed_directory_that_is_a_link(closed):
+    elsewhere = closed.volumes.with_name("big")
+    closed.volumes.rename(elsewhere)
+    closed.volumes.symlink_to(elsewhere)
+    assert closed(*modes("snapshots")).perfdata[0] == "snapshots_running=1"
+
+
 def test_a_closed_directory_without_sudo(closed):
     """Its room is told to everybody."""
     outcome = closed(*modes("space", "snapshots"), sudo=stand_ins.REFUSES)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 
 import pytest
@@ -273,6 +274,42 @@ def test_a_directory_that_only_root_may_read(there, monkeypatch, tmp_path):
     failed = there(Backend("overlay"), find="exit 0", sudo=stand_ins.REFUSES).failures["file"]
     assert failed.kind == NOT_ALLOWED
     assert failed.cure.startswith("a sudoers line for `/usr/bin/find ")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_links_are_followed(there, monkeypatch, tmp_path, refused):
+    """The directory and one of its volumes lie elsewhere, another leads to nothing; by the real find where the directory is closed."""
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    if refused:
+        monkeypatch.setattr(euca_volumes, "_scan", refuse)
+    there.volumes.rename(tmp_path / "big")
+    there.volumes.symlink_to(tmp_path / "big")
+    put(tmp_path / "big/vol-1A2B3C4D", 1)
+    put(tmp_path / "elsewhere", 1)
+    (tmp_path / "big/vol-2A2B3C4D").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "big/vol-3A2B3C4D").symlink_to(tmp_path / "gone")
+    found = there(Backend("overlay"))
+    assert ([thing.name for thing in found.things], found.failures) == (["vol-1A2B3C4D", "vol-2A2B3C4D"], {})
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_names_that_are_no_text(there, monkeypatch, refused):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    if refused:
+        monkeypatch.setattr(euca_volumes, "_scan", refuse)
+    odd = b"vol-1A2B3C4D\xff\n:|x"
+    with open(os.fsencode(there.volumes) + b"/" + odd, "wb"):
+        pass
+    put(there.volumes / "vol-2A2B3C4D", 1)
+    found = there(Backend("overlay"))
+    assert found.failures == {}
+    assert [thing.name for thing in found.things] == ["vol-2A2B3C4D"]
+    assert [name.encode("utf-8")[:12] for name in found.strangers] == [b"vol-1A2B3C4D"]
 
 
 def test_a_directory_that_is_not_there(there):

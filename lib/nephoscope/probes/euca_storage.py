@@ -28,7 +28,8 @@ SAN_PORT = 443
 PORTS = {"equallogic": 22}  # managed by ssh; all others of which a port is known, by https
 TRIED = "look into the volumes directory"
 # The storage controller makes it 0700 at each start (checkVolumesDir), which leaves no list of rights a chance.
-LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes", "-maxdepth", "1", "-printf", "%T@:", "-print0")
+# By its slash a link is followed: without it find lists the link alone, which looks like a directory without snapshots.
+LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes/", "-maxdepth", "1", "-printf", "%T@:", "-print0")
 MOST = 200_000  # names in the volumes directory that are looked at
 
 
@@ -272,7 +273,8 @@ def look_into(run: Run, path: str, seconds: float) -> Volumes:
     """
     files = child.each(run, {path: lambda: _listed(run, path)}, tried=TRIED, seconds=seconds)[path]
     if isinstance(files, Failed) and files.kind == NOT_ALLOWED:
-        found = as_root.find((*LIST[:1], run.path(path), *LIST[2:]), run, of=path, seconds=seconds)
+        line = (*LIST[:1], f"{run.path(path).rstrip('/')}/", *LIST[2:])
+        found = as_root.find(line, run, of=path, seconds=seconds)
         files = [[name.rpartition("/")[2], float(written)] for written, name in found]
     if isinstance(files, Failed):
         raise files

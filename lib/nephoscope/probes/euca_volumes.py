@@ -37,7 +37,8 @@ from nephoscope.probes import (
 from nephoscope.probes.volume_orphans import Found, Record, Stored
 
 KINDS = {"overlay": "file", "das": "logical volume"}  # back-end -> what is the backing of a volume on it
-LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes", "-maxdepth", "1", "-printf", "%y:%b:", "-print0")
+# The slash and %Y follow links: the directory often lies elsewhere, and find without them lists the link alone.
+LIST = ("/usr/bin/find", "/var/lib/eucalyptus/volumes/", "-maxdepth", "1", "-printf", "%Y:%b:", "-print0")
 RIGHT = euca_api.right("ec2:Describe*", "euprop:DescribeProperties")
 MOST = euca_storage.MOST
 TRIED = euca_storage.TRIED
@@ -302,7 +303,8 @@ def _files(run: Run, path: str, seconds: float) -> list[tuple[str, int]]:
     """Return name and bytes on the disk of what is in the volumes directory, in a child that can be abandoned; else by sudo."""
     found = child.each(run, {path: lambda: _scan(run, path)}, tried=TRIED, seconds=seconds)[path]
     if isinstance(found, Failed) and found.kind == NOT_ALLOWED:
-        rows = as_root.find((*LIST[:1], run.path(path), *LIST[2:]), run, of=path, seconds=seconds)
+        line = (*LIST[:1], f"{run.path(path).rstrip('/')}/", *LIST[2:])
+        rows = as_root.find(line, run, of=path, seconds=seconds)
         found = [(name.rpartition("/")[2], int(blocks) * 512) for what, blocks, name in rows if what == "f"]
     if isinstance(found, Failed):
         raise found
@@ -310,16 +312,17 @@ def _files(run: Run, path: str, seconds: float) -> list[tuple[str, int]]:
 
 
 def _scan(run: Run, path: str) -> list[tuple[str, int]]:
-    """Return name and bytes of the plain files of a directory; runs in a child."""
+    """Return name and bytes of the plain files of a directory, and of those that links lead to; runs in a child."""
     found: list[tuple[str, int]] = []
     with os.scandir(run.path(path)) as entries:
         for entry in entries:
             if len(found) >= MOST:
                 raise Failed(UNREADABLE, path, TRIED, f"more than {MOST} names")
             try:
-                facts = entry.stat(follow_symlinks=False)
+                facts = entry.stat()
             except FileNotFoundError:
-                continue  # it was done while we looked
+                continue  # it was done while we looked, or is a link to nothing
             if stat.S_ISREG(facts.st_mode):
-                found.append((entry.name, facts.st_blocks * 512))
+                name = os.fsencode(entry.name).decode("utf-8", "replace")  # as it is told by find
+                found.append((name, facts.st_blocks * 512))
     return found
