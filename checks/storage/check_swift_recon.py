@@ -58,9 +58,9 @@ Unmounted: `dmesg -T`, `mount`; a dead disk: removal from the ring, rebalance, p
 are plain directories (`mount_check = false`), which recon counts as unmounted. Skipped: `stat DEVICE` says why; "Input/output
 error" is a file system that shut down: `swift-recon -u` does not show it.
 Rings differ (this host's own counts as one): somebody is pushing them now, or a node missed it: copy them from where the
-builder files are, never between nodes. `swift-ring-builder object.builder validate`. swift.conf differs: compare the hash prefix
-and suffix at once; nodes that differ in them do not find each other's data. Then policies. Keep changes of rings away until both
-agree.
+builder files are, never between nodes. `swift-ring-builder object.builder validate`. swift.conf differs: compare the hash
+prefix and suffix at once; nodes that differ in them do not find each other's data. Then policies. Keep changes of rings away
+until both agree.
 Quarantined: DEVICE/quarantined/; the auditor's log names it ("quarantined", "ERROR Object"). Replication restores from other
 copies; much at one disk: the disk is dying (check_disk_health). Remove it when the cause is found.
 Pending updates: container servers are down, slow or full: `swift-recon container`, the object updaters' log.
