@@ -13,15 +13,12 @@ Rights: a read-only account; each profile's own is in docs/storage.md.
 
 from __future__ import annotations
 
-from nephoscope.base import Failed
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, BadOption, Check, Finding, Metric, Threshold
 from nephoscope.plugin.options import duration, expect
 from nephoscope.probes import san, san_management
 
-STATES = {
-    "ok": OK, "spare": OK, "absent": OK, "rebuilding": WARNING, "degraded": WARNING, "failed": CRITICAL, "unknown": UNKNOWN,
-}  # fmt: skip
-USED = {"pool": "used", "volume": "volume_used", "snapshot reserve": "reserve_used", "inodes": "inodes_used"}
+STATES = {"ok": OK, "spare": OK, "absent": OK, "failed": CRITICAL, "unknown": UNKNOWN}
+STATES |= {"rebuilding": WARNING, "degraded": WARNING}
 
 
 def options(add):
@@ -37,49 +34,29 @@ def options(add):
 
 
 def probe(options, run):
-    odd = [kind for kind, _ in options.expect if kind not in san.KINDS]
-    if odd:
-        raise BadOption(f"--expect {odd[0]}: write one of {', '.join(san.KINDS)}")
-    if options.expect and "health" not in options.mode:
-        raise BadOption("--expect needs the mode health")
-    hosts = san_management.addresses(run, options)
-    if not hosts:
+    if options.expect and not ("health" in options.mode and {kind for kind, _ in options.expect} <= {*san.KINDS}):
+        raise BadOption(f"--expect needs the mode health, and as KIND one of {', '.join(san.KINDS)}")
+    if not (options.hostname or options.address or options.cinder_conf or options.zone):
         raise BadOption("which array? -H, --address, --cinder-conf or --zone")
-    place = san.place(options)
-    return san.survey(run, options.profile, hosts, place, options.mode, options.remember, options.mode_given)
+    return san_management.survey(run, options)
 
 
 def judge(survey, options):
-    array = survey.array
-    if not array.product:
-        yield from survey.addresses.values()
+    yield from survey.array.lost
+    for host, failed in survey.addresses.items():
+        yield failed or Finding(OK, f"management {host}", "answers")
+    if not survey.array.product:
         return
-    yield from array.lost
     for kind, count in options.expect:
         if survey.there(kind) < count:
-            yield Finding(
-                UNKNOWN if survey.lost(kind) else CRITICAL, kind, f"{survey.there(kind)} of {count} are there"
-            )
-    for part in array.parts:
+            state = UNKNOWN if survey.lost(kind) else CRITICAL
+            yield Finding(state, kind, f"{survey.there(kind)} of {count} are there")
+    for part in survey.array.parts:
         state = WARNING if survey.covered(part) else STATES[part.health]
         yield Finding(state, part.of, part.text or part.health)
     for of, seconds in survey.gone:
         yield Finding(WARNING, of, f"is gone from the answer, it was there {san.ago(seconds)} ago")
-    for host, answer in survey.addresses.items():
-        yield answer if isinstance(answer, Failed) else Finding(OK, f"management {host}", "answers")
-    for room in array.rooms:
-        yield Metric(USED[room.kind], room.share, room.of)
-        if room.promised is not None:
-            yield Metric("thin", room.promised, room.of)
-        if room.full_in is not None:
-            yield Metric("full_in", room.full_in, room.of)
-    for speed in array.speeds:
-        for name in ("latency", "iops", "throughput"):
-            if getattr(speed, name) is not None:
-                yield Metric(name, getattr(speed, name), speed.name)
-    yield Metric("failed", survey.failed())
-    if array.spares is not None:
-        yield Metric("spares", array.spares)
+    yield from (Metric(*measure) for measure in survey.measures)
     yield Finding(OK, "", survey.summary)
 
 

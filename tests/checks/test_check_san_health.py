@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The judge, over parts as every family tells them; what each family tells is in tests/probes/test_san_*.py."""
+"""The judge, over parts as every family tells them (what each family tells is in tests/probes/test_san_*.py); and the addresses
+that the cloud uses, of two simulated arrays that speak Redfish.
+"""
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREACHABLE, Failed
-from nephoscope.checks.storage.check_san_health import CHECK, STATES, USED, judge
+from nephoscope.checks.storage.check_san_health import CHECK, STATES, judge
+from nephoscope.demo import Demo, sample
 from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Finding, Metric
 from nephoscope.probes import san
 from nephoscope.probes.san import Array, Part, Room, Speed, Survey
+
+from tests.probes.unprivileged import as_nobody
+from tests.simulators import redfish
 
 PLACE = ("--profile", "netapp", "-H", "array.example")
 
@@ -76,8 +85,8 @@ def test_a_supply_that_nothing_stands_beside_is_critical():
 
 
 def test_rooms_of_every_kind_and_those_that_tell_nothing():
-    assert USED.keys() == {"pool", "volume", "snapshot reserve", "inodes"}
-    rooms = [Room(kind, "x", 200.0, 150.0) for kind in USED]
+    assert san.USED.keys() == {"pool", "volume", "snapshot reserve", "inodes"}
+    rooms = [Room(kind, "x", 200.0, 150.0) for kind in san.USED]
     assert judged(Array("an array", rooms=rooms))[:4] == [
         Metric("used", 75.0, "pool x"),
         Metric("volume_used", 75.0, "volume x"),
@@ -100,12 +109,12 @@ def test_what_is_gone_expected_lost_and_silent():
     )
     assert found == [
         lost,
+        Finding(OK, "management 192.0.2.1", "answers"),
+        silent,
         Finding(UNKNOWN, "disk", "0 of 2 are there"),
         Finding(CRITICAL, "controller", "1 of 2 are there"),
         Finding(OK, "controller A", "up"),
         Finding(WARNING, "controller B", "is gone from the answer, it was there 10 min ago"),
-        Finding(OK, "management 192.0.2.1", "answers"),
-        silent,
         Metric("failed", 0),
         Finding(OK, "", "an array: 1 controller"),
     ]
@@ -130,13 +139,87 @@ def test_what_is_expected_and_could_not_all_be_read(of):
         (("--profile", "netapp"), "SAN_HEALTH UNKNOWN - which array? -H, --address, --cinder-conf or --zone"),
         (
             (*PLACE, "--expect", "disks=3"),
-            f"SAN_HEALTH UNKNOWN - --expect disks: write one of {', '.join(san.KINDS)}",
+            f"SAN_HEALTH UNKNOWN - --expect needs the mode health, and as KIND one of {', '.join(san.KINDS)}",
         ),
         (
             (*PLACE, "--expect", "disk=3", "--mode", "capacity"),
-            "SAN_HEALTH UNKNOWN - --expect needs the mode health",
+            f"SAN_HEALTH UNKNOWN - --expect needs the mode health, and as KIND one of {', '.join(san.KINDS)}",
         ),
     ],
 )
 def test_options_that_do_not_go_together(argv, line):
     assert CHECK.run(argv).line == line
+
+
+REDFISH = ("--profile", "redfish", "--plain", "--user", "nagios")
+
+
+def well(bmc):
+    redfish.pools(bmc.tree)
+    pool = bmc.tree[f"{redfish.V1}/Storage/Array/StoragePools/1"]["Capacity"]["Data"]
+    pool.update(ConsumedBytes=500, ProvisionedBytes=1000)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Two arrays, and their addresses."""
+    monkeypatch.setenv("NEPHOSCOPE_PASSWORD", "secret")
+    with redfish.Bmc() as one, redfish.Bmc() as other:
+        well(one)
+        well(other)
+        yield one, f"127.0.0.1:{one.port}", other, f"127.0.0.1:{other.port}"
+        assert one.sessions == other.sessions == {}
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(*argv):
+        return CHECK.run((*REDFISH, *map(str, argv), "--state-dir", str(tmp_path / "state")))
+
+    return run
+
+
+def test_addresses_of_a_zone_of_eucalyptus(two, check, tmp_path):
+    pytest.importorskip("botocore", reason="the extra aws is not installed")
+    one, first, other, second = two
+    zone = ("--zone", "one", "--credentials", tmp_path / "euca.ini")
+    with Demo(sample(version="4.4.2", zones=1, nodes=1)) as demo:
+        demo.credentials(tmp_path / "euca.ini", user="monitor")
+        line = "zone one: one.storage.sanhost is not set: is the zone's back-end an array? (DescribeProperties)"
+        assert check(*zone).line == f"SAN_HEALTH UNKNOWN - {line}"
+        demo.tell("property", "one.storage.sanhost", f"{first},{second}")
+        outcome = check(*zone)
+        assert outcome.reason.startswith("Example Array 9000: 3 controllers, 4 disks, ")
+        assert f"[OK] management {first} answers\n" in outcome.text
+        assert f"[OK] management {second} answers\n" in outcome.text
+        # What the options say of the array's certificate does not hold for the cloud.
+        assert check(*zone, "--fingerprint", "00" * 32, "--insecure").state == OK
+        other.password = "changed"
+        refused = "refused: HTTP 401 (log in at /redfish/v1/SessionService/Sessions as nagios)"
+        assert check(*zone).reason.startswith(f"management {second}: {refused}: needs the right password")
+        other.password, other.tree[f"{redfish.V1}/"]["Product"] = "secret", "Array 9001"
+        assert check(*zone).reason == (
+            f"management {second}: another array than that looked at answers: Example Array 9001: a service of its own for it"
+        )
+    # The cloud is silent: the array that -H names is looked at all the same.
+    one.tree[f"{redfish.V1}/Storage/Array/Drives/1"]["Status"]["Health"] = "Critical"
+    silent = f"zone one: the cloud: {demo.address('clc')}:8773: Connection refused (DescribeProperties)"
+    assert check(*zone, "-H", first).reason == f"disk Bay 1 health Critical, UNKNOWN: {silent}"
+    assert check(*zone).line == f"SAN_HEALTH UNKNOWN - {silent}"
+
+
+def test_addresses_of_a_cinder_conf_by_a_user_without_rights(two, check):
+    _, first, _, _ = two
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        conf = f"{folder}/cinder.conf"
+        with open(conf, "w") as file:
+            file.write(f"[DEFAULT]\nenabled_backends = a\n[a]\nvolume_driver = x.y\nsan_ip = {first}\n")
+        assert check("--cinder-conf", conf).state == OK
+        os.chmod(conf, 0)
+        state, line = as_nobody(CHECK, [*REDFISH, "-H", first, "--cinder-conf", conf])
+        refused = f"{conf}: Permission denied (read {conf}): needs a mode of {conf} by which user "
+        assert line.startswith(f"SAN_HEALTH UNKNOWN - {refused}")
+        assert " | failed=0 " in line  # the array that -H names was looked at all the same
+        assert state == UNKNOWN
+        assert as_nobody(CHECK, [*REDFISH, "-H", first])[0] == OK

@@ -162,7 +162,7 @@ def test_no_address_answers(survey):
 def test_another_array_at_the_second_address(survey, greeting):
     other = GOOD._replace(product="another one")
     found = survey("a", "b", "c", a=GOOD, b=other, c=GOOD, greeting=greeting)
-    error = f"another array than at a answers, not looked at: {greeting}another one"
+    error = f"another array than that looked at answers: {greeting}another one"
     assert found.addresses == {
         "a": None,
         "b": Failed(UNREADABLE, "management b", "", error, "a service of its own for it"),

@@ -9,7 +9,7 @@ there, by tables that name their source; a word that is in no table is "unknown"
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt
@@ -122,6 +122,10 @@ class Part(NamedTuple):
         return f"{self.kind} {self.name}" if self.name else self.kind
 
 
+USED = {"pool": "used", "volume": "volume_used", "snapshot reserve": "reserve_used", "inodes": "inodes_used"}
+"""What a room's share is called, by its kind."""
+
+
 class Room(NamedTuple):
     """Space of a pool or volume, in bytes; None: not told.
 
@@ -226,11 +230,26 @@ class Survey(NamedTuple):
         return self.there(part.kind) > 1 and (part.kind != "disk" or self.array.spares != 0)
 
     @property
+    def measures(self) -> Iterator[tuple[str, float | Collecting | None, str]]:
+        """What was measured: name, value (None: it should have been), and of what. What is not told of all is left out."""
+        for room in self.array.rooms:
+            yield USED[room.kind], room.share, room.of
+            yield from _told(room.of, thin=room.promised, full_in=room.full_in)
+        for speed in self.array.speeds:
+            yield from _told(speed.name, latency=speed.latency, iops=speed.iops, throughput=speed.throughput)
+        yield "failed", self.failed(), ""
+        yield from _told("", spares=self.array.spares)
+
+    @property
     def summary(self) -> str:
         """What was looked at, in words."""
         parts = [_counted(self.there(kind), kind) for kind in KINDS[1:-1] if self.there(kind)]
         text = ": ".join(text for text in (self.array.product, ", ".join(parts)) if text)
         return text + (f"; {' and '.join(self.untold)} not told" if self.untold else "")
+
+
+def _told(of: str, **values: float | Collecting | None) -> Iterator[tuple[str, float | Collecting | None, str]]:
+    return ((name, value, of) for name, value in values.items() if value is not None)
 
 
 def _lost(array: Array, kind: str) -> bool:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from nephoscope.base import ABSENT, UNREADABLE, Failed, Run
-from nephoscope.probes import euca_settings, oslo_conf
+from nephoscope.base import ABSENT, UNREACHABLE, UNREADABLE, Failed, Run, attempt
+from nephoscope.probes import euca_settings, oslo_conf, san
 
 # Profile -> the options of its drivers that tell the address, the one that is used first.
 NAMES = {
@@ -34,22 +34,60 @@ DRIVERS = {
 }
 
 
-def addresses(run: Run, options: Any) -> list[str]:
+def survey(run: Run, options: Any) -> san.Survey:
+    """Return what the array tells that check_san_health's options lead to. Raises Failed as `addresses` and `san.survey`."""
+    hosts, hidden = addresses(run, options)
+    where, named = san.place(options), options.mode_given
+    found = san.survey(run, options.profile, hosts, where, options.mode, options.remember, named)
+    return found._replace(array=found.array._replace(lost=[*found.array.lost, *hidden]))
+
+
+def addresses(run: Run, options: Any) -> tuple[list[str], list[Failed]]:
     """Return -H, --address, those of --cinder-conf and those of --zone, each once, in this order: HOST or HOST:PORT.
 
-    Raises Failed: what hides the configuration; absent when it names no address for this profile; as `euca_settings.values`.
+    Then what hid a configuration that was to be read: the array at the other addresses is looked at all the same.
+    Raises the first of these Failed where there is no other address: as `of_cinder` and `of_zone`.
     """
     found = [options.hostname] if options.hostname else []
     found += options.address
-    if options.cinder_conf:
-        found += of_cinder(run, options.cinder_conf, options.profile)
-    if options.zone:
-        name = f"{options.zone}.storage.sanhost"
-        value = euca_settings.values(run, options, name).get(name, "")
-        if not value:
-            raise Failed(ABSENT, options.zone, f"read {name}", "is not set: is the zone's back-end an array?")
-        found += _listed(value)
-    return list(dict.fromkeys(found))
+    hidden = []
+    for told in (
+        attempt(of_cinder, run, options.cinder_conf, options.profile) if options.cinder_conf else [],
+        attempt(of_zone, run, options) if options.zone else [],
+    ):
+        if isinstance(told, Failed):
+            hidden.append(told)
+        else:
+            found += told
+    if hidden and not found:
+        raise hidden[0]
+    return list(dict.fromkeys(found)), hidden
+
+
+def of_zone(run: Run, options: Any) -> list[str]:
+    """Return the management addresses that a zone's Storage Controller uses.
+
+    Of what the options say of certificates, --ca-file and --insecure hold for the cloud, too; whether it is asked by TLS says
+    the address in its credentials.
+    Raises Failed of the zone: as `euca_settings.of` and `euca_api.access`, but for a cloud that is silent, which says nothing
+    of the array, unreadable; absent when sanhost is not set.
+    """
+    from nephoscope.base.http import trust
+    from nephoscope.probes import euca_api
+
+    name = f"{options.zone}.storage.sanhost"
+    plain = {**dict.fromkeys(("hostname", "port", *trust(options))), "tls": False, "signature": "4"}
+    try:
+        access = euca_api.access(type(options)(**{**vars(options), **plain}), run)
+        access = access._replace(trust={**access.trust, "ca_file": options.ca_file, "insecure": options.insecure})
+        value = euca_settings.of(run, access, f"{options.zone}.storage.").get(name, "")
+    except Failed as failed:
+        kind = UNREADABLE if failed.kind == UNREACHABLE else failed.kind
+        raise Failed(kind, f"zone {options.zone}", failed.tried, f"the cloud: {failed.error}", failed.cure) from None
+    if not value:
+        error = f"{name} is not set: is the zone's back-end an array?"
+        raise Failed(ABSENT, f"zone {options.zone}", "DescribeProperties", error)
+    return _listed(value)
 
 
 def of_cinder(run: Run, path: str, profile: str) -> list[str]:
