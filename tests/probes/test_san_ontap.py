@@ -65,10 +65,8 @@ def test_a_healthy_cluster(array):
     assert found.rooms == [
         Room("pool", "aggr1", 10.0 * TB, 4.0 * TB, 200.0 * GB),
         Room("volume", "svm1:vol0", 95.0 * GB, 40.0 * GB),
-        Room("snapshot reserve", "svm1:vol0", 5.0 * GB, 1.0 * GB),
         Room("inodes", "svm1:vol0", 1000.0, 100.0),
         Room("volume", "svm1:vol1", 95.0 * GB, 40.0 * GB),
-        Room("snapshot reserve", "svm1:vol1", 5.0 * GB, 1.0 * GB),
         Room("inodes", "svm1:vol1", 1000.0, 100.0),
     ]
     assert found.speeds == [Speed("", 0.00085, 2030.0, 104857600.0), Speed("aggr1", 0.00085, 2030.0, 104857600.0)]
@@ -79,7 +77,7 @@ def test_a_mode_asks_for_what_it_needs_alone(array):
     assert [line.split("?")[0] for line in array.log] == [
         "GET /api/cluster", "GET /api/storage/aggregates", "GET /api/storage/volumes",
     ]  # fmt: skip
-    assert (found.parts, found.speeds, found.spares, len(found.rooms)) == ([], [], None, 7)
+    assert (found.parts, found.speeds, found.spares, len(found.rooms)) == ([], [], None, 5)
     array.log.clear()
     assert (ask(array, ("performance",)).parts, len(array.log)) == ([], 2)
     array.log.clear()
@@ -98,7 +96,7 @@ def test_the_volumes_of_a_large_cluster(array):
     found = ask(array, seconds=60.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (len(array.log), bad(found), len(found.rooms)) == (15 + 3, {}, 6001)
+    assert (len(array.log), bad(found), len(found.rooms)) == (15 + 3, {}, 4001)
     assert peak < 60 << 20  # the simulator's own answers are in it
 
 
@@ -436,7 +434,7 @@ def test_an_empty_list_of_what_every_cluster_has_is_a_missing_right(array, path)
 
 def test_pages(array):
     array.page = 1
-    assert (bad(ask(array)), len(ask(array).rooms)) == ({}, 7)
+    assert (bad(ask(array)), len(ask(array).rooms)) == ({}, 5)
     array.faults["/api/storage/disks"] = lambda page: {**page, "_links": {"next": {"href": "/api/storage/disks?x=1"}}}
     assert lost(ask(array)) == [(UNREADABLE, "disk", "pages without an end: 2 were read")]
     for link in (

@@ -7,7 +7,7 @@ choices"); queries, private paths and severities as NetApp Harvest 2 asks them (
 HTTP Basic, no session: nothing to log out of. Least rights: `security login create -user-or-group-name nagios -application http
 -authentication-method password -role readonly`.
 
-Requests: 1 for all modes, 15 for health, 2 for capacity, 1 for performance, and one more per further 500 disks, shelves, ports
+Requests: 1 for all modes, 14 more for health, 2 for capacity, 1 for performance, and one more per further 500 disks, shelves, ports
 or volumes; aggregates and volumes are shared by the modes. LUNs and SnapMirror relationships are asked for those alone that
 are not well: one request each for 500. The private paths are those of `system health subsystem show` and `system health
 alert show`: where a version does not have them (404) that is said in the product, where the role may not ask them it is lost.
@@ -180,7 +180,7 @@ def _subsystems(rest: Rest) -> tuple[list[Part], str]:
         alerts = number(row.get("outstanding_alert_count"))
         part = _part("system", text(row.get("subsystem")), SUBSYSTEM, row.get("health"))
         parts.append(part._replace(text=f"{part.text}, {alerts:.0f} alerts") if alerts else part)
-    query = "/api/private/support/alerts?fields=*&suppress=false&max_records=100"
+    query = "/api/private/support/alerts?suppress=false&max_records=100"
     for row in rest.rows("alert", query, "records", lambda answer: dig(answer, "_links.next.href")):
         severity = row.get("perceived_severity") or ""
         name = " ".join(filter(None, (text(dig(row, "node.name")), text(row.get("name")), text(row.get("resource")))))
@@ -384,9 +384,10 @@ def _pools(aggregates: list[dict[str, Any]], volumes: list[dict[str, Any]], part
 
 
 def _volume_rooms(volumes: list[dict[str, Any]]) -> Iterator[Room]:
-    """Yield the volumes that are online: their room without the snapshot reserve, the reserve, their inodes.
+    """Yield the volumes that are online: their room without the snapshot reserve, their inodes.
 
-    A volume that grows by itself is as large as it may become.
+    A volume that grows by itself is as large as it may become. Snapshots may take more than their reserve without harm: what
+    they take is in the volume's `used`.
     """
     for row in volumes:
         if row.get("state") not in ("online", "mixed"):
@@ -397,8 +398,6 @@ def _volume_rooms(volumes: list[dict[str, Any]]) -> Iterator[Room]:
         if size is not None and dig(row, "autosize.mode") in ("grow", "grow_shrink"):
             size = peak(size, number(dig(row, "autosize.maximum")))
         yield Room("volume", name, size - reserve if size is not None and size > reserve else size, used)
-        if reserve:
-            yield Room("snapshot reserve", name, reserve, number(dig(row, "space.snapshot.used")))
         inodes, taken = (number(dig(row, f"files.{field}")) for field in ("maximum", "used"))
         if inodes and taken is not None:
             yield Room("inodes", name, inodes, taken)
