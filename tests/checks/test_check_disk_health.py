@@ -265,6 +265,15 @@ def test_what_a_disk_refused_for_once(machine):
     assert machine.says(five).line(shift=7200).startswith("DISK_HEALTH OK - ")
 
 
+def test_a_list_of_disks_that_is_none(machine):
+    """What it would have named is not missed for that."""
+    scsi(machine.root, "sda")
+    machine.says(ata(), sas()).line()
+    line = machine.says(late("smart", why="smartctl --scan: no answer in time"), ata()).line(shift=60)
+    assert line.startswith("DISK_HEALTH CRITICAL - smart: smartctl --scan: no answer in time (run smartctl) | "), line
+    assert "missing" not in line
+
+
 MISSING = "contrib/sbin/nephoscope-smart as /usr/local/sbin/nephoscope-smart (root, 0755), and smartmontools"
 
 

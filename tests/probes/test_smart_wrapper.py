@@ -179,6 +179,46 @@ def test_one_that_hangs_takes_one_place_of_sixteen(house):
     ]
 
 
+@pytest.mark.parametrize(
+    "scan, said",
+    [
+        ("exec sleep 60", "smartctl --scan: no answer in time"),
+        ("exit 3", "smartctl --scan ended with 3"),
+    ],
+)
+def test_a_list_that_is_none(house, scan, said):
+    """A RAID controller that is dead keeps it waiting: the other disks are told all the same."""
+    scsi(house.folder, "sda")
+    house.smartctl("", "exit 9")
+    script = house.folder / "bin/smartctl"
+    script.write_text(
+        f"#!/bin/sh\n[ $1 != --scan ] || {{ echo $$ >{house.folder}/pid; {scan}; }}\necho '{{\"a\":1}}'\n"
+    )
+    found = house.run()[1]
+    assert found == [{"nephoscope": said, "device": "smart", "type": ""}, {"a": 1}, {"nephoscope": "end"}]
+    assert house.left() == []
+    assert not os.path.exists(f"/proc/{(house.folder / 'pid').read_text().strip()}")
+
+
+def test_a_list_that_could_not_be_ended(house):
+    house.smartctl("/dev/sda -d scsi # x", "exec cat /dev/null")
+    scsi(house.folder, "sda")
+    house.run()
+    other = house.folder / "smartctl"
+    other.write_text("#!/bin/sh\nread -r _\n")
+    other.chmod(0o755)
+    with subprocess.Popen([other], stdin=subprocess.PIPE) as process:
+        (house.folder / "run/scan.hung").write_text(f"{process.pid}\n")
+        end = time.monotonic() + 5
+        while Path(f"/proc/{process.pid}/comm").read_text() != "smartctl\n" and time.monotonic() < end:
+            time.sleep(0.01)
+        said = [document["nephoscope"] for document in house.run()[1]]
+        process.send_signal(signal.SIGKILL)
+    assert said == [f"an earlier smartctl --scan (process {process.pid}) still hangs", "smartctl said nothing", "end"]
+    assert [document["nephoscope"] for document in house.run()[1]] == ["smartctl said nothing", "end"]
+    assert house.left() == []
+
+
 def test_disks_that_the_list_of_smartctl_leaves_out(house):
     """Its list stops at sdcz."""
     scsi(house.folder, "sda")
