@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nephoscope.base import COLLECTING, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Clock, Collecting, Failed, Run
+from nephoscope.checks.storage.check_san_health import CHECK
 from nephoscope.probes import san_equallogic as eql
 from nephoscope.probes.san import HEALTH, Array, Part, Place, Room, Speed
 
@@ -345,6 +347,64 @@ def test_latency_and_load_of_each_member() -> None:
     reset = {**GROUP, **{f"{E}.2.1.12.1.{column}.1.1": counter64(5) for column in (2, 3, 6, 7, 8, 9)}}
     again = ask(reset, "performance", run=Run(30.0, {"rates": first.rates}, clock=Clock(shift=300))).speeds[0]
     assert again == Speed("m1", COLLECTING, COLLECTING, COLLECTING)
+
+
+def first_lines(folder: Path, *answers: Mapping[str, Any], texts: list[str] | None = None) -> list[str]:
+    """Return the check's first line of each run against one group that answers so, without its numbers for graphs."""
+    lines: list[str] = []
+    texts = [] if texts is None else texts
+    with Agent(answers[0], product=f"{E}.17.1") as agent:
+        system = {key: value for key, value in agent.values.items() if key[:7] == (1, 3, 6, 1, 2, 1, 1)}
+        argv = ["--profile", "equallogic", "-H", "127.0.0.1", "-p", str(agent.port), "--state-dir", str(folder)]
+        for values in answers:
+            agent.values = {**system, **{numbers(oid): value for oid, value in values.items()}}
+            agent.keys = sorted(agent.values)
+            outcome = CHECK.run([*argv, "--mode", "health", "-t", "8"])
+            lines.append(outcome.line.partition(" | ")[0].replace(str(agent.port), "PORT"))
+            texts.append(outcome.text)
+    return lines
+
+
+def test_the_first_line_of_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPHOSCOPE_COMMUNITY", "public")
+    disk, other = f"{E}.3.1.1.1.8.1.1.1", f"{E}.3.1.1.1.8.1.2.1"
+    assert first_lines(
+        tmp_path,
+        GROUP,
+        {**GROUP, disk: 3},
+        {**GROUP, disk: 3, other: 13},
+        {**GROUP, disk: 3, f"{E}.3.1.1.1.8.1.1.3": 1},
+        {**GROUP, disk: 14},
+        {**GROUP, f"{E}.2.1.5.1.3.1.2": b"\x80"},
+        without("3.1.1"),
+    ) == [
+        "SAN_HEALTH OK - EqualLogic group of 2 members, firmware V10.0.3 (R471082): 4 controllers, 6 disks, 2 enclosures, "
+        "2 power supplies, 2 fans, 8 batteries, 2 sensors, 3 pools, 2 volumes, 1 port",
+        "SAN_HEALTH WARNING - disk m1 0 failed",
+        "SAN_HEALTH CRITICAL - disk m1 0 failed, disk m2 0 preempt-failed",
+        "SAN_HEALTH CRITICAL - disk m1 0 failed, WARNING: spares 0 is below 1",
+        "SAN_HEALTH UNKNOWN - disk m1 0 state 14",
+        "SAN_HEALTH CRITICAL - system m2 raidSetDoubleFaulted",
+        "SAN_HEALTH UNKNOWN - disk: it is empty (ask 127.0.0.1:PORT for eqlDiskTable): does the agent's view show it to this "
+        "account?",
+    ]  # fmt: skip
+
+
+def test_the_first_line_when_a_member_vanished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPHOSCOPE_COMMUNITY", "public")
+    rest = {oid: value for oid, value in GROUP.items() if not of_member_2(oid)}
+    texts: list[str] = []
+    line = first_lines(tmp_path, GROUP, rest, texts=texts)[1]
+    assert line.startswith("SAN_HEALTH WARNING - ")
+    assert "enclosure m2 is gone from the answer, it was there 0 min ago" in texts[1]
+
+
+def test_the_first_line_of_an_array_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEPHOSCOPE_COMMUNITY", "wrong")
+    assert first_lines(tmp_path, GROUP) == [
+        "SAN_HEALTH CRITICAL - no answer in 5 s: the agent is silent, or does not take this community "
+        "(ask 127.0.0.1:PORT by SNMPv2c)"
+    ]
 
 
 def test_another_product_and_a_word_of_greeting() -> None:

@@ -196,7 +196,7 @@ def test_each_mistake_with_its_line(tmp_path: Path, content: str, error: str) ->
     path.write_text(content)
     with pytest.raises(Failed) as caught:
         san_table.greet(Run(), Place("192.0.2.1", community="public", table=str(path)))
-    assert caught.value == Failed(UNREADABLE, "", f"read {path}", error, "what docs/san-table.md says")
+    assert caught.value == Failed(UNREADABLE, "", f"read {path}", error, "see docs/san-table.md")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

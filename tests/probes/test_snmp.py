@@ -76,7 +76,7 @@ def test_the_identity_and_the_wrong_product() -> None:
         assert failure(agent, lambda asked: asked.product("EqualLogic", "1.3.6.1.4.1.12740", ".1.3.6.1.4.1.78")) == Failed(
             UNREADABLE, "", f"ask 127.0.0.1:{agent.port} by SNMPv2c",
             "it answers as NetApp Release 8.2.5 7-Mode (sysObjectID 1.3.6.1.4.1.789.2.5): no EqualLogic",
-            "another --profile, or the array's own address",
+            "try another --profile, or the array's own address",
         )  # fmt: skip
 
 

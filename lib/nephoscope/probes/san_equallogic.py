@@ -147,7 +147,7 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
         agent.product("EqualLogic", ROOT)
         members = agent.walk(*MEMBER, name="eqlMemberTable")
         if not members:
-            cure = f"a view of the agent that shows {ROOT} to this account"
+            cure = f"does the agent's view show {ROOT} to this account?"
             raise Failed(UNREADABLE, "", f"ask {agent.where} for eqlMemberTable", "the group has no member", cure)
         names = {index: snmp.text(row[0]) or f"member {index[-1]}" for index, row in members.items()}
         pools = _pools(agent, lost) if "health" in modes or "capacity" in modes else {}

@@ -154,7 +154,9 @@ def _room(section: Section, name: str, row: Mapping[str, snmp.Value]) -> Room:
 def read(run: Run, path: str) -> Table:
     """Return what a file says. Raises Failed unreadable that names the line, and what is wrong with it."""
     if not path:
-        raise Failed(UNREADABLE, "", "read the table", "no --table was given", "a file as docs/san-table.md shows it")
+        raise Failed(
+            UNREADABLE, "", "read the table", "no --table was given", "docs/san-table.md tells how to write one"
+        )
     try:
         content = files.text(run, path, of="", limit=LIMIT)
     except Failed as failed:
@@ -164,7 +166,7 @@ def read(run: Run, path: str) -> Table:
     try:
         return parse(content)
     except ValueError as error:
-        raise Failed(UNREADABLE, "", f"read {path}", str(error), "what docs/san-table.md says") from None
+        raise Failed(UNREADABLE, "", f"read {path}", str(error), "see docs/san-table.md") from None
 
 
 def parse(content: str) -> Table:

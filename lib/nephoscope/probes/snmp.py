@@ -522,7 +522,7 @@ class Session:
             said = (
                 f"it answers as {who.description[:60] or 'nobody'} (sysObjectID {who.product or 'not told'}): no {name}"
             )
-            raise Failed(UNREADABLE, "", self._tried, said, "another --profile, or the array's own address")
+            raise Failed(UNREADABLE, "", self._tried, said, "try another --profile, or the array's own address")
         return who
 
     def get(self, *oids: str, of: str = "") -> dict[str, Value]:
@@ -756,7 +756,7 @@ def table(
         lost.append(failed)
         return {}
     if not (rows or empty):
-        cure = "a view of the agent that shows it to this account"
+        cure = "does the agent's view show it to this account?"
         lost.append(Failed(UNREADABLE, of, f"ask {agent.where} for {name}", "it is empty", cure))
     return rows
 
