@@ -5,11 +5,13 @@ simulated agent. The agent's own users and values are in its configuration; it w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +241,61 @@ def test_an_agent_that_hangs_and_one_that_was_restarted() -> None:
                 assert failure(place(port, "shaaes"), 3.0).error == "no answer in 2.0 s"
             finally:
                 os.kill(agent.pid, signal.SIGCONT)
+
+
+class Between(threading.Thread):
+    """Who stands between us and an agent, and changes its answers from the second one on."""
+
+    def __init__(self, port: int, change: Callable[[bytes], bytes]) -> None:
+        super().__init__(daemon=True)
+        self.change, self.count, self.open = change, 0, True
+        self.inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.inside.bind(("127.0.0.1", 0))
+        self.inside.settimeout(0.1)
+        self.outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.outside.connect(("127.0.0.1", port))
+        self.outside.settimeout(2)
+        self.port = self.inside.getsockname()[1]
+
+    def run(self) -> None:
+        while self.open:
+            with contextlib.suppress(TimeoutError, OSError):
+                data, peer = self.inside.recvfrom(65535)
+                self.outside.send(data)
+                answer = self.outside.recv(65535)
+                self.count += 1
+                self.inside.sendto(answer if self.count < 2 else self.change(answer), peer)
+
+    def __enter__(self) -> Between:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open = False
+        self.join()
+        self.inside.close()
+        self.outside.close()
+
+
+@pytest.mark.parametrize("user", ["sha256aes256", "sha512"])
+def test_an_answer_that_somebody_changed_is_refused(port: int, user: str) -> None:
+    with Between(port, lambda answer: answer[:-1] + bytes([answer[-1] ^ 1])) as between:
+        found = failure(place(between.port, user))
+    assert found.error == "an answer whose digest is wrong: it is not from the agent"
+
+
+def test_an_old_answer_is_no_answer(port: int) -> None:
+    kept: list[bytes] = []
+
+    def replay(answer: bytes) -> bytes:
+        kept.append(answer)
+        return kept[0]
+
+    with Between(port, replay) as between, snmp.Session(Run(3.5), place(between.port, "sha256aes256")) as agent:
+        assert agent.identity().description  # the answer that is kept
+        with pytest.raises(Failed) as caught:
+            agent.identity()
+    assert caught.value.kind == UNREACHABLE
 
 
 def check(port: int, folder: Path, *words: str) -> Any:
