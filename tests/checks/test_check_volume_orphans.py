@@ -411,6 +411,11 @@ def test_a_hung_lvm_makes_nothing_missing(das):
     assert not any(item.startswith("missing") for item in outcome.perfdata)
 
 
+def test_a_tgtd_that_is_busy_is_waited_for(das):
+    """Its disks hold it up for seconds, and LVM was quick: it has more than its share."""
+    assert das.run("-t", "8", **volumes(das), tgtadm="sleep 1.5").state == OK
+
+
 def test_a_list_that_failed_once_is_not_made_up_for_by_the_next(das, tmp_path):
     more = volumes(das, without=[das.used().name])
     once = f"if [ ! -e {tmp_path}/once ]; then touch {tmp_path}/once; exit 5; fi\n"

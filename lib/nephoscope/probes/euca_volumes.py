@@ -253,7 +253,7 @@ def listing(run: Run, options: Any, backend: euca_storage.Backend, exports: bool
             old += volumes.old
             broken = volumes.broken
     if exports and "exports" in options.mode:
-        targets = attempt(tgt.show, run, share)
+        targets = attempt(tgt.show, run, max(share, run.left() / 3))  # its disks may hold it up for seconds
         if isinstance(targets, Failed):
             failures["export"] = targets
         else:
