@@ -7,10 +7,10 @@ choices"); queries, private paths and severities as NetApp Harvest 2 asks them (
 HTTP Basic, no session: nothing to log out of. Least rights: `security login create -user-or-group-name nagios -application http
 -authentication-method password -role readonly`.
 
-Requests: 1 for all modes, 14 more for health, 2 for capacity, 1 for performance, and one more per further 500 disks, shelves, ports
-or volumes; aggregates and volumes are shared by the modes. LUNs and SnapMirror relationships are asked for those alone that
-are not well: one request each for 500. The private paths are those of `system health subsystem show` and `system health
-alert show`: where a version does not have them (404) that is said in the product, where the role may not ask them it is lost.
+Requests: 1 for all modes, 14 more for health, 2 for capacity, 1 for performance, and one more per further 500 disks,
+shelves, ports, relationships or volumes; aggregates and volumes are shared by the modes. Of LUNs those alone are asked for
+that are not online. The private paths are those of `system health subsystem show` and `system health alert show`: where a
+version does not have them, or the sensors (9.11), that is said in the product, where the role may not ask them it is lost.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ from nephoscope.probes.san_rest import Rest, basic, dig, distinct, number, peak,
 
 PORT = 443
 PAGE = 500
+SUBSYSTEMS = "/api/private/cli/system/health/subsystem"
+ALERTS = "/api/private/support/alerts"
+SENSORS = "/api/cluster/sensors"
+YOUNG = {
+    SUBSYSTEMS: "health subsystems",
+    ALERTS: "health alerts",
+    SENSORS: "sensors",
+}  # not in all versions; SENSORS: 9.11
 EMS = 3600.0  # seconds for which an event of the severities emergency and alert is told
 RIGHT = (
     "security login create -user-or-group-name nagios -application http -authentication-method password -role readonly"
@@ -102,17 +110,18 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
         rooms: list[Room] = []
         speeds: list[Speed] = []
         spares = None
+        release = number(dig(cluster, "version.generation")), number(dig(cluster, "version.major"))
+        measured = "performance" in modes and release not in ((9, 6), (9, 5))  # aggregates have a metric since 9.7
         aggregates = _list(
             rest, "pool", "/api/storage/aggregates",
-            "name,state" + (",space" if "capacity" in modes else "") + (",metric" if "performance" in modes else ""),
+            "name,state" + (",space" if "capacity" in modes else "") + (",metric" if measured else ""),
         )  # fmt: skip
         volumes = []
         if "health" in modes or "capacity" in modes:
             wanted = "name,svm.name,state,style" + (",space,autosize,files,aggregates" if "capacity" in modes else "")
             volumes = _list(rest, "volume", "/api/storage/volumes", wanted)
         if "health" in modes:
-            found, note = _subsystems(rest)
-            parts += found
+            parts += _subsystems(rest)
             parts += _nodes(rest)
             parts += _sensors(rest)
             disks, spares = _disks(rest)
@@ -124,6 +133,7 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
             parts += _ports(rest)
             parts += _mirrors(rest)
             parts += _events(run, rest)
+            note = _not_offered(rest)
         if "capacity" in modes:
             rooms = [
                 *_pools(aggregates, volumes, any(failed.of == "volume" for failed in rest.lost)),
@@ -170,27 +180,27 @@ def _part(kind: str, name: str, table: dict[str, str], word: Any, more: str = ""
     return Part(kind, name, san.health(table, word), f"{said}, {more}" if more else said)
 
 
-def _subsystems(rest: Rest) -> tuple[list[Part], str]:
-    """Return the array's own opinion: its subsystems and alerts, and what to say of those that it does not offer."""
-    parts = []
-    note: list[str] = []
-    before = len(rest.lost)
+def _subsystems(rest: Rest) -> Iterator[Part]:
+    """Yield the array's own opinion: its subsystems and alerts."""
     fields = "subsystem,health,outstanding_alert_count"
-    for row in _list(rest, "system", "/api/private/cli/system/health/subsystem", fields):
+    for row in _list(rest, "system", SUBSYSTEMS, fields):
         alerts = number(row.get("outstanding_alert_count"))
         part = _part("system", text(row.get("subsystem")), SUBSYSTEM, row.get("health"))
-        parts.append(part._replace(text=f"{part.text}, {alerts:.0f} alerts") if alerts else part)
-    query = "/api/private/support/alerts?suppress=false&max_records=100"
+        yield part._replace(text=f"{part.text}, {alerts:.0f} alerts") if alerts else part
+    query = f"{ALERTS}?suppress=false&max_records=100"
     for row in rest.rows("alert", query, "records", lambda answer: dig(answer, "_links.next.href")):
         severity = row.get("perceived_severity") or ""
         name = " ".join(filter(None, (text(dig(row, "node.name")), text(row.get("name")), text(row.get("resource")))))
         said = text(dig(row, "cause.message"), row.get("probable_cause"), severity)
-        parts.append(Part("alert", name, san.health(ALERT, severity), said))
-    for failed in rest.lost[before:]:
-        if failed.error == "HTTP 404":
-            rest.lost.remove(failed)
-            note.append("health subsystems" if failed.of == "system" else "health alerts")
-    return parts, f" (without {' and '.join(note)}, which it does not offer)" if note else ""
+        yield Part("alert", name, san.health(ALERT, severity), said)
+
+
+def _not_offered(rest: Rest) -> str:
+    """Take back what is lost because this version does not have it, and return what to say of that."""
+    without = {failed: YOUNG.get(failed.tried[4:], "") for failed in rest.lost if failed.error == "HTTP 404"}
+    rest.lost[:] = [failed for failed in rest.lost if not without.get(failed)]
+    names = list(dict.fromkeys(name for name in without.values() if name))
+    return f" (without {' and '.join(names)}, which it does not offer)" if names else ""
 
 
 def _nodes(rest: Rest) -> Iterator[Part]:
@@ -222,8 +232,7 @@ def _nodes(rest: Rest) -> Iterator[Part]:
 
 
 def _sensors(rest: Rest) -> Iterator[Part]:
-    fields = "node.name,name,type,value,value_units,threshold_state,discrete_state"
-    for row in _list(rest, ("sensor", "fan"), "/api/cluster/sensors", fields):
+    for row in _list(rest, ("sensor", "fan"), SENSORS, "*"):
         words = [word for word in (row.get("threshold_state"), row.get("discrete_state")) if word is not None]
         health = worse(*(san.health(SENSOR, word) for word in words)) if words else "unknown"
         value = number(row.get("value"))
@@ -239,8 +248,7 @@ def _disks(rest: Rest) -> tuple[list[Part], int | None]:
     parts = []
     spares = shared = 0
     before = len(rest.lost)
-    fields = "name,state,container_type,bay,shelf.uid,outage,effective_type"
-    for row in _list(rest, "disk", "/api/storage/disks", fields, must=True):
+    for row in _list(rest, "disk", "/api/storage/disks", "*", must=True):
         state, container = row.get("state"), row.get("container_type")
         known = [san.health(table, word) for table, word in ((DISK, state), (CONTAINER, container)) if word is not None]
         health = worse(*known) if known else "unknown"
