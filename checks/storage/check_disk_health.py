@@ -7,7 +7,8 @@ missing) and a rebuild are WARNING.
 smart: smartctl 7.0 or later, for each ATA, SCSI and NVMe disk of this machine and those behind a MegaRAID controller; run by
 contrib/sbin/nephoscope-smart, which has to be installed, since sudo can't allow smartctl itself without allowing it to change
 disks. A disk that sleeps is not woken, and is said; UNKNOWN when it has slept for --remember. Disks on a SAN, on virtio or of a
-hypervisor are not asked. A disk that can't be asked is UNKNOWN, never well; those beside it are told.
+hypervisor, sticks and media on USB are not asked. A disk that can't be asked is UNKNOWN, never well; those beside it are told.
+One that the kernel has given up (offline, dead) has failed.
 raid: storcli64 or perccli64 in JSON, for MegaRAID and PERC: controller, virtual drives, disks, battery or CacheVault. Other
 controllers (hpsa, smartpqi, aacraid …) have no tool with a documented JSON: they are UNKNOWN; leave the mode out by naming the
 others, and ask the BMC by check_hardware_sensors.
@@ -55,6 +56,7 @@ md lacks a disk: which (`mdadm --detail`)? Read its SMART before it is put back:
 New disk: partition it as its neighbour, `mdadm /dev/md0 --add /dev/sdb1`; watch /proc/mdstat. Do not touch the good one
 meanwhile; no other may fail: plan no reboot. Inactive: `mdadm --assemble --scan`, with what is missing put back first.
 mismatch_cnt: `echo check > /sys/block/md0/md/sync_action`, look again; mirrors with swap may differ, RAID 5 and 6 must not.
+Offline, dead: the kernel has had no answer from it; dmesg tells since when. Is it the disk alone, or all of a cable or shelf?
 Disk says that it is failing, sectors rising, pending: replace it, today where it has no mirror. errors_day of an ATA disk: CRC
 errors (attribute 199) are the cable or backplane, not the disk. Wear: order a replacement; above 100 % it may go on for long.
 Controller: `storcli64 /c0/e252/s3 start locate` lights the slot. UBad or Failed: replace it, the rebuild starts by itself.

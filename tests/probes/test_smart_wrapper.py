@@ -220,13 +220,13 @@ def test_a_list_that_could_not_be_ended(house):
 
 
 def test_disks_that_the_list_of_smartctl_leaves_out(house):
-    """Its list stops at sdcz."""
+    """Its list stops at sdzz and nvme99 (7.3)."""
     scsi(house.folder, "sda")
-    scsi(house.folder, "sdda", host=1)
+    scsi(house.folder, "sdaaa", host=1)
     disks_told.nvme(house.folder, "nvme100")
     house.smartctl("/dev/sda -d scsi # x")
     asked = [document["smartctl"]["argv"][0] for document in house.run()[1][:-1]]
-    assert asked == [f"{OPTIONS} /dev/{name}" for name in ("sda", "sdda", "nvme100")]
+    assert asked == [f"{OPTIONS} /dev/{name}" for name in ("sda", "sdaaa", "nvme100")]
 
 
 @pytest.mark.parametrize("way", ["closed", "ended"])
