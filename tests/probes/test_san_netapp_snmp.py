@@ -283,6 +283,13 @@ def test_shelves_by_their_lists_of_numbers() -> None:
     ):
         assert changed(f"1.21.1.2.1.{column}.1", "3") == [Part("sensor", "shelf 1 3", health, text)]
     assert changed("1.21.1.2.1.15.1", "none") == []
+    assert changed("1.21.1.2.1.15.1", "left") == [Part("power supply", "shelf 1 left", "failed", "failed")]
+
+
+def test_shelves_that_are_hidden() -> None:
+    for number, kinds in ((2, ["enclosure"]), (0, []), (None, [])):
+        lost = ask({**without("1.21"), f"{N}.1.21.1.1.0": number}, "health").lost
+        assert [failed.of for failed in lost] == kinds
 
 
 def test_ports_of_a_cluster() -> None:

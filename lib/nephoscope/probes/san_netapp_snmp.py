@@ -43,6 +43,7 @@ BY_SCALAR = {  # one value of the whole: a filer, or a cluster
     "cause": f"{ROOT}.1.2.3.3.0",  # cfCannotTakeoverCause
     "partner": f"{ROOT}.1.2.3.4.0",  # cfPartnerStatus
     "interconnect": f"{ROOT}.1.2.3.8.0",  # cfInterconnectStatus
+    "shelves": f"{ROOT}.1.21.1.1.0",  # enclNumber
     "mirrors": f"{ROOT}.1.9.1.0",  # snapmirrorOn
     "support": f"{ROOT}.1.2.7.1.0",  # autosupportStatus
     "support message": f"{ROOT}.1.2.7.2.0",
@@ -206,7 +207,7 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
             parts += _takeover(agent, lost, whole)
             parts += _disks(agent, lost, whole)
             parts += _ports(agent, lost, clustered=bool(nodes))
-            parts += _shelves(agent, lost)
+            parts += _shelves(agent, lost, whole)
             parts += _containers(agent, lost)
             parts += _mirrors(agent, lost, whole)
             spares = whole["spares"] if isinstance(whole["spares"], int) else None
@@ -349,12 +350,13 @@ def _ports(agent: snmp.Session, lost: list[Failed], *, clustered: bool) -> Itera
 
 
 def _list(value: snmp.Value) -> list[str]:
-    """Return the numbers in a list such as "1, 2"; none for "" or a word such as "none"."""
-    return [word for word in snmp.text(value).replace(",", " ").split() if word.isdigit()]
+    """Return what is in a list such as "1, 2": nothing for "" or "none", and any other word as it stands."""
+    return [word for word in snmp.text(value).replace(",", " ").split() if word.lower() not in ("none", "n/a", "-")]
 
 
-def _shelves(agent: snmp.Session, lost: list[Failed]) -> Iterator[Part]:
-    for index, row in snmp.table(agent, lost, "enclosure", "enclTable", SHELF, empty=True).items():
+def _shelves(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.Value]) -> Iterator[Part]:
+    number = whole["shelves"]
+    for index, row in snmp.table(agent, lost, "enclosure", "enclTable", SHELF, empty=number in (None, 0)).items():
         shelf = ".".join(map(str, index))
         contact, supplies, bad_supplies, fans, bad_fans, sensors, *troubles = row
         yield Part("enclosure", shelf, *_said(SHELF_CONTACT, contact))
