@@ -7,7 +7,9 @@ mapped by a table; one that is in no table is UNKNOWN. One failed disk, supply, 
 do its work; a second one, or a failed disk without a spare, is critical, as is any other part that failed. A part that
 vanished from the answer is a warning for a week (`--remember`); `--expect disk=24` says how many there must be. More than one
 management address: `--address` for each, or those that the cloud itself uses, out of a cinder.conf (`--cinder-conf`) or of a
-Eucalyptus zone's property sanhost (`--zone`, with credentials). Every one must let us in; the first that does is asked.
+Eucalyptus zone's property sanhost (`--zone`, with credentials). Every one must let us in; the first that does is asked, and
+where another array answers that is UNKNOWN: each array wants a service of its own.
+A mode or disks of which nothing is told are UNKNOWN, too: a missing right looks like this.
 Rights: a read-only account; each profile's own is in docs/storage.md.
 """
 
@@ -28,9 +30,16 @@ def options(add):
     add("--table", default="", metavar="FILE", help="generic-snmp: what to read, and what its values mean")
     add("--expect", repeat=True, type=expect, metavar="KIND=N", help="how many there must be, as controller=2")
     add("--address", repeat=True, metavar="HOST", help="another management address, which must let us in too")
-    add("--cinder-conf", default="", metavar="FILE", help="the addresses that its back-ends use for this array")
+    add("--cinder-conf", default="", metavar="FILE", help="the addresses that its back-ends of this family use")
     add("--zone", default="", metavar="ZONE", help="the addresses that this Eucalyptus zone uses")
-    add("--remember", type=duration, default=604800.0, looks=False, help="how long a part that vanished is missed")
+    add(
+        "--remember",
+        type=duration,
+        default=604800.0,
+        metavar="DURATION",
+        looks=False,
+        help="how long a part that vanished is missed",
+    )
 
 
 def probe(options, run):

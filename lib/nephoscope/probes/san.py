@@ -29,15 +29,15 @@ LASTING = ("controller", "disk", "enclosure", "power supply", "fan", "battery", 
 """Kinds that nobody takes away without a word: one that vanishes from the answer is missed."""
 
 PROFILES = {
-    "netapp": "NetApp ONTAP 9.6 and later, by REST",
-    "netapp-snmp": "NetApp 7-mode and older clustered ONTAP, by SNMP",
-    "equallogic": "Dell EqualLogic, by SNMP to the group address",
-    "vnx": "EMC VNX and CLARiiON, by naviseccli",
-    "unity": "Dell EMC Unity, by REST",
-    "3par": "HPE 3PAR, Primera and Alletra 9000, by WSAPI",
-    "pure": "Pure FlashArray, by REST 2",
-    "redfish": "any array or server with Redfish storage",
-    "generic-snmp": "any array with SNMP, by a table of yours (--table)",
+    "netapp": "ONTAP 9.6 and later",
+    "netapp-snmp": "older ones and 7-mode",
+    "equallogic": "",
+    "vnx": "and CLARiiON, by naviseccli",
+    "unity": "",
+    "3par": "and Primera, Alletra 9000",
+    "pure": "FlashArray",
+    "redfish": "any with Redfish storage",
+    "generic-snmp": "any by a table of yours, --table",
 }
 MODULES = {
     "netapp": "san_ontap",
@@ -64,7 +64,7 @@ DISKLESS = ("netapp-snmp", "3par", "generic-snmp")  # families that tell disks a
 REDUNDANT = ("disk", "power supply", "fan", "battery")
 PLURALS = {"power supply": "power supplies", "battery": "batteries", "replication": "replications"}
 GREETING = 8.0  # seconds for an address to let us in
-HELP = "; ".join(f"{name}: {what}" for name, what in PROFILES.items())
+HELP = "one of " + ", ".join(f"{name} ({what})" if what else name for name, what in PROFILES.items())
 
 
 class Place(NamedTuple):
