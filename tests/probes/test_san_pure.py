@@ -57,7 +57,7 @@ def test_a_healthy_array(array):
         "replication pod stretched on pure2": ("ok", "online"), "replication pod stretched on pure2, mediator": ("ok", "online"),
         "alert pure1": ("ok", "An upgrade is there (7)"),
     }  # fmt: skip
-    assert found.rooms == [Room("pool", "pure1", 100.0 * TB, 40.0 * TB, 300.0 * TB)]
+    assert found.rooms == [Room("pool", "pure1", 100.0 * TB, 40.0 * TB, 300.0 * TB / 5.1)]
     assert found.speeds == [Speed("", 0.00042, 8010.0, 150000000.0)]
     assert array.asked == [
         "GET /api/api_version", f"POST {API}/login", f"GET {API}/arrays", *(f"GET {API}/{name}" for name in LISTS),
@@ -189,6 +189,8 @@ def test_an_empty_list_of_what_every_array_has_is_a_missing_right(array, name):
     [
         ({"total_physical": 5, "total_provisioned": None}, Room("pool", "pure1", 10.0, 5.0)),
         ({"total_physical": 5, "total_used": 6, "total_provisioned": 0}, Room("pool", "pure1", 10.0, 6.0, 0.0)),
+        ({"total_used": 6, "total_provisioned": 40, "data_reduction": 4}, Room("pool", "pure1", 10.0, 6.0, 10.0)),
+        ({"total_used": 6, "total_provisioned": 40, "data_reduction": 0.5}, Room("pool", "pure1", 10.0, 6.0, 40.0)),
         ({"total_physical": "5"}, Room("pool", "pure1", 10.0, None)),
         (None, Room("pool", "pure1", 10.0, None)),
     ],

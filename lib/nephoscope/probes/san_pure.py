@@ -220,7 +220,10 @@ def _alerts(rest: Rest, api: str) -> Iterator[Part]:
 
 
 def _rooms(rest: Rest, api: str) -> Iterator[Room]:
-    """Yield the array as its one pool. total_physical became total_used in 2.26, and is null in some versions since."""
+    """Yield the array as its one pool. total_physical became total_used in 2.26, and is null in some versions since.
+
+    What was promised is told as what it takes at the array's present data reduction: it always reduces, five to one is usual.
+    """
     for row in _list(rest, "pool", f"{api}/arrays/space", must=True):
         size = number(row.get("capacity"))
         used = peak(*(number(dig(row, f"space.{field}")) for field in ("total_used", "total_physical")))
@@ -228,7 +231,10 @@ def _rooms(rest: Rest, api: str) -> Iterator[Room]:
             error = "capacity is null, as without the right to see it"
             rest.lose("pool", Failed(NOT_ALLOWED, "pool", "GET arrays/space", error, RIGHT))
             continue
-        yield Room("pool", text(row.get("name")), size, used, number(dig(row, "space.total_provisioned")))
+        promised, reduction = number(dig(row, "space.total_provisioned")), number(dig(row, "space.data_reduction"))
+        if promised is not None and reduction is not None and reduction > 1:
+            promised /= reduction
+        yield Room("pool", text(row.get("name")), size, used, promised)
 
 
 def _speeds(rest: Rest, api: str) -> Iterator[Speed]:
