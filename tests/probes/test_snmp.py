@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 import tracemalloc
 from typing import Any
@@ -302,11 +303,25 @@ def test_what_does_not_go_together() -> None:
 
 def test_no_secret_is_told() -> None:
     with Agent({}, report="1.3.6.1.6.3.15.1.1.5", community="right") as agent:
-        for words in ({"user": "ro", "auth_password": "S3cretAuth", "priv_password": "S3cretPriv"}, {}):
-            with snmp.Session(Run(2.0), Place("127.0.0.1", agent.port, community="S3cretWord", **words)) as asked:
-                with pytest.raises(Failed) as caught:
-                    asked.identity()
-                assert "S3cret" not in repr(caught.value) + repr(asked.run.stages)
+        for words in ({"user": "ro", "auth_password": "S3cretAuth"}, {"user": "ro", "priv_password": "S3cretPriv"}, {}):
+            run = Run(2.0)
+            with pytest.raises(Failed) as caught:
+                snmp.Session(run, Place("127.0.0.1", agent.port, community="S3cretWord", **words)).identity()
+            assert "S3cret" not in repr(caught.value) + repr(run.stages)
+
+
+def test_without_the_library_of_ciphers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    for protocol in ("AES", "DES"):
+        with pytest.raises(Failed) as caught:
+            snmp.Session(Run(), Place("", user="x", auth_password="a", priv_password="b", priv_protocol=protocol))
+        assert caught.value == Failed(
+            NOT_ALLOWED, "", "encrypt", "the Python library cryptography is not installed",
+            "the package nephoscope[snmp] (Debian: python3-cryptography)",
+        )  # fmt: skip
+    assert snmp.Session(Run(), Place("", user="x", auth_password="a")).count == 0  # who does not encrypt needs none
 
 
 def test_keys_are_those_of_the_rfcs() -> None:

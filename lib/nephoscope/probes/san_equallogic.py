@@ -5,7 +5,7 @@ OIDs, enumerations and the names of conditions are those of Dell's EQLMEMBER-MIB
 EQLSTORAGEPOOL-MIB and EQLVOLUME-MIB (EqualLogic-Dynamic, firmware 10); what becomes of each is ours. No array was at hand.
 Account: a read-only community or SNMPv3 user of the group (Group Configuration, SNMP); firmware before 8 has MD5, SHA and DES.
 
-Requests: about 12 for health of a group, 20 more for 500 disks, 60 more for 2,000 volumes; 4 for capacity, 125 more for 2,000
+Requests: about 10 for health of a group, 20 more for 500 disks, 60 more for 2,000 volumes; 4 for capacity, 125 more for 2,000
 volumes; 3 for performance: 100 values in each, fewer where the agent's datagrams are small.
 """
 

@@ -6,7 +6,7 @@ of Data ONTAP's manual pages na_aggr(1) and na_vol(1). No filer was at hand. Ask
 Account: `snmp community add ro WORD` (7-mode), `system snmp community add -type ro -community-name WORD` (clustered), or a user
 of `security login create -application snmp -authentication-method usm`.
 
-Requests: about 16 for health, 10 more for 500 disks, 80 more for 2,000 volumes; 2 for capacity, 170 more for 2,000 volumes; 2
+Requests: about 11 for health, 10 more for 500 disks, 80 more for 2,000 volumes; 2 for capacity, 170 more for 2,000 volumes; 2
 for performance: 100 values in each, fewer where the agent's datagrams are small. SNMP tells no latency.
 """
 
