@@ -70,8 +70,14 @@ def test_what_does_not_answer_has_no_time(mount, argv, expected):
         (WELL._replace(access="read-only"), ("--read-only", "/x"), OK, "is mounted from nas:/x (nfs4, read-only)"),
         (WELL, ("--option", "nosuid"), WARNING, "is mounted without nosuid"),
         (WELL, ("--without", "hard"), WARNING, "is mounted with hard"),
-        (WELL._replace(bricks=(Brick("h:/b", True),)), (), WARNING, "does not reach brick h:/b, a copy"),
-        (WELL._replace(bricks=(Brick("h:/b", False),)), (), CRITICAL, "does not reach brick h:/b, which has no copy"),
+        (WELL._replace(bricks=(Brick("h:/b", "enough"),)), (), WARNING, "does not reach brick h:/b, a copy"),
+        (
+            WELL._replace(bricks=(Brick("h:/b", "too few"),)),
+            (),
+            CRITICAL,
+            "does not reach brick h:/b, nor enough of its copies",
+        ),
+        (WELL._replace(bricks=(Brick("h:/b", "none"),)), (), CRITICAL, "does not reach brick h:/b, which has no copy"),
     ],
 )
 def test_conditions(mount, argv, state, text):

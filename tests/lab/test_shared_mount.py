@@ -96,24 +96,27 @@ class Volume:
             if path.read_text().strip()
         }
 
-    def brick(self, number):
-        return next(pid for name, pid in self.pids().items() if name.endswith(f"-b{number}"))
+    def brick(self, name):
+        return next(pid for file, pid in self.pids().items() if file.endswith(f"-{name}"))
 
-    def stop(self, number):
-        pid = self.brick(number)
-        os.kill(pid, signal.SIGTERM)
+    def stop(self, name):
+        pid = self.brick(name)
+        self.kill(pid, signal.SIGTERM)
         wait_for(lambda: not lives(pid), what="the end of a brick")
 
     def end(self):
         """End what glusterd has started, and take away the socket and log that each has outside the folder."""
         for pid in self.pids().values():
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                if "gluster" in words[0]:
-                    os.kill(pid, signal.SIGKILL)
-                    for option in ("-S", "-l"):
-                        if option in words:
-                            Path(words[words.index(option) + 1]).unlink(missing_ok=True)
+            self.kill(pid, signal.SIGKILL)
+
+    def kill(self, pid, how):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            if "gluster" in words[0]:
+                os.kill(pid, how)
+                for option in ("-S", "-l"):
+                    if option in words:
+                        Path(words[words.index(option) + 1]).unlink(missing_ok=True)
 
     def look(self, *argv, shift=0.0):
         words = ["--path", str(self.mount), "--state-dir", str(self.folder / "state"), "-w", "probe=5", *argv]
@@ -146,7 +149,7 @@ def test_a_volume_loses_a_copy_and_is_healed(volume):
         f"SHARED_MOUNT CRITICAL - {volume.mount} is mounted from {ADDRESS}:/vol, not from nas.example:* | "
     )
 
-    volume.stop(2)
+    volume.stop("b2")
     lost = f"{volume.mount} does not reach brick {ADDRESS}:{volume.folder}/b2, a copy"
     wait_for(lambda: lost in volume.look().line, what="the loss to be told")
     assert volume.look().line.startswith(f"SHARED_MOUNT WARNING - {lost}")
@@ -169,9 +172,38 @@ def test_an_ordinary_user_is_told_the_same(volume):
     assert "_backlog=0;0" in line
 
 
+def test_a_volume_of_two_sets_loses_one(volume):
+    """The root answers, and so does the half of the files that is still there; of the other half no copy is left."""
+    folder = volume.folder
+    names = ("c1", "c2", "c3", "c4")
+    for name in (*names, "half"):
+        (folder / name).mkdir()
+    bricks = (f"{ADDRESS}:{folder}/{name}" for name in names)
+    volume.gluster("volume", "create", "two", "replica", "2", *bricks, "force")
+    volume.gluster("volume", "start", "two")
+    volume.run("mount", "-t", "glusterfs", "-o", f"log-file={folder}/half.log", f"{ADDRESS}:/two", folder / "half")
+    try:
+        look = ["--path", str(folder / "half"), "-w", "probe=5", "--state-dir", str(folder / "state")]
+        wait_for(lambda: CHECK.run(look).state == OK, what="all four bricks")
+        said = f"SHARED_MOUNT {{}} - {folder}/half does not reach brick {ADDRESS}:{folder}/c1, {{}}"
+        for name, words in (("c1", ("WARNING", "a copy")), ("c2", ("CRITICAL", "nor enough of its copies"))):
+            volume.stop(name)
+            start = said.format(*words)
+            wait_for(lambda start=start: CHECK.run(look).line.startswith(start), what=start)
+        assert os.listdir(folder / "half") == []
+        with pytest.raises(OSError, match="not connected"):
+            for number in range(64):
+                (folder / "half" / str(number)).touch()
+    finally:
+        command("umount", "-l", folder / "half")
+        for name in ("c3", "c4"):
+            volume.stop(name)
+        volume.gluster("volume", "stop", "two", "force")
+
+
 def test_bricks_that_are_silent_hold_nobody_up(volume):
     """A client waits 42 seconds for a brick before it gives it up, and so does everybody who asks the client."""
-    bricks = [volume.brick(number) for number in (1, 2)]
+    bricks = [volume.brick(name) for name in ("b1", "b2")]
     for pid in bricks:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -194,8 +226,8 @@ def test_bricks_that_are_silent_hold_nobody_up(volume):
 
 
 def test_a_volume_without_any_brick_and_a_client_that_dies(volume):
-    volume.stop(1)
-    volume.stop(2)
+    volume.stop("b1")
+    volume.stop("b2")
     said = rf"{volume.mount}: Transport endpoint is not connected \((stat|statvfs|list), mounted from {ADDRESS}:/vol\)"
     wait_for(lambda: re.match(rf"SHARED_MOUNT CRITICAL - {said}$", volume.look().line), what="the loss to be told")
     volume.gluster("volume", "start", "vol", "force")

@@ -237,8 +237,9 @@ X = Shared("/x", "nfs4", "nas:/x", options=("rw", "hard", "vers=4.2"))
         (X._replace(access="read-only", read_only=True), {}, ("ok", "is mounted from nas:/x (nfs4, read-only)")),
         (X._replace(access="stopped"), {"read_only": ("*",)}, ("failed", "was stopped by the kernel after an error and takes no writes")),
         (X._replace(silent=90.4), {}, ("failed", "its server has answered nothing for 90 s")),
-        (X._replace(bricks=(Brick("h:/b", True),)), {}, ("degraded", "does not reach brick h:/b, a copy")),
-        (X._replace(bricks=(Brick("h:/b", False),)), {}, ("failed", "does not reach brick h:/b, which has no copy")),
+        (X._replace(bricks=(Brick("h:/b", "enough"),)), {}, ("degraded", "does not reach brick h:/b, a copy")),
+        (X._replace(bricks=(Brick("h:/b", "too few"),)), {}, ("failed", "does not reach brick h:/b, nor enough of its copies")),
+        (X._replace(bricks=(Brick("h:/b", "none"),)), {}, ("failed", "does not reach brick h:/b, which has no copy")),
     ],
 )  # fmt: skip
 def test_conditions(mount, words, expected):
@@ -351,7 +352,7 @@ def test_a_foreign_state_is_none(tmp_path, before):
 # -- GlusterFS: files of .meta as version 10.3 shows them -----------------------------------------------------------------
 
 
-def meta(tmp_path, copies=True, connected=("1", "1"), private=None):
+def meta(tmp_path, copies=True, connected=("1", "1"), private=None, down=()):
     graph = tmp_path / "srv/gv/.meta/graphs/active"
     for number, word in enumerate(connected):
         part = graph / f"vol-client-{number}"
@@ -361,9 +362,19 @@ def meta(tmp_path, copies=True, connected=("1", "1"), private=None):
         (part / "private").write_text(text if private is None else private)
         (part / "options/remote-host").write_text("192.0.2.7\n")
         (part / "options/remote-subvolume").write_text(f"/bricks/{number}\n")
-    if copies:
-        (graph / "vol-replicate-0").mkdir(exist_ok=True, parents=True)
-        (graph / "vol-replicate-0/type").write_text("cluster/replicate\n")
+    status = ""
+    for number in range(len(connected) // 2) if copies else ():
+        name = f"vol-replicate-{number}"
+        (graph / name / "subvolumes").mkdir(parents=True)
+        (graph / name / "type").write_text("cluster/replicate\n")
+        for link in (0, 1):
+            (graph / name / f"subvolumes/{link}").symlink_to(f"../../vol-client-{2 * number + link}")
+        status += (
+            f"subvolumes[{number}] = cluster/replicate.{name}\nsubvolume_status[{number}] = {int(number not in down)}\n"
+        )
+    (graph / "vol-dht").mkdir(parents=True, exist_ok=True)
+    (graph / "vol-dht/type").write_text("cluster/distribute\n")
+    (graph / "vol-dht/private").write_text(f"[xlator.cluster.dht.vol-dht.priv]\n{status}search_unhashed = 1\n")
     (graph / "volfile").touch()
 
 
@@ -396,9 +407,25 @@ def test_the_most_that_a_copy_knows_of(tmp_path, monkeypatch):
 @pytest.mark.parametrize("copies", [True, False])
 def test_a_brick_that_is_not_reached(tmp_path, monkeypatch, copies):
     mount = gluster(tmp_path, monkeypatch, copies=copies, connected=("1", "0"))
-    assert mount.bricks == (Brick("192.0.2.7:/bricks/1", copies),)
+    assert mount.bricks == (Brick("192.0.2.7:/bricks/1", "enough" if copies else "none"),)
     assert mount.backlog == (0 if copies else None)
     assert mount.unseen is None
+
+
+@pytest.mark.parametrize(
+    ("connected", "down", "copies"),
+    [
+        ("0011", (0,), ["too few", "too few"]),
+        ("0011", (), ["too few", "too few"]),  # none is reached, whatever else is said
+        ("0101", (), ["enough", "enough"]),
+        ("0101", (1,), ["enough", "too few"]),  # its quorum is lost
+    ],
+)
+def test_a_volume_of_several_sets_of_copies(tmp_path, monkeypatch, connected, down, copies):
+    """The rest of the files are there, and the root answers: only the sets know that some are not."""
+    mount = gluster(tmp_path, monkeypatch, connected=tuple(connected), down=down)
+    assert [brick.copies for brick in mount.bricks] == copies
+    assert (mount.backlog, mount.unseen) == (0, None)
 
 
 @pytest.mark.parametrize(

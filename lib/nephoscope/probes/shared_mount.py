@@ -36,6 +36,7 @@ GLUSTER, NFS = "fuse.glusterfs", ("nfs", "nfs4")
 TRIED, SETTLE = "stat, statvfs and list", "resolve the path"
 CURE = "search and read permission (r-x) for the check's account, or a directory of its own that is exported"
 SILENT = 60.0  # seconds for which a call must have gone unanswered before its server is called silent
+SETS = ("cluster/replicate", "cluster/disperse")  # of bricks that hold the same files
 GRAPH, PARTS, NAMES = (
     ".meta/graphs/active",
     2048,
@@ -46,15 +47,23 @@ ACCESS = {
     "read-only here": f"is read-only here, and neither {FSTAB} nor --read-only says so",
     "stopped": "was stopped by the kernel after an error and takes no writes",
 }
+COPIES = {
+    "enough": ("degraded", "a copy"),
+    "too few": ("failed", "nor enough of its copies"),
+    "none": ("failed", "which has no copy"),
+}
 IDLE = Collecting("no call was made")
 KEPT = ("ops", "trans", "timeouts", "rtt", "exec", "sends", "recvs")  # counters of an NFS mount
 
 
 class Brick(NamedTuple):
-    """A brick that a GlusterFS client does not reach: its name, and whether other bricks hold the same files."""
+    """A brick that a GlusterFS client does not reach: its name, and what other bricks hold of the same files.
+
+    copies  "enough", "too few" (none, or less than the volume's quorum), "none" (it keeps no copies)
+    """
 
     name: str
-    replicated: bool
+    copies: str
 
 
 class Shared(NamedTuple):
@@ -123,9 +132,8 @@ class Shared(NamedTuple):
             found.append(("failed", f"its server has answered nothing for {self.silent:.0f} s"))
         for brick in self.bricks:
             said = f"does not reach brick {brick.name}"
-            found.append(
-                ("degraded", f"{said}, a copy") if brick.replicated else ("failed", f"{said}, which has no copy")
-            )
+            health, words = COPIES[brick.copies]
+            found.append((health, f"{said}, {words}"))
         if not found and not self.failed:
             found.append(("ok", f"is mounted from {self.source} ({self.kind}, {self.access})"))
         return found
@@ -330,7 +338,7 @@ def _look(run: Run, path: str, mount: Mount) -> list[Any]:
 def _gluster(place: bytes, names: Sequence[bytes]) -> list[Any]:
     """Return the bricks that this client does not reach, the backlog of healing, and why they can't be told; in a child."""
     graph = os.path.join(place, os.fsencode(GRAPH))
-    lost: list[list[Any]] = []
+    lost: dict[bytes, str] = {}
     kinds: dict[bytes, str] = {}
     try:
         for name in sorted(os.listdir(graph))[:PARTS]:
@@ -338,7 +346,7 @@ def _gluster(place: bytes, names: Sequence[bytes]) -> list[Any]:
                 kinds[name] = _meta(graph, name, "type")
             except NotADirectoryError:
                 continue  # the volume's own file
-        copies = any(kind in ("cluster/replicate", "cluster/disperse") for kind in kinds.values())
+        copies = any(kind in SETS for kind in kinds.values())
         clients = [name for name, kind in kinds.items() if kind == "protocol/client"]
         if not clients:
             return [[], None, "it shows no brick"]
@@ -349,7 +357,12 @@ def _gluster(place: bytes, names: Sequence[bytes]) -> list[Any]:
                 return [[], None, f"{os.fsdecode(name)}/private does not say whether it is connected"]
             if connected == ["0"]:
                 host, brick = (_meta(graph, name, f"options/{word}") for word in ("remote-host", "remote-subvolume"))
-                lost.append([f"{host}:{brick}", copies])
+                lost[name] = f"{host}:{brick}"
+        without = _without(graph, kinds, lost) if lost and copies else set()
+        bricks = [
+            [brick, "none" if not copies else "too few" if name in without else "enough"]
+            for name, brick in lost.items()
+        ]
     except OSError as error:
         return [[], None, error.strerror or str(error)]
     backlog: int | None = None
@@ -362,8 +375,31 @@ def _gluster(place: bytes, names: Sequence[bytes]) -> list[Any]:
             except (OSError, ValueError):
                 continue
         if backlog is None:
-            return [lost, None, "it does not tell how many files wait to be healed"]
-    return [lost, backlog, ""]
+            return [bricks, None, "it does not tell how many files wait to be healed"]
+    return [bricks, backlog, ""]
+
+
+def _without(graph: bytes, kinds: Mapping[bytes, str], lost: Collection[bytes]) -> set[bytes]:
+    """Return those of the lost clients whose sets of copies serve no more. Raises OSError.
+
+    A set is down where none of its bricks is reached, and where cluster/distribute says so, which knows its quorum.
+    """
+    down = set()
+    for name in (name for name, kind in kinds.items() if kind == "cluster/distribute"):
+        told = dict(line.split(" = ", 1) for line in _meta(graph, name, "private").splitlines() if " = " in line)
+        numbers = {
+            key[len("subvolume_status") :]
+            for key, word in told.items()
+            if key.startswith("subvolume_status[") and word == "0"
+        }
+        down |= {os.fsencode(told.get(f"subvolumes{number}", "").partition(".")[2]) for number in numbers}
+    without = set()
+    for name in (name for name, kind in kinds.items() if kind in SETS):
+        links = os.path.join(graph, name, b"subvolumes")
+        members = {os.path.basename(os.readlink(os.path.join(links, link))) for link in os.listdir(links)}
+        if name in down or members <= set(lost):
+            without |= members & set(lost)
+    return without
 
 
 def _meta(graph: bytes, name: bytes, file: str) -> str:
