@@ -103,6 +103,7 @@ CUT = "it is cut, or no ring file"
         (gzip.compress(struct.pack("!4sHQ", b"R1NG", 2, 2) + b"{}"), CUT),
         (gzip.compress(struct.pack("!4sHI", b"R1NG", 1, 14) + b'{"devs": [1]} ')[:-12], CUT),
     ],
+    ids=range(11),  # not the bytes: gzip writes the time into them
 )
 def test_no_ring_file(tmp_path, data, error):
     path = tmp_path / "object.ring.gz"
