@@ -143,7 +143,7 @@ def test_a_page_of_a_collection_leads_to_the_next(bmc):
 @pytest.mark.parametrize(
     ("fault", "kind", "error"),
     [
-        (401, NOT_ALLOWED, "HTTP 401"),
+        (401, NOT_ALLOWED, "HTTP 401 though logged in: has the session ended?"),
         (403, NOT_ALLOWED, "HTTP 403"),
         (404, UNREADABLE, "HTTP 404"),
         (500, UNREACHABLE, "HTTP 500"),

@@ -133,7 +133,7 @@ def test_members_that_are_counted_and_not_told(array):
     array.tree[f"{ARRAY}/Volumes"]["Members@odata.count"] = 3
     lost = look(array).lost
     assert [(failed.of, failed.error) for failed in lost] == [
-        (f"volume redfish {ARRAY}/Volumes", "it tells 1 of its 3 members")
+        (f"volume {ARRAY}/Volumes", "it tells 1 of its 3 members")
     ]
 
 
@@ -168,9 +168,9 @@ def test_a_failure_is_predicted(array):
 @pytest.mark.parametrize(
     ("path", "of"),
     [
-        (f"{ARRAY}/StoragePools", f"pool redfish {ARRAY}/StoragePools?$expand=.($levels=1)"),
-        (f"{ARRAY}/Volumes", f"volume redfish {ARRAY}/Volumes?$expand=.($levels=1)"),
-        (f"{V1}/Chassis", f"system redfish {V1}/Chassis?$expand=.($levels=1)"),
+        (f"{ARRAY}/StoragePools", f"pool {ARRAY}/StoragePools"),
+        (f"{ARRAY}/Volumes", f"volume {ARRAY}/Volumes"),
+        (f"{V1}/Chassis", f"system {V1}/Chassis"),
     ],
 )
 def test_what_can_not_be_read_is_lost_by_its_kind(array, path, of):
@@ -178,6 +178,26 @@ def test_what_can_not_be_read_is_lost_by_its_kind(array, path, of):
     found = look(array)
     assert [(failed.kind, failed.of) for failed in found.lost] == [(NOT_ALLOWED, of)]
     assert found.parts
+
+
+def test_a_session_that_is_ended_from_outside(array, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEPHOSCOPE_PASSWORD", "secret")
+
+    class Ending(dict):
+        """The resources; whoever asks for the chassis ends all sessions."""
+
+        def __contains__(self, path):
+            if path == f"{V1}/Chassis":
+                array.sessions.clear()
+            return super().__contains__(path)
+
+    array.tree = Ending(array.tree)
+    argv = ("--profile", "redfish", "-H", "127.0.0.1", "-p", str(array.port), "--plain", "--user", "nagios")
+    outcome = CHECK.run((*argv, "--mode", "health", "--state-dir", str(tmp_path)))
+    assert outcome.reason == (
+        "system /redfish/v1/Chassis/1/Power: HTTP 401 though logged in: has the session ended? (GET /redfish/v1/Chassis/1/Power)"
+        " … and 2 more"
+    )
 
 
 def test_five_hundred_disks_in_one_request(array):
@@ -276,7 +296,7 @@ def test_the_deadline_gives_the_session_back(array, tmp_path, how):
         out, _ = started.communicate(timeout=10)
     # What was learnt is told, and what was not.
     error = "no answer in [0-9.]+ s"
-    assert re.match(rf"SAN_HEALTH CRITICAL - system redfish /redfish/v1/Chassis\S+: {error} \(GET ", out), out
+    assert re.match(rf"SAN_HEALTH CRITICAL - system /redfish/v1/Chassis: {error} \(GET ", out), out
     assert started.returncode == 2
     assert array.sessions == {}
 

@@ -131,11 +131,14 @@ class _Reader:
         try:
             content = self.session.json(path, self.headers)
         except Failed as failed:
+            path = path.partition("?")[0]
             of = "redfish" if path == ROOT else f"redfish {path}"
-            cure = failed.cure
-            if failed.kind == NOT_ALLOWED and not cure:
+            cure, error = failed.cure, failed.error
+            if error == "HTTP 401" and "X-Auth-Token" in self.headers:
+                error = "HTTP 401 though logged in: has the session ended?"
+            elif failed.kind == NOT_ALLOWED and not cure:
                 cure = "a user with the role ReadOnly on the BMC (--user, and its password by --extra-opts)"
-            failed = Failed(failed.kind, of, f"GET {path}", failed.error, cure)
+            failed = Failed(failed.kind, of, f"GET {path}", error, cure)
             if "HTTP " not in failed.error and failed.kind in (UNREACHABLE, LATE):
                 self.dead = failed
             raise failed from None

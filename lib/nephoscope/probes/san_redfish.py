@@ -77,7 +77,7 @@ def _part(part: parts.Part) -> Part:
 def _lost(failed: Failed) -> Failed:
     """Name what can't be seen by its kind; what leads to parts of several kinds is the system's."""
     kind = next((kind for word, kind in PLACES if word in failed.of), "system")
-    return Failed(failed.kind, f"{kind} {failed.of}", failed.tried, failed.error, failed.cure)
+    return Failed(failed.kind, f"{kind} {failed.of.removeprefix('redfish ')}", failed.tried, failed.error, failed.cure)
 
 
 def _bmc(place: Place) -> redfish.Bmc:
