@@ -54,7 +54,7 @@ def test_all_is_well():
         (DOWN, (), (WARNING, "1 osds down (osd.2 is down)"), ""),
         (STOPPED, (), (CRITICAL, "9 pgs inactive"), ""),
         # Held: told before it counts. What stops I/O is not held.
-        (DOWN._replace(age=10), (), (OK, "1 osds down (for 10 s, counts after 600 s) (osd.2 is down)"), "OSD_DOWN 1 osds down (for 10 s, counts after 600 s)"),
+        (DOWN._replace(age=10), (), (OK, "1 osds down (not well for 10 s, counts after 600 s) (osd.2 is down)"), "OSD_DOWN 1 osds down (not well for 10 s, counts after 600 s)"),
         (DOWN._replace(age=10), ("--hold", "5"), (WARNING, "1 osds down (osd.2 is down)"), ""),
         (DOWN._replace(age=0), ("--hold", "0"), (WARNING, "1 osds down (osd.2 is down)"), ""),
         (DOWN._replace(age=599, health="unknown"), (), (UNKNOWN, "1 osds down (osd.2 is down)"), ""),
@@ -118,10 +118,18 @@ WELL = "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups
 @pytest.mark.parametrize(
     ("argv", "answers", "expected"),
     [
-        ([], {}, f"OK - {WELL}, rates collecting | osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;10;0;100 mons=1;;;0;1 slow=0 pgs_bad=0;;;0;9 degraded=0%;;;0;100 misplaced=0%;;;0;100 used=40%;75;85;0;100 osd_used=40%;75;85 read_rate=0B write_rate=0B recovery_rate=0B"),
-        ([], {"said": WARN, "rows": TWO_UP}, "CRITICAL - osd down 33.3 % is above 10 % | osd_up=2"),
+        ([], {}, f"OK - {WELL}, rates collecting | osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;;0;100 osds_down_together=0%;;10;0;100 mons=1;;;0;1 slow=0 pgs_bad=0;;;0;9 degraded=0%;;;0;100 misplaced=0%;;;0;100 used=40%;75;85;0;100 osd_used=40%;75;85 read_rate=0B write_rate=0B recovery_rate=0B"),
+        # One OSD alone is degraded, however few there are; two are not.
+        ([], {"said": WARN, "rows": TWO_UP}, "OK - HEALTH_WARN: 2 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSD_DOWN 1 osds down (not well for 0 s, counts after 600 s), rates collecting | osd_up=2;;;0;3 osd_in=3;;;0;3 osd_down=33.333333%;;;0;100 osds_down_together=0%;;10;0;100 "),
+        ([], {"said": status("HEALTH_WARN", {"OSD_DOWN": code("2 osds down")}, up=1), "rows": osd_df(osd(0), osd(1, "down"), osd(2, "down"))}, "CRITICAL - osds down together 66.7 % is above 10 % | osd_up=1"),
+        # A mode that is asked for alone is told what the cluster tells by a code.
+        (["--mode", "osds", "--hold", "0"], {"said": WARN, "rows": TWO_UP}, "WARNING - OSD_DOWN 1 osds down | osd_up=2"),
+        (["--mode", "monitors", "--hold", "0"], {"said": status("HEALTH_WARN", {"MON_DOWN": code("1/3 mons down, quorum a,b")}, mons=3, quorum=2)}, "WARNING - MON_DOWN 1/3 mons down, quorum a,b | mons=2"),
+        (["--mode", "pgs"], {"said": status("HEALTH_WARN", {"PG_AVAILABILITY": code("9 pgs inactive")}, pgs={"undersized+peered": 9})}, "CRITICAL - PG_AVAILABILITY 9 pgs inactive | pgs_bad=9"),
+        (["--mode", "capacity"], {"said": status("HEALTH_WARN", {"POOL_FULL": code("1 pool(s) full"), "OSD_DOWN": code("1 osds down")})}, "CRITICAL - POOL_FULL 1 pool(s) full | used=40%"),
+        (["--mode", "osds"], {"said": status("HEALTH_WARN", {"MGR_DOWN": code("no active mgr")}, manager=False)}, "CRITICAL - MGR_DOWN no active mgr, UNKNOWN: mgr "),
         (HALF, {"said": WARN, "rows": TWO_UP, "detail": detailed(WARN, OSD_DOWN=["osd.2 (root=default,host=a) is down"])}, "WARNING - OSD_DOWN 1 osds down (osd.2 (root=default,host=a) is down) | "),
-        (["--hold", "10m", "-c", "osd_down=50"], {"said": WARN, "rows": TWO_UP}, "OK - HEALTH_WARN: 2 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSD_DOWN 1 osds down (for 0 s, counts after 600 s), rates collecting | "),
+        (["--hold", "10m", "-c", "osd_down=50"], {"said": WARN, "rows": TWO_UP}, "OK - HEALTH_WARN: 2 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSD_DOWN 1 osds down (not well for 0 s, counts after 600 s), rates collecting | "),
         ([], {"said": status("HEALTH_WARN", {"POOL_FULL": code("1 pool(s) full"), "OSD_DOWN": code("1 osds down")})}, "CRITICAL - POOL_FULL 1 pool(s) full | "),
         (["--hold", "0"], {"said": status("HEALTH_ERR", {"AAA": code("a"), "OSD_OUT_OF_ORDER_FULL": code("full ratio(s) out of order", "HEALTH_ERR")})}, "CRITICAL - OSD_OUT_OF_ORDER_FULL full ratio(s) out of order, WARNING: AAA a | "),
         (["--ignore", "OSD_OUT_OF_ORDER_FULL", "--hold", "0"], {"said": status("HEALTH_ERR", {"AAA": code("a"), "OSD_OUT_OF_ORDER_FULL": code("full ratio(s) out of order", "HEALTH_ERR")})}, "WARNING - AAA a | "),
@@ -148,7 +156,7 @@ WELL = "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups
         (["--preset", "cinder", "--preset", "glance"], {"pools": df(volumes=0.9)}, "CRITICAL - images is no pool of the cluster, volumes pool used 90 % is above 85 % | "),
         (["--one-version", "--hold", "0"], {"mix": versions(v16_2_15=4, v17_2_6=1)}, "WARNING - versions differ: 16.2.15 (4), 17.2.6 (1) | "),
         ([], {"said": status(osds=0, up=0, inside=0, pgs={}, num_pools=0, bytes_total=0), "rows": osd_df(stray=[])}, "UNKNOWN - the cluster has no OSD, the cluster has no pool | "),
-        ([], {"said": status(manager=False)}, "CRITICAL - mgr none is active, UNKNOWN: mgr placement groups, space and slow operations are not known: no manager answers | osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;10;0;100 mons=1;;;0;1"),
+        ([], {"said": status(manager=False)}, "CRITICAL - mgr none is active, UNKNOWN: mgr placement groups, space and slow operations are not known: no manager answers | osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;;0;100 osds_down_together=0%;;10;0;100 mons=1;;;0;1"),
         ([], {"said": status("HEALTH_WARN", {"MGR_DOWN": code("no active mgr")}, manager=False)}, "CRITICAL - MGR_DOWN no active mgr, UNKNOWN: mgr placement groups, space and slow operations are not known: no manager answers | "),
         (["--ignore", "MGR_DOWN"], {"said": status("HEALTH_WARN", {"MGR_DOWN": code("no active mgr")}, manager=False)}, "UNKNOWN - mgr placement groups, space and slow operations are not known: no manager answers | "),
         ([], {"said": "<html>"}, "UNKNOWN - not its JSON: '<html>' (run ceph status)"),
@@ -221,11 +229,53 @@ def test_a_warning_is_held_and_told_and_begins_anew(tmp_path, monkeypatch):
         return first(tmp_path, monkeypatch, clock=Clock(shift), said=said)
 
     head = "CEPH OK - HEALTH_WARN: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSDMAP_FLAGS"
-    assert after(0, noout).startswith(f"{head} noout flag(s) set (for 0 s, counts after 600 s), rates")
-    assert " noout flag(s) set (for 30" in after(300, noout)
+    assert after(0, noout).startswith(f"{head} noout flag(s) set (not well for 0 s, counts after 600 s), rates")
+    assert " noout flag(s) set (not well for 30" in after(300, noout)
     assert after(700, noout).startswith("CEPH WARNING - OSDMAP_FLAGS noout flag(s) set | ")
     assert after(760, status()).startswith(f"CEPH OK - {WELL}, rates collecting | ")
-    assert after(800, noout).startswith(f"{head} noout flag(s) set (for 0 s, counts after 600 s), rates")
+    # A pause is none before it has lasted as long; then it begins anew.
+    assert after(800, noout).startswith("CEPH WARNING - OSDMAP_FLAGS noout flag(s) set | ")
+    assert after(860, status()).startswith(f"CEPH OK - {WELL}, rates collecting | ")
+    assert after(1400, status()).startswith(f"CEPH OK - {WELL}, rates collecting | ")
+    assert after(1500, noout).startswith(f"{head} noout flag(s) set (not well for 0 s, counts after 600 s), rates")
+
+
+def test_codes_that_follow_each_other_are_one_time_of_not_being_well(tmp_path, monkeypatch):
+    for shift, name in ((0, "AAA"), (300, "BBB")):
+        said = status("HEALTH_WARN", {name: code("x")})
+        assert first(tmp_path, monkeypatch, clock=Clock(shift), said=said).startswith("CEPH OK - HEALTH_WARN")
+    said = status("HEALTH_WARN", {"CCC": code("y")})
+    assert first(tmp_path, monkeypatch, clock=Clock(700), said=said).startswith("CEPH WARNING - CCC y | ")
+
+
+def test_what_is_ignored_or_expected_does_not_begin_a_time_of_not_being_well(tmp_path, monkeypatch):
+    codes = {"AAA": code("a"), "OSDMAP_FLAGS": code("noout flag(s) set"), "MMM": code("m", muted=True)}
+    argv = ["--ignore", "AAA", "--maintenance", "2100-01-01"]
+    first(tmp_path, monkeypatch, argv, clock=Clock(0), said=status("HEALTH_WARN", codes))
+    codes["BBB"] = code("b")
+    line = first(tmp_path, monkeypatch, argv, clock=Clock(700), said=status("HEALTH_WARN", codes))
+    assert "BBB b (not well for 0 s, counts after 600 s)" in line
+    assert first(tmp_path, monkeypatch, argv, clock=Clock(1400), said=status("HEALTH_WARN", codes)).startswith(
+        "CEPH WARNING - BBB b |"
+    )
+
+
+def test_answers_that_are_not_understood_hide_nothing(tmp_path, monkeypatch):
+    said = status("HEALTH_WARN", {"POOL_FULL": code("1 pool(s) full")})
+    argv = ["--pool", "vms", "--one-version"]
+    line = first(
+        tmp_path,
+        monkeypatch,
+        argv,
+        said=said,
+        pools={"pools": [{}]},
+        mix={"mon": {}},
+        detail={"checks": {"POOL_FULL": []}},
+    )
+    unread = (
+        "UNKNOWN: an answer that is not understood (run ceph df), an answer that is not understood (run ceph versions)"
+    )
+    assert line.startswith(f"CEPH CRITICAL - POOL_FULL 1 pool(s) full, {unread} | "), line
 
 
 def test_a_code_that_is_muted_for_good(tmp_path, monkeypatch):
@@ -246,7 +296,7 @@ def test_what_vanished(tmp_path, monkeypatch):
         tmp_path, monkeypatch, said=status(osds=4, up=4, inside=4), rows=osd_df(*map(osd, range(4)))
     ).startswith("CEPH OK")
     line = first(tmp_path, monkeypatch, clock=Clock(60))
-    assert line.startswith(f"CEPH OK - {WELL}, osds 3 are there, 4 were (for 0 s, counts after 600 s), "), line
+    assert line.startswith(f"CEPH OK - {WELL}, osds 3 are there, 4 were (not well for 0 s, counts after 600 s), "), line
     line = first(tmp_path, monkeypatch, clock=Clock(700))
     assert line.startswith("CEPH WARNING - osds 3 are there, 4 were | "), line
 
@@ -255,4 +305,4 @@ def test_a_thousand_osds(tmp_path, monkeypatch):
     rows = osd_df(*(osd(n, used=n / 20) for n in range(1000)))
     line = first(tmp_path, monkeypatch, said=status(osds=1000, up=1000, inside=1000), rows=rows)
     assert line.startswith("CEPH OK")
-    assert len(line.split("|")[1].split()) == 13
+    assert len(line.split("|")[1].split()) == 14

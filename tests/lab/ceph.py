@@ -166,7 +166,10 @@ class Ceph:
     def wait_until_well(self, seconds: float = 40) -> None:
         """Wait until the manager tells that all is well; HEALTH_OK alone is said before anything runs."""
 
+        said: Any = None
+
         def well() -> bool:
+            nonlocal said
             said = self.asked("status")
             if not said["mgrmap"]["available"]:  # HEALTH_OK is said while a manager is about to begin
                 return False
@@ -174,7 +177,11 @@ class Ceph:
             up = said["osdmap"]["num_up_osds"] == said["osdmap"]["num_in_osds"] == OSDS
             return said["health"]["status"] == "HEALTH_OK" and up and states == {"active+clean"}
 
-        wait_for(well, seconds, "the cluster")
+        try:
+            wait_for(well, seconds, "the cluster")
+        except AssertionError as error:
+            told = {name: said[name] for name in ("health", "mgrmap", "osdmap", "pgmap")} if said else None
+            raise AssertionError(f"{error}: {told}") from None
 
     def end(self) -> None:
         """End all daemons, OSDs first."""

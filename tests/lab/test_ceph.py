@@ -96,7 +96,7 @@ def test_all_is_well_with_the_least_rights(cluster):
     )
     number = r"[\d.]+"
     expected = (
-        rf"{WELL}, rates collecting \| osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;10;0;100 mons=1;;;0;1 slow=0 "
+        rf"{WELL}, rates collecting \| osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;;0;100 osds_down_together=0%;;10;0;100 mons=1;;;0;1 slow=0 "
         rf"pgs_bad=0;;;0;9 degraded=0%;;;0;100 misplaced=0%;;;0;100 used={number}%;75;85;0;100 osd_used={number}%;75;85 "
         rf"vms_pool_used={number}%;75;85;0;100 read_rate=\d+B write_rate=\d+B recovery_rate=\d+B"
     )
@@ -169,7 +169,9 @@ def test_a_flag_is_held_told_expected_and_muted(cluster):
     with undone(cluster, ("osd", "unset", "noout"), ("health", "unmute", "OSDMAP_FLAGS")):
         cluster.tell("osd", "set", "noout")
         head = "CEPH OK - HEALTH_WARN: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups"
-        held = rf"{head}, OSDMAP_FLAGS noout flag\(s\) set \(for \d s, counts after 600 s\), rates collecting \| "
+        held = (
+            rf"{head}, OSDMAP_FLAGS noout flag\(s\) set \(not well for \d+ s, counts after 600 s\), rates collecting \| "
+        )
         lasting(cluster, held, "--save")
         warning = r"CEPH WARNING - OSDMAP_FLAGS noout flag\(s\) set"
         assert re.match(rf"{warning} \| ", check(cluster, shift=700))
@@ -209,11 +211,12 @@ def test_an_osd_that_dies(cluster):
         # Placement groups that want all three serve nobody then: told at once, whatever the cluster waits for.
         cluster.tell("osd", "pool", "set", "vms", "min_size", "3")
         cluster.stop("osd.2")
-        soft = ("--hold", "0", "-c", "osd_down=50")
+        soft = ("--hold", "0")
         peered = r"CEPH CRITICAL - (PG_AVAILABILITY [^|]+|undersized\+(degraded\+)?peered 8 placement groups)"
         lasting(cluster, rf"{peered}, WARNING: OSD_DOWN 1 osds down \(osd\.2 ", *soft)
         cluster.tell("osd", "pool", "set", "vms", "min_size", "2")
-        lasting(cluster, r"CEPH CRITICAL - osd down 33\.3 % is above 10 % \| osd_up=2;;;0;3 osd_in=3")
+        alone = r"CEPH CRITICAL - osd down 33\.3 % is above 10 % \| osd_up=2;;;0;3 osd_in=3"
+        lasting(cluster, alone, "-c", "osd_down=10", "--mode", "osds", "--hold", "1h")
         lasting(cluster, r"CEPH WARNING - OSD_DOWN 1 osds down \(osd\.2 \(root=default,host=\S+\) is down\), ", *soft)
         # Out, as after ten minutes by itself: the cluster tells it no more.
         cluster.tell("osd", "out", "2")
@@ -290,7 +293,7 @@ def test_a_manager_that_dies(cluster):
         cluster.stop("mgr.x")
         line = check(cluster)
         silent = rf"CEPH CRITICAL - mgr: no answer in \d\.\d s \(run ceph osd df\), {UNKNOWN_NUMBERS} \| "
-        told = rf"CEPH CRITICAL - MGR_DOWN no active mgr, {UNKNOWN_NUMBERS} \| osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;10;0;100 mons=1;;;0;1$"
+        told = rf"CEPH CRITICAL - MGR_DOWN no active mgr, {UNKNOWN_NUMBERS} \| osd_up=3;;;0;3 osd_in=3;;;0;3 osd_down=0%;;;0;100 osds_down_together=0%;;10;0;100 mons=1;;;0;1$"
         assert re.match(f"{silent}|{told}", line), line
         lasting(cluster, told)
         line = check(cluster, "--ignore", "MGR_DOWN")

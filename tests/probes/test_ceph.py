@@ -68,7 +68,9 @@ def osd_df(*rows, stray=()):
 def df(**used):
     return {
         "stats": {},
-        "pools": [{"name": name, "id": 1, "stats": {"percent_used": share}} for name, share in used.items()],
+        "pools": [
+            {"name": name, "id": 1, "stats": {"stored": 1, "percent_used": share}} for name, share in used.items()
+        ],
     }
 
 
@@ -141,6 +143,7 @@ def test_all_is_well(tmp_path, monkeypatch):
         Number("osd_up", 3, "", 0, 3),
         Number("osd_in", 3, "", 0, 3),
         Number("osd_down", 0, "", 0, 100),
+        Number("osds_down_together", 0, "", 0, 100),
         Number("mons", 1, "", 0, 1),
     ]
 
@@ -347,7 +350,7 @@ def test_numbers_of_a_manager_that_is_gone_are_not_believed(tmp_path, monkeypatc
         Trouble("", "ok", "vms", "is a pool of the cluster"),
         Trouble("", "unknown", "mgr", STALE),
     ]
-    assert [item.name for item in found.numbers] == ["osd_up", "osd_in", "osd_down", "mons"]
+    assert [item.name for item in found.numbers] == ["osd_up", "osd_in", "osd_down", "osds_down_together", "mons"]
     assert found.summary == "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, no manager"
 
 
@@ -417,7 +420,62 @@ def test_since_when(tmp_path, monkeypatch):
     second = survey(tmp_path, monkeypatch, said=noout, before=first.kept, shift=700)
     assert second.troubles[0].age == pytest.approx(700, abs=5)
     between = survey(tmp_path, monkeypatch, before=second.kept, shift=720)
-    assert survey(tmp_path, monkeypatch, said=noout, before=between.kept, shift=740).troubles[0].age == 0
+    again = survey(tmp_path, monkeypatch, said=noout, before=between.kept, shift=740)
+    assert again.troubles[0].age == pytest.approx(740, abs=5)
+    long = survey(tmp_path, monkeypatch, before=between.kept, shift=1400)
+    assert survey(tmp_path, monkeypatch, said=noout, before=long.kept, shift=1410).troubles[0].age == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "unwell", "expected"),
+    [
+        (None, True, [1000, 0]),
+        (None, False, []),
+        ([10, 0], True, [10, 0]),
+        ([10, 0], False, [10, 1000]),
+        ([10, 900], False, [10, 900]),
+        ([10, 900], True, [10, 0]),
+        ([10, 400], False, []),
+        ([10, 399], True, [1000, 0]),
+        # A clock that was set back, and what is damaged.
+        ([2000, 0], True, [1000, 0]),
+        ([10, 2000], True, [1000, 0]),
+        ([10], True, [1000, 0]),
+        ({"a": 1}, True, [1000, 0]),
+        ("xy", False, []),
+        (7, True, [1000, 0]),
+        ([None, 0], True, [1000, 0]),
+    ],
+)
+def test_a_time_of_not_being_well(before, unwell, expected):
+    assert ceph._spell(before, unwell, 1000.0, 599.0) == expected
+
+
+def test_the_use_of_pools_was_told_in_percent_up_to_13(tmp_path, monkeypatch):
+    """src/mon/PGMap.cc of 12.2: percent_used is printed times 100, and there is no "stored"."""
+    old = {"pools": [{"name": "vms", "id": 1, "stats": {"kb_used": 1, "bytes_used": 9, "percent_used": 45.6}}]}
+    assert number(survey(tmp_path, monkeypatch, words={"pools": ["vms"]}, pools=old), "pool_used", "vms") == 45.6
+
+
+@pytest.mark.parametrize("word", ["nan", "-nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number(word):
+    assert ceph.parse(f'{{"a": {word}, "b":{word}, "c": "told: nan"}}', "", "df") == {
+        "a": None,
+        "b": None,
+        "c": "told: nan",
+    }
+
+
+@pytest.mark.parametrize(
+    ("total", "up", "down", "together"), [(3, 2, 100 / 3, 0), (9, 7, 200 / 9, 200 / 9), (1, 0, 100, 100), (2, 1, 50, 0)]
+)
+def test_osds_that_are_down_together(tmp_path, monkeypatch, total, up, down, together):
+    rows = osd_df(*(osd(n, "up" if n < up else "down") for n in range(total)))
+    found = survey(tmp_path, monkeypatch, said=status(osds=total, up=up, inside=total), rows=rows)
+    assert (number(found, "osd_down"), number(found, "osds_down_together")) == (
+        pytest.approx(down),
+        pytest.approx(together),
+    )
 
 
 def test_since_when_placement_groups_are_not_well_whatever_their_state(tmp_path, monkeypatch):
@@ -536,7 +594,7 @@ GRANT = "`ceph auth get-or-create client.nagios mon 'allow r' mgr 'allow r'`"
         (f"auth: error parsing file /k: error setting modifier for [client.nagios] type=kay val={SECRET}: Malformed input\nauth: failed to load /k: (5) Input/output error\n[errno 5] RADOS I/O error", NOT_ALLOWED, "the keyring /k is damaged", f"a key for client.nagios: {GRANT}"),
         ("Error initializing cluster client: ObjectNotFound('RADOS object not found (error calling conf_read_file)')", ABSENT, "there is no /etc/ceph/ceph.conf", ""),
         ("Error initializing cluster client: PermissionDeniedError('RADOS permission denied (error calling conf_read_file)')", NOT_ALLOWED, "/etc/ceph/ceph.conf can't be read", "read on /etc/ceph/ceph.conf"),
-        ("Error initializing cluster client: InvalidArgumentError('RADOS invalid argument (error calling conf_read_file)')", UNREADABLE, "/etc/ceph/ceph.conf can't be read", "read on /etc/ceph/ceph.conf"),
+        ("Error initializing cluster client: InvalidArgumentError('RADOS invalid argument (error calling conf_read_file)')", UNREADABLE, "/etc/ceph/ceph.conf is no configuration of Ceph", ""),
         ("Error EINVAL: invalid command\n", UNREADABLE, "it ended with 1: Error EINVAL: invalid command", ""),
         (f"Traceback: {SECRET}\n", UNREADABLE, "it ended with 1: no word why", ""),
         ("", UNREADABLE, "it ended with 1: no word why", ""),

@@ -46,6 +46,14 @@ STOPS = {
     *("MGR_DOWN", "full", "pauserd", "pausewr"),
 }  # fmt: skip
 CALM = {"noout", "norebalance", "norecover", "nobackfill", "noscrub", "nodeep-scrub"}  # flags of a maintenance
+# Codes that answer the question of another mode, too: a mode asked for alone must not lose what the cluster tells by a code.
+CODES = (
+    ("pgs", re.compile(r"PG_|OBJECT_|OSD_SCRUB_ERRORS")),
+    ("capacity", re.compile(r"\w*FULL$")),
+    ("osds", re.compile(r"OSD_(\w+_)?DOWN$")),
+    ("monitors", re.compile(r"MON_")),
+    ("", re.compile(r"MGR_DOWN$")),
+)
 KINDS = ("osd", "mon", "mgr", "mds", "rgw")
 RATES = {
     "read_rate": "read_bytes_sec",
@@ -63,7 +71,7 @@ class Trouble(NamedTuple):
     mode    the question that it answers: health, osds, capacity, pgs, monitors; "" for all of them
     health  ok, degraded, failed or unknown
     code    the cluster's own word for it, "" where it has none
-    age     seconds since it was first seen without a gap
+    age     seconds since the cluster was first not well, with no gap longer than what is degraded must last
     muted   the code is muted in the cluster
     calm    it is what a maintenance does
     more    details, as an addition to the text
@@ -96,7 +104,7 @@ class Trouble(NamedTuple):
         if self.calm and maintenance:
             return ("ok", "right by --maintenance") if now < maintenance else (self.health, "--maintenance has ended")
         if self.health == "degraded" and self.age < hold:
-            return "ok", f"for {self.age:.0f} s, counts after {hold:g} s"
+            return "ok", f"not well for {self.age:.0f} s, counts after {hold:g} s"
         return self.health, ""
 
 
@@ -137,7 +145,7 @@ class Cluster(NamedTuple):
 
     def asked(self, modes: Sequence[str]) -> Iterator[Trouble]:
         """Yield what belongs to these modes."""
-        return (trouble for trouble in self.troubles if trouble.mode in ("", *modes))
+        return (trouble for trouble in self.troubles if _is_asked(trouble.mode, trouble.code, modes))
 
 
 class Client(NamedTuple):
@@ -174,8 +182,9 @@ class Client(NamedTuple):
             name = self.conf or "/etc/ceph/ceph.conf"
             if "ObjectNotFound" in err:
                 return Failed(UNREADABLE if self.conf else ABSENT, of, tried, f"there is no {name}")
-            denied = "Permission" in err
-            return Failed(NOT_ALLOWED if denied else UNREADABLE, of, tried, f"{name} can't be read", f"read on {name}")
+            if "Permission" in err:
+                return Failed(NOT_ALLOWED, of, tried, f"{name} can't be read", f"read on {name}")
+            return Failed(UNREADABLE, of, tried, f"{name} is no configuration of Ceph")
         if re.search(r"timed out|\[errno 110\]|ETIMEDOUT", err):
             return Failed(UNREACHABLE, of, tried, f"no monitor answered in {seconds} s")
         if "parsing file" in err or "failed to load" in err or "failed to decode" in err or "setting modifier" in err:
@@ -202,7 +211,9 @@ def parse(text: str, of: str, asked: str) -> Any:
     """Return the JSON in what the client printed, be there lines before it. Raises Failed unreadable."""
     start = re.search(r"(?m)^\{", text)
     try:
-        found = json.loads(re.sub(r":\s*-?nan\b", ":null", text[start.start() :] if start else text))
+        # It prints what is no number as C does; the parser's own words for it, as its own manager's modules do.
+        plain = re.sub(r"(\"\s*:\s*)[-+]?(?:nan|inf)\b", r"\1null", text[start.start() :] if start else text)
+        found = json.loads(plain, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         raise Failed(UNREADABLE, of, f"run ceph {asked}", f"not its JSON: {text.strip()[:40]!r}") from None
     if not isinstance(found, dict):
@@ -255,6 +266,9 @@ def survey(
     expect: Sequence[tuple[str, int]] = (),
     remember: float = 604800.0,
     versions: bool = False,
+    ignore: Sequence[tuple[str, float]] = (),
+    maintenance: float = 0.0,
+    hold: float = 600.0,
 ) -> Cluster:
     """Ask the cluster: `status`; `health detail` where there is something to tell; `osd df` for modes osds and capacity.
 
@@ -262,11 +276,13 @@ def survey(
     expect    kinds, and how many of each should work
     remember  seconds for which a thing that went missing is missed
     versions  ask whether all daemons run the same
+    ignore, maintenance, hold  as for Trouble.stands: what is granted does not begin a time of not being well
     Raises Failed when the status can't be had.
     """
     said = client.ask(run, "status")
     try:
-        return _Reader(run, client, said).read(modes, pools, expect, remember, versions)
+        granted = (ignore, maintenance)
+        return _Reader(run, client, said).read(modes, pools, expect, remember, versions, granted, hold)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Failed(UNREADABLE, "", "run ceph status", "not the status of Ceph 12 or later") from None
 
@@ -302,6 +318,8 @@ class _Reader:
         expect: Sequence[tuple[str, int]],
         remember: float,
         versions: bool,
+        granted: tuple[Sequence[tuple[str, float]], float],
+        hold: float,
     ) -> Cluster:
         works, there = self.works, self.there
         self.health(modes)
@@ -335,11 +353,16 @@ class _Reader:
             Failed(ABSENT, "", "", f"the cluster has no {kind}") for kind in ("OSD", "pool") if not there[kind.lower()]
         ]
         most = self.missed(remember)
-        # Placement groups go from state to state while they are mended, and are not well all the while.
-        marks = ["pgs" if trouble.mode == "pgs" else f"{trouble.mode} {trouble.of}" for trouble in self.found]
+        # One time for all: codes and states follow each other, or come and go, while a cluster is not well all the while.
+        unwell = any(
+            trouble.stands(self.now, *granted, 0.0)[0] != "ok"
+            for trouble in self.found
+            if _is_asked(trouble.mode, trouble.code, modes)
+        )
+        spell = _spell(self.before.get("unwell"), unwell, self.now, hold)
+        troubles = [trouble._replace(age=self.now - spell[0] if spell else 0.0) for trouble in self.found]
         mutes = [f"mute {row['code']}" for row in self.mutes]
-        since = samples.since(self.before.get("since"), [*marks, *mutes], self.now)
-        troubles = [trouble._replace(age=self.now - since[mark]) for trouble, mark in zip(self.found, marks)]
+        since = samples.since(self.before.get("since"), mutes, self.now)
         summary = [
             f"{self.said['health']['status']}: {works['osd']} of {there['osd']} OSDs up",
             f"{works['mon']} of {there['mon']} monitors in quorum",
@@ -350,7 +373,7 @@ class _Reader:
             ends = "for good" if sticky else f"until {row['ttl'][:16]}" if row.get("ttl") else "until it is gone"
             summary.append(f"{row['code']} is muted {ends}")
             self.numbers.append(Number("muted", self.now - since[mark] if sticky else 0, row["code"]))
-        kept = {"since": since, "most": most, "used": self.grown}
+        kept = {"since": since, "unwell": spell, "most": most, "used": self.grown}
         return Cluster(self.now, troubles, self.numbers, self.failures, ", ".join(summary), kept)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -380,12 +403,13 @@ class _Reader:
         """Note the codes of the cluster, and what it should have said by one."""
         status = self.said["health"]["status"]
         details: Mapping[str, Any] = {}
-        if self.checks and "health" in modes:
+        if any(_is_asked("health", code, modes) for code in self.checks):
             answer = attempt(self.client.ask, self.run, "health", "detail")
             if isinstance(answer, Failed):
                 self.failures.append(answer)
             else:
-                details = answer.get("checks") or {}
+                checks = answer.get("checks")
+                details = checks if isinstance(checks, dict) else {}
         worst = "ok"
         for code, row in self.checks.items():
             severity, muted = SEVERITIES.get(row["severity"], "unknown"), row.get("muted") is True
@@ -393,7 +417,7 @@ class _Reader:
             flags = set(re.findall(r"[a-z-]+", message.partition(" flag")[0])) if code == "OSDMAP_FLAGS" else set()
             severity = "failed" if STOPS & {code, *flags} and severity == "degraded" else severity
             text = message if severity != "unknown" else f"{message}: severity {row['severity']}"
-            more = _shown((details.get(code) or {}).get("detail") or ())
+            more = _shown(details.get(code))
             calm = bool(flags) and flags <= CALM
             self.found.append(Trouble("health", severity, code, text, code, 0, muted, calm, more))
             worst = worst if muted else max(worst, severity, key=WORSE.index)
@@ -432,7 +456,12 @@ class _Reader:
         total, up, inside = self.there["osd"], self.works["osd"], _number(self.osdmap["num_in_osds"])
         self.numbers += [Number("osd_up", up, "", 0, total), Number("osd_in", inside, "", 0, total)]
         if total:
-            self.numbers.append(Number("osd_down", 100.0 * (total - up) / total, "", 0, 100))
+            share = 100.0 * (total - up) / total
+            together = share if up < total - 1 or not up else 0.0
+            self.numbers += [
+                Number("osd_down", share, "", 0, 100),
+                Number("osds_down_together", together, "", 0, 100),
+            ]
         if not osds or not all(osd.state for osd in osds):
             if up < total:
                 self.add("osds", "degraded", "osds", f"{total - up} of {total} are down", "OSD_DOWN")
@@ -486,21 +515,27 @@ class _Reader:
         if isinstance(answer, Failed):
             self.failures.append(answer)
             return []
-        used = {row["name"]: row["stats"].get("percent_used") for row in answer["pools"]}
+        try:
+            # Up to 13 in percent, and without "stored"; since then as a share, whatever the name says.
+            used = {
+                row["name"]: _times(row["stats"].get("percent_used"), 100.0 if "stored" in row["stats"] else 1.0)
+                for row in answer["pools"]
+            }
+        except (KeyError, TypeError, AttributeError):
+            self.failures.append(Failed(UNREADABLE, "", "run ceph df", "an answer that is not understood"))
+            return []
         for name in names:
             self.add(
                 "", "ok" if name in used else "failed", name, f"is {'a' if name in used else 'no'} pool of the cluster"
             )
-        return [
-            Number("pool_used", None if used[name] is None else 100.0 * used[name], name, 0, 100)
-            for name in names
-            if name in used
-        ]
+        return [Number("pool_used", used[name], name, 0, 100) for name in names if name in used]
 
     def versions(self) -> None:
         answer = attempt(self.client.ask, self.run, "versions")
         if isinstance(answer, Failed):
             self.failures.append(answer)
+        elif not isinstance(answer.get("overall"), dict) or not answer["overall"]:
+            self.failures.append(Failed(UNREADABLE, "", "run ceph versions", "an answer that is not understood"))
         elif len(answer["overall"]) > 1:
             told = (f"{' '.join(name.split()[2:3])} ({count})" for name, count in sorted(answer["overall"].items()))
             self.add("", "degraded", "versions", f"differ: {', '.join(told)}")
@@ -524,14 +559,44 @@ def _worst(words: Sequence[str]) -> tuple[str, str]:
     return max((PG_WORDS.get(word, ("unknown", "")) for word in counting), key=lambda found: WORSE.index(found[0]))
 
 
+def _is_asked(mode: str, code: str, modes: Sequence[str]) -> bool:
+    """Return whether a trouble of this mode is told when these modes are asked for."""
+    if mode in ("", *modes):
+        return True
+    other = next((name for name, codes in CODES if codes.match(code)), "health")
+    return mode == "health" and other in ("", *modes)
+
+
+def _spell(before: Any, unwell: bool, now: float, gap: float) -> list[float]:
+    """Return since when it was not well, and since when it is again (0: it is not): seconds since 1970; [] when well for long.
+
+    before  what this function returned last time (None at first)
+    gap     seconds for which it may be seen well in between; how far apart the runs are does not count
+    """
+    try:
+        first, again = map(float, before or ())
+    except (TypeError, ValueError):
+        first = again = float("inf")
+    known = first <= now and again <= now and (not again or now - again <= gap)
+    if unwell:
+        return [first if known else now, 0.0]
+    return [first, again or now] if known else []
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
+
+
 def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(value)
     return value
 
 
-def _shown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first of a code's details as an addition to its message."""
+def _shown(check: object) -> str:
+    """Return the first of a code's details as an addition to its message; "" where there are none."""
+    rows = check.get("detail") if isinstance(check, dict) else ()
+    rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     told = [str(row.get("message", "")).strip() for row in rows[:DETAILS]]
     more = f"; {len(rows) - DETAILS} more" if len(rows) > DETAILS else ""
     return f" ({'; '.join(told)}{more})" if told else ""
