@@ -82,7 +82,8 @@ Diskless, Failed: the disk below gave an error: `dmesg`, check_disk_health, chec
 active at boot: `vgchange -ay`, `drbdadm attach RES`. Inconsistent without a synchronisation: `drbdadm connect RES`; do not
 force it to primary. Outdated: it catches up when it connects. Out of sync though connected: a verification found blocks that
 differ: `drbdadm disconnect RES; drbdadm connect RES` copies them. Lost quorum, I/O suspended: bring the peers back.
-I/O made to fail: somebody ran `drbdadm secondary --force`; end what still has the device open. No longer up: `drbdadm up RES`.
+I/O made to fail: somebody ran `drbdadm secondary --force`; end what still has the device open. No longer up: `drbdadm up
+RES`; taken down for good: run the check once with `--remember 0 --save` as the monitoring user.
 Walrus (Eucalyptus 3.x): the ENABLED one must be primary; both secondary while it is ENABLED: check_euca_services, restart it.
 """
 

@@ -76,11 +76,12 @@ def _port(port):
 RUNBOOK = """
 By hand: `grep . /sys/class/fc_host/host*/{port_name,port_state,speed,port_type} /sys/class/fc_host/host*/statistics/*`,
 `dmesg -T | grep -i -e lpfc -e qla2xxx -e fc`. Linkdown: cable, optic, the switch's port (is it enabled, has it light:
-`sfpshow` on the switch). Slower than usual: a dirty optic or a bad cable makes both ends agree on less; clean or change it, and
-reset the port. invalid_tx_word and invalid_crc on one port: the optic or cable between it and the switch; error_frames on
-all: look further into the fabric. loss_of_sync and link_failure that keep coming: the link flaps. Fewer targets while the port
-is up: zoning, or the array's port or controller (check_san_health); Blocked is the wait before the kernel gives up on
-it (dev_loss_tmo). Gone: `lspci | grep -i fibre`, `dmesg | grep -i pci`. What still works of each LUN: check_multipath.
+`sfpshow` on the switch). Slower than usual: a dirty optic or a bad cable makes both ends agree on less; clean or change it,
+and reset the port. invalid_tx_word and invalid_crc on one port: the optic or cable between it and the switch; error_frames on
+all: look further into the fabric. loss_of_sync and link_failure that keep coming: the link flaps. Fewer targets while the
+port is up: zoning, or the array's port or controller (check_san_health); Blocked is the wait before the kernel gives up on it
+(dev_loss_tmo). Gone: `lspci | grep -i fibre`, `dmesg | grep -i pci`; taken out on purpose: run the check once with
+`--remember 0 --save` as the monitoring user. What still works of each LUN: check_multipath.
 """
 
 CHECK = Check(
@@ -89,9 +90,15 @@ CHECK = Check(
     runbook=RUNBOOK,
     thresholds=[
         Threshold("ports_up", "", None, "1:", main=True, help="ports that are Online"),
-        Threshold("targets", help="targets' ports that a port sees Online"),
-        Threshold("speed", help="Gbit/s"),
-        Threshold("errors_rate", "", "0", "0.1667", help="errors of a port, all counters; critical is 10 in a minute"),
+        Threshold("targets", help="ports of targets that are Online, as a port sees them"),
+        Threshold("speed", help="speed of a port, Gbit/s"),
+        Threshold(
+            "errors_rate",
+            "",
+            "0",
+            "0.1667",
+            help="errors of a port per second, all counters; critical is 10 in a minute",
+        ),
     ],
 )
 main = CHECK.main

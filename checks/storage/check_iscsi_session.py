@@ -5,13 +5,14 @@ It reads /sys/class/iscsi_session and iscsi_connection, without any right, and l
 session recovers. FAILED is a warning until the session's own recovery_tmo has passed, then critical; FREE is critical for a
 session that was seen before. A target with fewer sessions than before is a warning for a week (`--remember`); one without any
 is detached, as far as a host can know: `--expect TARGET[=N]` names a target (or a glob) that must have N sessions logged in,
-`--portal ADDRESS[:PORT]` a portal that must have one. `--paths` are those of a Eucalyptus zone, as `euctl ZONE.storage.ncpaths`
-shows them (on a storage controller `scpaths`; where that is not set, the array's `sanhost` if it is an address): each must have
-a session while there is any, and by the network device that STORAGE_INTERFACES in eucalyptus.conf gives its interface. They are
-given by hand, as a node has no credentials to ask the cloud; check_euca_properties tells when they change there. A disk that
-stayed offline when its session came back is critical. A session without a disk for more than a minute is left over
-(`stale_age`). Under multipath recovery_tmo is how long I/O waits before another path is taken (`failover`). A host
-that may have no session: `--absent-state ok`. The kernel counts no recoveries.
+`--portal ADDRESS[:PORT]` a portal that must have one. `--paths` are those of a Eucalyptus zone, as `euctl
+ZONE.storage.ncpaths` shows them (on a storage controller `scpaths`; where that is not set, the array's `sanhost` if it is an
+address): each must have a session while there is any, and by the network device that STORAGE_INTERFACES in eucalyptus.conf
+gives its interface. They are given by hand, as a node has no credentials to ask the cloud; check_euca_properties tells when
+they change there. A disk that stayed offline when its session came back is critical. A session without a disk for more than a
+minute is left over (`stale_age`). Under multipath recovery_tmo is how long I/O waits before another path is taken
+(`failover`). A host that may have no session: `--absent-state ok`. A session that was lost and came back between two runs is
+not seen: the kernel counts no recoveries.
 """
 
 from __future__ import annotations
@@ -83,15 +84,16 @@ def judge(survey, options):
 
 
 RUNBOOK = """
-By hand: `iscsiadm -m session -P 3` (root), `grep . /sys/class/iscsi_session/*/{targetname,state,recovery_tmo}`,
-`journalctl -u iscsid -n 50`, `dmesg -T | grep -i -e connection -e iscsi`. FAILED or FREE: does the portal answer
-(`nc -zv ADDRESS 3260`), by the right interface (`ip route get ADDRESS`), with the full MTU (check_path_mtu)? Then the target:
-check_iscsi_target on the storage controller, check_san_health for an array. Log in anew: `iscsiadm -m node -T TARGET -p
-PORTAL --login`; log-in refused: CHAP, or the target's list of initiators. iscsid does not run: `systemctl start iscsid`, which
-touches no session that works. Left over without a disk: is a guest or volume using it (`virsh domblklist`)? If not,
-`iscsiadm -m session -r N -u`. A disk that stays offline while its session is logged in: look into dmesg what it did, then
-`echo running > /sys/block/sdX/device/state`. recovery_tmo: node.session.timeo.replacement_timeout in iscsid.conf, or
-fast_io_fail_tmo in multipath.conf, 5 to 15 s. What is left of each LUN: check_multipath.
+By hand: `iscsiadm -m session -P 3` (root), `grep . /sys/class/iscsi_session/*/{targetname,state,recovery_tmo}`, `journalctl
+-u iscsid -n 50`, `dmesg -T | grep -i -e connection -e iscsi`. FAILED or FREE: does the portal answer (`nc -zv ADDRESS 3260`),
+by the right interface (`ip route get ADDRESS`), with the full MTU (check_path_mtu)? Then the target: check_iscsi_target on
+the storage controller, check_san_health for an array. Log in anew: `iscsiadm -m node -T TARGET -p PORTAL --login`; log-in
+refused: CHAP, or the target's list of initiators. iscsid does not run: `systemctl start iscsid`, which touches no session
+that works. Left over without a disk: is a guest or volume using it (`virsh domblklist`)? If not, `iscsiadm -m session -r N
+-u`. A disk that stays offline while its session is logged in: look into dmesg what it did, then `echo running >
+/sys/block/sdX/device/state`. recovery_tmo: node.session.timeo.replacement_timeout in iscsid.conf, or fast_io_fail_tmo in
+multipath.conf, 5 to 15 s. Fewer sessions than before, on purpose: run it once with `--remember 0 --save` as the monitoring
+user. What is left of each LUN: check_multipath.
 """
 
 CHECK = Check(
@@ -99,7 +101,7 @@ CHECK = Check(
     keep=lambda survey: survey.kept,
     runbook=RUNBOOK,
     thresholds=[
-        Threshold("sessions", main=True, help="sessions"),
+        Threshold("sessions", main=True, help="sessions, logged in or not"),
         Threshold("failed", help="sessions that recover, or were given up"),
         Threshold("stale", help="sessions logged in that have no disk"),
         Threshold("stale_age", "s", "60", print="top", help="how long a session was seen without a disk"),

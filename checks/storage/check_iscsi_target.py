@@ -2,10 +2,10 @@
 """Is the iSCSI target of this host answering, with every exported unit backed by something?
 
 It asks tgtd by tgtadm (1.0.85; root by two lines of sudoers), and reads LIO's tree in configfs (Linux 3.15 and later, no
-right). Without `--server` LIO is looked at when it has a target, and tgtd unless LIO serves and no tgtd ran in this or an
-earlier run. A tgtd that hangs on a dead disk or is stopped answers nobody: initiators wait, and new attachments fail. The store
-of every unit is looked at in a child that may hang; the monitoring user must be able to search its directory. Fewer targets
-than an earlier run saw is a warning for `--remember` (an hour: clouds take targets away with their volumes; `0` for never).
+right). Without `--server` LIO is looked at when it has a target; tgtd always, but where LIO serves and no run has seen a
+tgtd. A tgtd that hangs on a dead disk or is stopped answers nobody: initiators wait, and new attachments fail. The store of
+every unit is looked at in a child that may hang; the monitoring user must be able to search its directory. Fewer targets than
+an earlier run saw is a warning for `--remember` (an hour: clouds take targets away with their volumes; `0` for never).
 `--expect IQN` or a glob, with `=N` for how many, names what must be served. Cost: two tgtadm, one child for each directory.
 """
 
@@ -78,7 +78,7 @@ inactive volume comes back with `lvchange -ay VG/LV`. A removed file is still op
 from `/proc/PID/fd`. Exports no unit: tgt-admin found no store when it began; bring that back, `tgt-admin --update NAME`.
 Without a portal: another server had port 3260 when tgtd began (`ss -ltnp sport = :3260`); end that, restart tgtd.
 Offline: somebody set it so (`tgtadm --lld iscsi --mode target --op update --tid N --name state --value ready`; LIO:
-`echo 1 > tpgt_1/enable`). Fewer targets: compare with the cloud's attached volumes.
+`echo 1 > tpgt_1/enable`). Fewer targets: compare with the cloud's attached volumes. On purpose: it is told for --remember only.
 """
 
 CHECK = Check(

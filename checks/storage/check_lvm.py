@@ -12,8 +12,8 @@ asked for room (`used`), and only those without a pool: an operating system's gr
 its group. That a volume is inactive is no fault unless it is expected. Volumes go by GROUP/VOLUME in --include and --exclude.
 
 LVM 2.02.158 or later is asked in its own JSON, by vgs, lvs and, where a disk is missing, pvs; as root by sudo, with arguments
-that take no lock and write nothing; --nolocking of lvs needs 2.03. What it does not tell (it is not root, the kernel's
-device-mapper is silent) is UNKNOWN: both look like an empty list otherwise.
+that take no lock and write nothing. The lvs of 2.02 does not know --nolocking: volumes and pools are UNKNOWN there. What it
+does not tell (it is not root, the kernel's device-mapper is silent) is UNKNOWN: both look like an empty list otherwise.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ Full: guests stop or get errors; extend first, then resume them. Check needed: d
 Snapshot filling: `lvextend` it or remove it; an invalid one is lost: `lvremove`.
 Refresh needed: `lvchange --refresh`. Mismatches: `lvchange --syncaction check`. Suspended for long: a command was cut in the
 middle, `dmsetup info -C`, `dmsetup resume NAME`.
-Vanished: was it removed (`--remember 0` once), or are all its disks gone (lsblk, dmesg, /etc/lvm/backup)?
+Vanished: was it removed (then run it once with `--remember 0 --save` as the monitoring user), or are all its disks gone
+(lsblk, dmesg, /etc/lvm/backup)?
 Exported: the group was meant to go to another host; `vgimport` only where no other host uses it.
 Metadata damaged: `pvs -o +vg_name,pv_in_use`, `vgck GROUP`; a copy: `vgck --updatemetadata GROUP`. Unreadable: find out which
 group is missing (/etc/lvm/backup) before anything writes to the disk; `vgcfgrestore` from there, with the disks at rest.

@@ -83,7 +83,7 @@ before the fabric is mended, the guests go on by themselves; to give up on it, `
 wait into errors. Paths that exist and stay failed: `multipathd reinstate path sdX`; missing ones: `iscsiadm -m session -R` or
 `rescan-scsi-bus.sh`. Suspended: a reload that did not end, `dmsetup info NAME`, `dmsetup resume NAME` if no tool runs.
 path_faults grow while all is well between: a flapping link, look at error counters of port and switch. A LUN
-that was given fewer paths on purpose: wait for --remember, or give a short one once.
+that was given fewer paths on purpose: run it once with `--remember 0 --save` as the monitoring user, or wait for --remember.
 """
 
 CHECK = Check(
