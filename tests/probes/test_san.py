@@ -184,12 +184,14 @@ WHY = "none is told: may this account see it?"
     [
         ("netapp", False, ["capacity", "performance"], []),
         ("redfish", False, [], ["capacity", "performance"]),
+        ("3par", False, ["capacity"], ["performance"]),
         ("redfish", True, ["capacity", "performance"], []),
         ("vnx", False, ["capacity"], ["performance"]),
     ],
 )
 def test_modes_of_which_nothing_is_told(survey, profile, asked, missing, untold):
-    found = survey(a=GOOD, profile=profile, asked=asked, modes=("health", "capacity", "performance"))
+    silent = GOOD._replace(speeds=[Speed("")])  # a row of it is there, and no value in it
+    found = survey(a=silent, profile=profile, asked=asked, modes=("health", "capacity", "performance"))
     assert list(found.array.lost) == [Failed(ABSENT, of, f"ask for {of}", WHY) for of in missing]
     assert found.untold == untold
     assert found.summary.endswith("; capacity and performance not told") is (len(untold) == 2)

@@ -25,7 +25,7 @@ KINDS = (
     "replication", "alert",
 )  # fmt: skip
 WEEK = 604800.0  # seconds over which the growth of a pool is measured
-LASTING = ("controller", "disk", "enclosure", "power supply", "fan", "battery", "pool", "port")
+LASTING = ("enclosure", "controller", "pool", "disk", "port", "power supply", "fan", "battery")
 """Kinds that nobody takes away without a word: one that vanishes from the answer is missed."""
 
 PROFILES = {
@@ -55,6 +55,7 @@ MODULES = {
 UNTOLD = {
     "netapp-snmp": ("performance",),
     "vnx": ("performance",),
+    "3par": ("performance",),
     "3par": ("performance",),
     "redfish": ("capacity", "performance"),
     "generic-snmp": ("health", "capacity", "performance"),
@@ -339,7 +340,11 @@ def survey(
         seen = kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
         # What could not be asked is not missing: its Failed says so.
         missed = tuple(kind for kind in LASTING if not _lost(array, kind))
-        gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and of.startswith(missed)]
+        gone = [
+            (of, now - at)
+            for of, at in sorted(seen.items(), key=_weight)
+            if of not in present and of.startswith(missed)
+        ]
     if "capacity" in modes:
         array = array._replace(rooms=_growing(array.rooms, before.get("growth"), now, kept))
     array, untold = _silence(array, profile, modes, asked)
@@ -359,7 +364,8 @@ def _same(module: Any, run: Any, array: Array, first: Place, at: Place) -> None:
 
 def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> tuple[Array, list[str]]:
     """Return the array, with what it should have told and did not among what is lost; and what it need not tell."""
-    told = {"health": array.parts, "capacity": array.rooms, "performance": array.speeds}
+    measured = [speed for speed in array.speeds if any(value is not None for value in speed[1:])]
+    told = {"health": array.parts, "capacity": array.rooms, "performance": measured}
     silent = [mode for mode in modes if not told[mode]] if not array.lost else []
     untold = [mode for mode in silent if mode in UNTOLD.get(profile, ()) and not asked]
     missing = [mode for mode in silent if mode not in untold]
@@ -367,6 +373,12 @@ def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> t
         missing += ["disk"] * all(part.kind != "disk" or part.health == "absent" for part in array.parts)
     lost = [Failed(ABSENT, of, f"ask for {of}", "none is told: may this account see it?") for of in missing]
     return array._replace(lost=[*array.lost, *lost]), untold
+
+
+def _weight(seen: tuple[str, float]) -> tuple[int, str]:
+    """Order what vanished by what matters more: a shelf, and only then its supplies and batteries."""
+    of = seen[0]
+    return next((number for number, kind in enumerate(LASTING) if of.startswith(kind)), len(LASTING)), of
 
 
 class _Share:
