@@ -128,6 +128,15 @@ def test_a_type_has_another_name_in_fstab(tmp_path, listed, glob):
     assert sorted(survey(root, types=(glob,)).missing) == ["/srv/x"]
 
 
+def test_the_older_lines_of_fuse(tmp_path):
+    """mount.fuse(8): the type may stand before the source, as TYPE#SOURCE of the type fuse."""
+    lines = "s3fs#images /srv/s3 fuse defaults 0 0\nsshfs#u@nas.example:/x /srv/x fuse defaults 0 0\nother /srv/y fuse noauto 0 0\n"
+    there = "50 21 0:41 / /srv/x rw,relatime - fuse.sshfs u@nas.example:/x rw,user_id=0,group_id=0"
+    found = survey(tree(tmp_path, there, fstab=lines))
+    assert sorted(found.missing) == ["/srv/s3"]
+    assert [(mount.path, mount.listed) for mount in found.mounts] == [("/srv/x", "")]
+
+
 def test_an_fstab_that_may_not_be_read_is_told(tmp_path):
     found = survey(tree(tmp_path, NOVA, fstab="one two\n"))
     assert found.fstab.kind == UNREADABLE

@@ -186,7 +186,7 @@ def survey(
     fstab: Failed | None = None
     wishes: dict[str, Listed] = {}
     try:
-        wishes = {wish.path: wish for wish in mounts.listed(run)}
+        wishes = {wish.path: _plain(wish) for wish in mounts.listed(run)}
     except Failed as failed:
         fstab = failed
     again: list[str] = []
@@ -220,6 +220,12 @@ def survey(
             found.append(_shared(name, mount, wishes.get(mount.path), answers[name], history, calls))
     kept = {"samples": history.keep(), "calls": calls} if history else None
     return Survey(tuple(found), missing, trials, fstab, stats, again, kept)
+
+
+def _plain(wish: Listed) -> Listed:
+    """Return a line of fstab with TYPE#SOURCE of the type fuse, an older way of mount.fuse(8), as the kernel shows it."""
+    kind, _, source = wish.source.partition("#")
+    return wish._replace(kind=f"fuse.{kind}", source=source) if wish.kind == "fuse" and source else wish
 
 
 def _is_shared(kind: str, types: Sequence[str]) -> bool:
