@@ -56,7 +56,6 @@ UNTOLD = {
     "netapp-snmp": ("performance",),
     "vnx": ("performance",),
     "3par": ("performance",),
-    "3par": ("performance",),
     "redfish": ("capacity", "performance"),
     "generic-snmp": ("health", "capacity", "performance"),
 }
