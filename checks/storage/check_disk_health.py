@@ -14,13 +14,16 @@ controllers (hpsa, smartpqi, aacraid …) have no tool with a documented JSON: t
 others, and ask the BMC by check_hardware_sensors.
 
 Error logs and counters of a disk stay for ever: what alarms is that they rise, over a day (`sectors_day`, `errors_day`).
-What an earlier run saw and is gone is a warning for --remember. Disks are known by their serial numbers.
+What an earlier run saw and is gone is a warning for --remember. Disks are known by their serial numbers. `--expect NAME`, or a
+glob with `=N` for how many (md0, "sd*=12", "c0/e252/s*=8"), says what has to be there: less is critical.
 A run starts smartctl once for each disk, sixteen side by side and for 10 s at most, and storcli64 for two to four questions.
 """
 
 from __future__ import annotations
 
-from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Sudo, Threshold, duration
+from fnmatch import fnmatchcase
+
+from nephoscope.plugin import CRITICAL, OK, UNKNOWN, WARNING, Check, Finding, Metric, Sudo, Threshold, duration, expect
 from nephoscope.probes import disk_health, megaraid, smart
 
 STATES = {
@@ -30,15 +33,26 @@ STATES = {
 
 
 def options(add):
+    add(
+        "--expect", repeat=True, type=expect, metavar="NAME|GLOB[=N]", looks=False,
+        help="array, disk or drive that has to be there",
+    )  # fmt: skip
     add("--remember", type=duration, default=604800.0, looks=False, help="how long what vanished is missed")
 
 
 def probe(options, run):
-    return disk_health.look(run, options.mode, options.mode_given, options.remember)
+    return disk_health.look(
+        run, options.mode, options.mode_given, options.remember, any(count for _, count in options.expect)
+    )
 
 
 def judge(survey, options):
     yield from survey.failures
+    for glob, count in options.expect:
+        there = sum(fnmatchcase(name, glob) for name in survey.names)
+        if there < count:  # of no object: a filter would drop it
+            text = f"{glob} is not there" if not there else f"{glob}: {there} of {count} are there"
+            yield Finding(UNKNOWN if survey.blind else CRITICAL, "", text)
     for condition in survey.conditions:
         yield Finding(STATES[condition.health], condition.of, condition.text)
     for reading in survey.readings:

@@ -444,6 +444,28 @@ def test_all_that_there_was_has_vanished(machine):
         assert line.startswith("DISK_HEALTH WARNING - md0 is missing, it was there 1 min ago"), line
 
 
+def test_what_is_expected(machine):
+    md(machine.root)
+    scsi(machine.root, "sda")
+    scsi(machine.root, "sdb", host=1)
+    machine.says(ata(), sleeping("/dev/sdb"))
+    assert machine.line("--expect", "md*", "--expect", "sd*=2").startswith("DISK_HEALTH OK - looked at ")
+    few = "md*: 1 of 2 are there, sd*: 2 of 3 are there"
+    line = machine.line("--expect", "md*=2", "--expect", "sd*=3", "--exclude", "sd*")
+    assert line.startswith(f"DISK_HEALTH CRITICAL - {few}"), line
+    machine.says(ata(), late("/dev/sdb"))
+    assert "sd*" not in machine.line("--expect", "sd*=2")
+    line = machine.line("--expect", "nvme0", nephoscope_smart="exit 1")
+    assert line.startswith("DISK_HEALTH UNKNOWN - ") and "nvme0 is not there" in line, line
+
+
+def test_what_is_expected_of_a_machine_that_has_nothing(machine):
+    for mode in ((), ("--mode", "md")):
+        line = machine.line("--expect", "md0", "--absent-state", "ok", *mode)
+        assert line.startswith("DISK_HEALTH CRITICAL - md0 is not there"), line
+    assert machine.line("--expect", "md*=0").startswith("DISK_HEALTH UNKNOWN - no source of disk health")
+
+
 def test_members_that_were_renamed_are_not_missed(machine):
     md(machine.root)
     machine.line()

@@ -21,6 +21,8 @@ class Survey(NamedTuple):
     summary                          what was looked at, in words; "" for nothing
     alive                            something gave an answer about itself
     kept                             plain JSON for the next run
+    names                            what is there, also what could not be asked; members of md arrays are none of it
+    blind                            something could not be looked at, and more may be there
     """
 
     conditions: Sequence[Condition] = ()
@@ -30,14 +32,17 @@ class Survey(NamedTuple):
     summary: str = ""
     alive: bool = False
     kept: Any = None
+    names: Sequence[str] = ()
+    blind: bool = False
 
 
-def look(run: Run, sources: Sequence[str], given: bool, remember: float) -> Survey:
+def look(run: Run, sources: Sequence[str], given: bool, remember: float, expected: bool = False) -> Survey:
     """Ask every source of `sources` ("md", "smart", "raid").
 
     given     the sources were asked for by name: one that does not exist is a failure, not a gap
     remember  seconds for which what vanished is missed
-    Raises Failed absent when no source exists at all.
+    expected  something has to be there
+    Raises Failed absent when no source exists at all, unless something is expected.
     """
     before = run.before if isinstance(run.before, dict) else {}
     told: dict[str, Told] = {}
@@ -57,7 +62,8 @@ def look(run: Run, sources: Sequence[str], given: bool, remember: float) -> Surv
     asleep = {condition.of for condition in conditions if condition.health == "asleep"}
     mute = {*asleep, *(failed.of for failed in failures if failed.kind != ABSENT)}
     gone, members = missing(seen, mute, before.get("members"), whole, now, remember)
-    if lacking and not (told or failures or gone):
+    names = {condition.of for condition in conditions} | {failed.of for failed in failures}
+    if lacking and not (told or failures or gone or expected):
         tried = "; ".join(f"{failed.of}: {failed.error}" for failed in lacking)
         raise Failed(ABSENT, "", "", f"no source of disk health: {tried}")
     since = samples.since(before.get("asleep"), asleep, now)
@@ -77,6 +83,8 @@ def look(run: Run, sources: Sequence[str], given: bool, remember: float) -> Surv
         "; ".join(said),
         alive,
         {"members": members, "asleep": since, "counters": history.keep() if history else []},
+        sorted(name for name in names if not (name.startswith("md") and "/" in name)),
+        any(failed.kind != ABSENT for failed in failures),
     )
 
 
