@@ -481,6 +481,15 @@ def test_what_is_new_in_quarantine():
     assert "a:/srv/node" not in kept[-1][2] if isinstance(kept[-1], list) else "a:/srv/node" not in kept[-2][2]
 
 
+def test_many_hosts_with_something_new_are_not_all_named():
+    hosts = [f"n{number:02}" for number in range(20)]
+    _, kept = counted(None, 0, *(quarantine(host, 0) for host in hosts), asked=hosts)
+    found, _ = counted(kept, 300, *(quarantine(host, number) for number, host in enumerate(hosts)), asked=hosts)
+    assert found[1] == Measure(
+        "quarantined_new", 190.0, "", "n19 19, n18 18, n17 17, n16 16, n15 15, n14 14, n13 13, n12 12 …"
+    )
+
+
 @pytest.mark.parametrize(
     "told", [{}, {"objects": None, "containers": 0, "accounts": 0}, {"objects": -1, "containers": 0, "accounts": 0}]
 )

@@ -437,6 +437,10 @@ def _of_server(answers: Answers, modes: Sequence[str]) -> Iterator[Trouble | Mea
         yield Measure("drive_errors", errors, of) if _number(errors) else _unknown(of, "drive_audit_errors", errors)
 
 
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(words[:8]) + (" …" if len(words) > 8 else "")
+
+
 def _unknown(of: str, name: str, value: Any) -> Trouble:
     return Trouble("unknown", of, f"{name} is not understood: {value!r:.40}")
 
@@ -644,7 +648,7 @@ def _disks(
         if whole and not disks and store.host not in known:
             yield Trouble("lacks", of, f"has no devices in {store.directory}")
     if looked:
-        yield Measure("unmounted", len(lost), "", ", ".join(lost[:8]) + (" …" if len(lost) > 8 else ""))
+        yield Measure("unmounted", len(lost), "", _few(lost))
     if len(fills) > 1:
         yield Measure("disk_spread", max(fills) - min(fills))
 
@@ -675,8 +679,9 @@ def _quarantined(
         found.append(Measure("quarantined", sum(counts.values()), "", detail))
         rises = {name: history.rise(name) for name in counts}
         risen = {name: rise for name, rise in rises.items() if isinstance(rise, (int, float))}
-        grown = ", ".join(f"{name.rpartition(':')[0]} {rise:.0f}" for name, rise in sorted(risen.items()) if rise)
-        found.append(Measure("quarantined_new", sum(risen.values()) if risen else COLLECTING, "", grown))
+        grown = sorted((-rise, name.rpartition(":")[0]) for name, rise in risen.items() if rise)
+        words = _few([f"{host} {-rise:.0f}" for rise, host in grown])
+        found.append(Measure("quarantined_new", sum(risen.values()) if risen else COLLECTING, "", words))
     return found, history
 
 
