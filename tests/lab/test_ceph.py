@@ -169,9 +169,7 @@ def test_a_flag_is_held_told_expected_and_muted(cluster):
     with undone(cluster, ("osd", "unset", "noout"), ("health", "unmute", "OSDMAP_FLAGS")):
         cluster.tell("osd", "set", "noout")
         head = "CEPH OK - HEALTH_WARN: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups"
-        held = (
-            rf"{head}, OSDMAP_FLAGS noout flag\(s\) set \(not well for \d+ s, counts after 600 s\), rates collecting \| "
-        )
+        held = rf"{head}, OSDMAP_FLAGS noout flag\(s\) set \(not well for \d+ s, counts after 600 s\), rates collecting \| "
         lasting(cluster, held, "--save")
         warning = r"CEPH WARNING - OSDMAP_FLAGS noout flag\(s\) set"
         assert re.match(rf"{warning} \| ", check(cluster, shift=700))
