@@ -265,6 +265,17 @@ def test_what_a_disk_refused_for_once(machine):
     assert machine.says(five).line(shift=7200).startswith("DISK_HEALTH OK - ")
 
 
+def test_an_answer_that_is_cut_off_hides_no_disk_that_was_told(machine):
+    scsi(machine.root, "sda")
+    machine.says(ata(), sas()).line()
+    cut = stream(sas(passed=False)).rpartition("\n")[0]
+    line = machine.line(shift=60, nephoscope_smart=f"{stand_ins.says(cut)}\nexit 137")
+    said = "bus0/8 says that it is failing, UNKNOWN: smart: its answer is cut off: it ended with 137"
+    assert line.startswith(f"DISK_HEALTH CRITICAL - {said} (run /usr/local/sbin/nephoscope-smart)"), line
+    assert "tells nothing" not in line
+    assert "missing" not in line
+
+
 def test_a_list_of_disks_that_is_none(machine):
     """What it would have named is not missed for that."""
     scsi(machine.root, "sda")

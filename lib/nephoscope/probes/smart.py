@@ -148,7 +148,7 @@ def look(run: Run) -> Told:
     known = disks(run)
     if known.asked or known.raid or MEGARAID in controllers(run).values():
         try:
-            documents, strange = _documents(run, known)
+            documents, strange, known = _documents(run, known)
         except Failed as failed:
             if not known.dead:
                 raise
@@ -162,7 +162,8 @@ def look(run: Run) -> Told:
     raise Failed(ABSENT, "smart", "", text)
 
 
-def _documents(run: Run, known: Disks) -> tuple[list[dict[str, Any]], list[Failed]]:
+def _documents(run: Run, known: Disks) -> tuple[list[dict[str, Any]], list[Failed], Disks]:
+    """Return what there is of documents, what was wrong with the others, and the disks of which there must be one."""
     tried = f"run {' '.join(LINE)}"
     names = ", ".join([*known.asked, *known.raid][:6])
     try:
@@ -186,10 +187,13 @@ def _documents(run: Run, known: Disks) -> tuple[list[dict[str, Any]], list[Faile
         raise strange[0]
     if len(found) == 1 and "device" not in found[0] and "not installed" in str(found[0].get("nephoscope")):
         raise Failed(NOT_ALLOWED, "smart", "", f"{names} can't be asked: {found[0]['nephoscope']}", INSTALL)
-    if not found or found.pop().get("nephoscope") != "end":
+    if not found or found[-1].get("nephoscope") != "end":
         said = (answer.err.splitlines() or [f"it ended with {answer.status}"])[-1]
-        raise Failed(UNREADABLE, "smart", tried, f"its answer is cut off: {said}")
-    return found, strange
+        strange.append(Failed(UNREADABLE, "smart", tried, f"its answer is cut off: {said}"))
+        if not found:
+            raise strange[-1]
+        return found, strange, known._replace(asked=())
+    return found[:-1], strange, known
 
 
 def judge_all(documents: Sequence[Mapping[str, Any]], known: Disks) -> Told:
