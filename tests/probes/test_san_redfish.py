@@ -301,12 +301,13 @@ def test_the_deadline_gives_the_session_back(array, tmp_path, how):
     assert array.sessions == {}
 
 
-def test_a_log_out_that_hangs_holds_nothing_up(array, tmp_path):
-    array.faults["DELETE"] = "hang"
+@pytest.mark.parametrize(("how", "said"), [("hang", "no answer in 1.5 s"), (503, "HTTP 503")])
+def test_a_log_out_that_fails_is_said_and_holds_nothing_up(array, tmp_path, how, said):
+    array.faults["DELETE"] = how
     with process(array, tmp_path, "--explain") as started:
         out, _ = started.communicate(timeout=10)
     assert out.startswith("SAN_HEALTH WARNING - pool fast ")
-    assert "asked: log out of redfish: no answer in 1.5 s" in out
+    assert f"asked: log out of redfish: {said}\n" in out
     (token,) = array.sessions.values()
     assert token not in out
     assert "secret" not in out

@@ -64,8 +64,9 @@ class Guest:
         last: Any = _Until(lambda _: None, lambda: max(0.0, end - time.monotonic()))
         self.http.run = last
         try:
-            if leave:
-                leave()
+            status = getattr(leave() if leave else None, "status", 200)
+            if status >= 400:
+                self.run.stage(f"log out of {self.http.of}: HTTP {status}")
         except Failed as failed:  # the device ends the session by itself, later
             self.run.stage(f"log out of {self.http.of}: {failed.error}")
 
