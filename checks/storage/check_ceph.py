@@ -4,8 +4,8 @@
 Ceph's own client asks: `ceph status` always, `ceph health detail` where there is something to tell, `ceph osd df` for the
 modes osds and capacity, `ceph df` for `--pool`, `ceph versions` for `--one-version`: two calls while all is well, each 0.3 s
 of CPU, for the client is a Python program. It can run on any host with `ceph`, a ceph.conf and a key, and once for a cluster;
-of several clusters each is a service with a `--conf` of its own. Where cephadm keeps all in containers: `apt-get install
-ceph-common` there, and `ceph config generate-minimal-conf` writes the ceph.conf.
+of several clusters each is a service with its own `--conf` and `--keyring`. Where cephadm keeps all in containers: `apt-get
+install ceph-common` there, and `ceph config generate-minimal-conf` writes the ceph.conf.
 Serves Ceph 12 (Luminous) and later. Least rights, in all of them:
 `ceph auth get-or-create client.nagios mon 'allow r' mgr 'allow r' -o /etc/ceph/ceph.client.nagios.keyring`
 (mode 0640, group of the agent). Without `mgr 'allow r'` the OSDs can't be asked, which is UNKNOWN.

@@ -111,7 +111,7 @@ def first(folder, monkeypatch, argv=(), clock=None, **answers):
 
 WARN = status("HEALTH_WARN", {"OSD_DOWN": code("1 osds down")}, up=2)
 TWO_UP = osd_df(osd(0), osd(1), osd(2, "down"))
-HALF = ["--hold", "0", "-c", "osd_down=50"]
+AT_ONCE = ["--hold", "0"]
 WELL = "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups"
 
 
@@ -128,8 +128,8 @@ WELL = "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups
         (["--mode", "pgs"], {"said": status("HEALTH_WARN", {"PG_AVAILABILITY": code("9 pgs inactive")}, pgs={"undersized+peered": 9})}, "CRITICAL - PG_AVAILABILITY 9 pgs inactive | pgs_bad=9"),
         (["--mode", "capacity"], {"said": status("HEALTH_WARN", {"POOL_FULL": code("1 pool(s) full"), "OSD_DOWN": code("1 osds down")})}, "CRITICAL - POOL_FULL 1 pool(s) full | used=40%"),
         (["--mode", "osds"], {"said": status("HEALTH_WARN", {"MGR_DOWN": code("no active mgr")}, manager=False)}, "CRITICAL - MGR_DOWN no active mgr, UNKNOWN: mgr "),
-        (HALF, {"said": WARN, "rows": TWO_UP, "detail": detailed(WARN, OSD_DOWN=["osd.2 (root=default,host=a) is down"])}, "WARNING - OSD_DOWN 1 osds down (osd.2 (root=default,host=a) is down) | "),
-        (["--hold", "10m", "-c", "osd_down=50"], {"said": WARN, "rows": TWO_UP}, "OK - HEALTH_WARN: 2 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSD_DOWN 1 osds down (not well for 0 s, counts after 600 s), rates collecting | "),
+        (AT_ONCE, {"said": WARN, "rows": TWO_UP, "detail": detailed(WARN, OSD_DOWN=["osd.2 (root=default,host=a) is down"])}, "WARNING - OSD_DOWN 1 osds down (osd.2 (root=default,host=a) is down) | "),
+        (["--hold", "10m"], {"said": WARN, "rows": TWO_UP}, "OK - HEALTH_WARN: 2 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups, OSD_DOWN 1 osds down (not well for 0 s, counts after 600 s), rates collecting | "),
         ([], {"said": status("HEALTH_WARN", {"POOL_FULL": code("1 pool(s) full"), "OSD_DOWN": code("1 osds down")})}, "CRITICAL - POOL_FULL 1 pool(s) full | "),
         (["--hold", "0"], {"said": status("HEALTH_ERR", {"AAA": code("a"), "OSD_OUT_OF_ORDER_FULL": code("full ratio(s) out of order", "HEALTH_ERR")})}, "CRITICAL - OSD_OUT_OF_ORDER_FULL full ratio(s) out of order, WARNING: AAA a | "),
         (["--ignore", "OSD_OUT_OF_ORDER_FULL", "--hold", "0"], {"said": status("HEALTH_ERR", {"AAA": code("a"), "OSD_OUT_OF_ORDER_FULL": code("full ratio(s) out of order", "HEALTH_ERR")})}, "WARNING - AAA a | "),
@@ -138,7 +138,7 @@ WELL = "HEALTH_OK: 3 of 3 OSDs up, 1 of 1 monitors in quorum, 9 placement groups
         ([], {"said": status("HEALTH_WARN", {"AAA": code("a", "HEALTH_BAD")})}, "UNKNOWN - AAA a: severity HEALTH_BAD | "),
         ([], {"said": status("HEALTH_ERR")}, "CRITICAL - health is HEALTH_ERR, and no code says why | "),
         (["--hold", "0"], {"said": status(inside=2), "rows": osd_df(osd(0), osd(1), osd(2, "up", 0, 0, 0))}, "WARNING - osd.2 is out | "),
-        (HALF, {"said": status(up=2, inside=2), "rows": osd_df(osd(0), osd(1), osd(2, "down", 0, 0, 0))}, "WARNING - osd.2 is down and out | "),
+        (AT_ONCE, {"said": status(up=2, inside=2), "rows": osd_df(osd(0), osd(1), osd(2, "down", 0, 0, 0))}, "WARNING - osd.2 is down and out | "),
         ([], {"rows": osd_df(osd(0, used=85.5), osd(1), osd(2, used=80))}, "CRITICAL - osd.0 osd used 85.5 % is above 85 %, WARNING: osd.2 osd used 80 % is above 75 % | "),
         ([], {"said": status(bytes_used=80, bytes_avail=20, bytes_total=100)}, "WARNING - used 80 % is above 75 % | "),
         ([], {"said": status(bytes_used=90, bytes_avail=10, bytes_total=100)}, "CRITICAL - used 90 % is above 85 % | "),
