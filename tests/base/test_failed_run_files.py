@@ -126,3 +126,36 @@ def test_an_attempt_is_the_facts_or_the_failure_in_their_place():
     assert attempt(ask, 1, "y") == Failed(ABSENT, "y", "look", "nothing there")
     with pytest.raises(ZeroDivisionError):  # a bug is no failure to look
         attempt(lambda: 1 / 0)
+
+
+def test_a_signal_waits_for_a_log_in_and_not_for_more():
+    run, said = Run(10.0), []
+
+    def log_in():
+        assert run.owing == 1.5
+        run.interrupt(KeyError("SIGTERM"))
+        said.append("logged in")
+
+    with pytest.raises(KeyError):
+        run.held(log_in, 1.5)
+    assert said == ["logged in"]
+    # The log-out is still owed until it was tried; what ended the run comes again after it.
+    assert run.owing == 1.5
+    with pytest.raises(KeyError):
+        run.held(lambda: said.append("logged out"), 0.0)
+    assert (said, run.owing) == (["logged in", "logged out"], 0.0)
+
+
+def test_a_log_in_that_fails_owes_nothing():
+    run = Run(10.0)
+
+    def log_in():
+        raise Failed(UNREACHABLE, "", "log in", "no answer")
+
+    with pytest.raises(Failed):
+        run.held(log_in, 1.5)
+    assert run.owing == 0.0
+    assert run.held(lambda: 5, 1.5) == 5
+    assert run.owing == 1.5
+    with pytest.raises(KeyError):
+        run.interrupt(KeyError("SIGTERM"))  # at once, when nothing is held
