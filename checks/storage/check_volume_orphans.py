@@ -78,6 +78,7 @@ CHECK = Check(
     *(options, probe, judge),
     keep=lambda found: found.kept,
     uses=("http", "cloud"),
+    signs=("/etc/eucalyptus/eucalyptus.conf",),
     needs=[
         *(Sudo(*line) for line in (lvm.VGS, lvm.NAMES, euca_volumes.LIST, tgt.SHOW)),
         Grant(euca_volumes.RIGHT),
