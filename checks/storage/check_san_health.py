@@ -83,7 +83,7 @@ firmware; tell us the word. A part that was taken away on purpose: `--exclude` i
 
 CHECK = Check(
     *(options, probe, judge),
-    where=("remote",),
+    where=("remote",),  # also on the host that has --cinder-conf; but never unasked on any machine
     uses=("https", "snmp", "cloud"),
     keep=lambda survey: survey.kept,
     deadline=50,  # a management processor is slow, and hundreds of disks are many

@@ -339,11 +339,7 @@ def survey(
         seen = kept["seen"] = high_water.seen(before.get("seen"), present, now, remember)
         # What could not be asked is not missing: its Failed says so.
         missed = tuple(kind for kind in LASTING if not _lost(array, kind))
-        gone = [
-            (of, now - at)
-            for of, at in sorted(seen.items(), key=_weight)
-            if of not in present and of.startswith(missed)
-        ]
+        gone = [(of, now - at) for of, at in sorted(seen.items()) if of not in present and of.startswith(missed)]
     if "capacity" in modes:
         array = array._replace(rooms=_growing(array.rooms, before.get("growth"), now, kept))
     array, untold = _silence(array, profile, modes, asked)
@@ -372,12 +368,6 @@ def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> t
         missing += ["disk"] * all(part.kind != "disk" or part.health == "absent" for part in array.parts)
     lost = [Failed(ABSENT, of, f"ask for {of}", "none is told: may this account see it?") for of in missing]
     return array._replace(lost=[*array.lost, *lost]), untold
-
-
-def _weight(seen: tuple[str, float]) -> tuple[int, str]:
-    """Order what vanished by what matters more: a shelf, and only then its supplies and batteries."""
-    of = seen[0]
-    return next((number for number, kind in enumerate(LASTING) if of.startswith(kind)), len(LASTING)), of
 
 
 class _Share:
