@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import sys
 import time
@@ -283,6 +284,156 @@ def test_reports_that_are_no_refusal() -> None:
         assert failure(agent, user="ro").error == "report 1.3.6.1.6.3.11.2.1.3"
 
 
+SIGNED = {"user": "ro", "auth_password": "authpass12"}
+
+
+def test_signed_answers_and_a_clock_that_nobody_signed() -> None:
+    names = (f"{ENTRY}.2.1.7",)
+    with Agent(TABLE, password="authpass12") as agent, session(agent, **SIGNED) as asked:
+        assert (asked.get(*names), asked.count) == ({names[0]: 7}, 2)
+    # What the discovery tells is signed by nobody: whoever lies there may cost one question more, not the answer.
+    for told in ((0, 0), (2, 5), (2**31 - 1, 2**31 - 1)):
+        with Agent(TABLE, password="authpass12", told=told) as agent, session(agent, **SIGNED) as asked:
+            assert (asked.get(*names), asked.count) == ({names[0]: 7}, 3)
+            assert (asked._who.boots, asked.get(*names), asked.count) == (3, {names[0]: 7}, 4)
+
+
+def test_a_report_of_an_earlier_question_is_no_answer() -> None:
+    # A slow agent answers the discovery, and its repetition after that.
+    with Agent(TABLE, password="authpass12", twice=True) as agent, session(agent, **SIGNED) as asked:
+        assert asked.identity().description == "a simulated agent"
+        assert len(walk(asked)) == 40
+
+
+def test_a_report_of_version_2_is_no_answer() -> None:
+    with Agent(TABLE, spoil=lambda answer: answer.replace(b"\xa2", b"\xa8", 1)) as agent:
+        assert failure(agent).error == "an answer that is no SNMP, or is cut"
+
+
+def test_an_answer_of_another_context_or_below_the_level() -> None:
+    for context in ((b"other engine", b""), (b"\x80\x00\x00\x63\x04lab", b"other")):
+        with Agent(TABLE, password="authpass12", context=context) as agent:
+            found = failure(agent, **SIGNED)
+            assert (found.kind, found.error) == (UNREADABLE, "an answer out of another context than was asked")
+    with Agent(TABLE, password="authpass12", flags=0) as agent:
+        found = failure(agent, **SIGNED)
+        assert (found.kind, found.error) == (UNREADABLE, "an answer below the security level authNoPriv")
+    with Agent(TABLE, password="authpass13") as agent:
+        found = failure(agent, **SIGNED)
+        assert (found.kind, found.error) == (UNREADABLE, "an answer whose digest is wrong: it is not from the agent")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"told": (2**32, 1)},
+        {"told": (2**31, 1)},
+        {"told": (-1, 1)},
+        {"told": (1, 2**31)},
+        {"told": (1, -(2**63))},
+        {"engine": bytes(33)},
+        {"report": ""},  # one without a name
+    ],
+)
+def test_what_an_engine_can_not_be(faults: dict[str, Any]) -> None:
+    with Agent(TABLE, **faults) as agent:
+        found = failure(agent, **SIGNED, priv_password="privpass12")
+        assert (found.kind, found.error) == (UNREADABLE, "an answer that is no SNMP, or is cut")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Typed((2, b"")),
+        Typed((2, b"\x01" + bytes(8))),
+        Typed((2, b"\x7f" * 9000)),  # Python itself refuses to print a number of so many digits
+        Typed((0x41, b"")),
+        Typed((0x42, bytes(10))),
+        Typed((0x46, b"\x01" + bytes(8))),
+    ],
+)
+def test_numbers_that_are_none(bad: Typed) -> None:
+    with Agent({**TABLE, f"{ENTRY}.2.1.3": bad}, size=40_000) as agent:
+        assert failure(agent, walk).error == "an answer that is no SNMP, or is cut"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\x2b\x80",  # cut
+        b"\x2b\x80\x01",  # padded
+        b"\x2b\x90\x80\x80\x80\x00",  # 2**32
+        b"\x2b" + b"\xff" * 60 + b"\x00",
+        b"\x2b" + b"\x01" * 128,
+    ],
+)
+def test_oids_that_are_none(bad: bytes) -> None:
+    with pytest.raises(ValueError):
+        snmp._oid(bad)
+
+
+def test_the_largest_oid() -> None:
+    largest = ".".join(["2", "47"] + ["4294967295"] * 126)
+    assert snmp._oid(snmp.encoded(largest)) == largest
+    with pytest.raises(ValueError):
+        snmp.encoded(f"{largest}.1")
+
+
+def test_words_that_are_not_utf8() -> None:
+    with Agent({"1.3.6.1.4.1.99.1.0": 7}, password="authpass12") as agent:
+        words = {"user": "\udcff", "auth_password": "authpass12"}
+        with session(agent, **words) as asked:
+            assert asked.get("1.3.6.1.4.1.99.1.0") == {"1.3.6.1.4.1.99.1.0": 7}
+        for more in ({"community": "\udcff"}, {"user": "x", "auth_password": "\udcfe", "context": "\udcfd"}):
+            with snmp.Session(Run(0.2), Place("127.0.0.1", agent.port, **more)) as asked, pytest.raises(Failed):
+                asked.identity()
+
+
+def test_answers_changed_at_random() -> None:
+    # Of each answer some octets are changed, lost or new: there is a value, or Failed; nothing else, and no haste.
+    wires: list[tuple[Any, bytes]] = []
+    who = snmp._User(Place("", user="ro", auth_password="authpass12"))
+    with Agent({**TABLE, f"{ENTRY}.3.1.1": oid("1.3.6.1.4.1.99")}, password="authpass12") as agent:
+        for answer, user in (
+            (agent.reply(snmp._Community("public").wrap(1, ask(2, "1.3.6.1.4.1"))), snmp._Community("public")),
+            (agent.reply(who.wrap(1, ask(1, "1.3.6.1.4.1"))), who),
+        ):
+            wires.append((user, answer))
+    chance = random.Random(3416)
+    kinds: dict[str, int] = {}
+    asked = snmp.Session(Run(), Place("", community="x"))
+    for turn in range(6000):
+        user, answer = wires[turn % 2]
+        spoilt = bytearray(answer)
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            place = chance.randrange(len(spoilt))
+            size = chance.choice((0, 1, 1, 1, 4))
+            spoilt[place : place + size] = bytes(chance.choice((0, 1, 2, 48, 127, 128, 132, 255, chance.randrange(256))) for _ in range(chance.choice((0, 1, 1, 1, 4))))  # fmt: skip
+        if user is who:
+            user = snmp._User(Place("", user="ro"))
+        try:
+            with asked._reading("disk", "diskTable"):
+                found = user.unwrap(bytes(spoilt), {1})
+                for name, tag, raw in found.values:
+                    value = snmp._value(tag, raw)
+                    assert snmp._oid(name)
+                    assert len(snmp.text(value)) < 1002
+                    assert isinstance(snmp.number(value), (int, float, type(None)))
+                    assert isinstance(snmp.bits(value), list)
+            kinds["read"] = kinds.get("read", 0) + 1
+        except (Failed, snmp._Stale) as failed:
+            kinds[type(failed).__name__] = kinds.get(type(failed).__name__, 0) + 1
+    assert {kind for kind, number in kinds.items() if number > 100} >= {"read", "Failed"}
+
+
+def ask(kind: int, name: str) -> bytes:
+    binds = snmp._tlv(0x30, snmp._tlv(0x30, snmp._tlv(6, snmp.encoded(name)) + b"\x05\x00"))
+    return snmp._tlv(
+        snmp.BULK if kind == 2 else snmp.GET, snmp._integer(1) + snmp._integer(0) + snmp._integer(20) + binds
+    )
+
+
 def test_what_does_not_go_together() -> None:
     for words, error in (
         ({"user": "", "community": ""}, "neither a community nor a user was given"),
@@ -340,6 +491,9 @@ def test_numbers_texts_bits() -> None:
         7, 42.0, 4.5, None, None, None, None, None, None,
     ]  # fmt: skip
     assert [snmp.text(value) for value in (b"a\x00b\nc  d", None, 7, b"\xff")] == ["a b c d", "", "7", "\ufffd"]
+    assert [len(snmp.text(value)) for value in (b"x" * 1000, b"x" * 1001, b"x" * 60_000)] == [1000, 1001, 1001]
+    assert snmp.text("\u20ac" * 1001) == "\u20ac" * 1000 + "\u2026"
+    assert [snmp.number(value) for value in (float("nan"), float("inf"), 2.5, b"1_0")] == [None, None, 2.5, None]
     assert snmp.bits(b"\x80\x00\x00\x01") == [0, 31]
     assert snmp.bits(b"\x20\x40") == [2, 9]
     assert snmp.bits(None) == []

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An SNMP agent over UDP: version 2c whole (get, get-next, get-bulk), of version 3 the discovery and the reports; fails on demand.
+"""An SNMP agent over UDP: version 2c whole (get, get-next, get-bulk), of version 3 the discovery, the reports
+and, for one password, answers signed by SHA; fails on demand.
 
 Written from RFC 3416 (operations), RFC 3417 section 8 (encoding), RFC 3412 and 3414 (version 3). net-snmp's snmpget,
 snmpwalk and snmpbulkwalk 5.9.3 read it. Real agents are in tests/lab/test_snmp.py.
@@ -8,6 +9,8 @@ snmpwalk and snmpbulkwalk 5.9.3 read it. Real agents are in tests/lab/test_snmp.
 from __future__ import annotations
 
 import bisect
+import hashlib
+import hmac
 import socket
 import threading
 import time
@@ -15,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 SYSTEM = "1.3.6.1.2.1.1"
-UNKNOWN_ENGINE = "1.3.6.1.6.3.15.1.1.4"
+UNKNOWN_ENGINE, NOT_IN_TIME = "1.3.6.1.6.3.15.1.1.4", "1.3.6.1.6.3.15.1.1.2"
 
 
 class Typed(tuple):
@@ -117,6 +120,11 @@ class Agent:
     after      OID (as a tuple) -> the one that it says comes next: a loop
     report     the report with which version 3 is refused, after the discovery
     delay      seconds before each answer
+    twice      whether each answer comes two times
+    password   of version 3, by which answers are signed (SHA)
+    engine     its engine ID; clock: its boots and time; told: what an unsigned report says of them (None: the truth)
+    context    engine ID and name that its signed answers are out of
+    flags      security level that its answers name
     """
 
     def __init__(
@@ -137,7 +145,11 @@ class Agent:
         self.keys = sorted(self.values)
         self.community, self.size = "public", 1400
         self.silent: int | None = None
-        self.dropped, self.delay, self.limit = 0, 0.0, 0
+        self.dropped, self.delay, self.limit, self.twice = 0, 0.0, 0, False
+        self.password, self.engine, self.flags = "", b"\x80\x00\x00\x63\x04lab", 1
+        self.clock: tuple[int, int] = (3, 1000)
+        self.told: tuple[int, int] | None = None
+        self.context: tuple[bytes, bytes] | None = None
         self.answer, self.report = b"", ""
         self.spoil: Callable[[bytes], bytes] = lambda answer: answer
         self.error: Any = 0
@@ -175,7 +187,8 @@ class Agent:
             time.sleep(self.delay)
             answer = self.answer or self.reply(data)
             if answer:
-                self.socket.sendto(self.spoil(answer), peer)
+                for _ in range(1 + self.twice):
+                    self.socket.sendto(self.spoil(answer), peer)
 
     def reply(self, data: bytes) -> bytes:
         _, message, _ = take(data)
@@ -183,7 +196,7 @@ class Agent:
         if version == b"\x03":
             return self.reply3(rest)
         _, community, rest = take(rest)
-        if community.decode() != self.community:
+        if community.decode(errors="replace") != self.community:
             return b""
         kind, pdu, _ = take(rest)
         return tlv(0x30, integer(1) + tlv(4, community) + self.respond(kind, pdu))
@@ -193,14 +206,45 @@ class Agent:
         _, number, _ = take(head)
         _, usm, rest = take(rest)
         _, usm, _ = take(usm)
-        _, engine, _ = take(usm)
-        told = self.report if engine else UNKNOWN_ENGINE
-        usm = tlv(4, b"\x80\x00\x00\x63\x04lab") + integer(3) + integer(1000) + tlv(4, b"") * 3
-        counter = tlv(0x30, tlv(0x30, name(numbers(f"{told}.0")) + integer(1, 0x41)))
-        pdu = tlv(0xA8, tlv(2, b"\0") + integer(0) + integer(0) + counter)
-        scoped = tlv(0x30, tlv(4, b"\x80\x00\x00\x63\x04lab") + tlv(4, b"") + pdu)
-        head = tlv(0x30, tlv(2, number) + integer(65507) + tlv(4, b"\0") + integer(3))
+        _, engine, usm = take(usm)
+        _, boots, usm = take(usm)
+        _, _, usm = take(usm)
+        _, user, _ = take(usm)
+        if engine and self.password and not self.report:
+            if int.from_bytes(boots, "big") != self.clock[0]:
+                return self.signed(number, user, self.counter(NOT_IN_TIME))
+            _, scoped, _ = take(rest)
+            _, _, scoped = take(scoped)
+            _, _, scoped = take(scoped)
+            kind, pdu, _ = take(scoped)
+            return self.signed(number, user, self.respond(kind, pdu))
+        return self.message(
+            number, 0, self.told or self.clock, b"", b"", self.counter(self.report if engine else UNKNOWN_ENGINE)
+        )
+
+    @staticmethod
+    def counter(report: str) -> bytes:
+        counter = tlv(0x30, tlv(0x30, (name(numbers(f"{report}.0")) if report else tlv(6, b"")) + integer(1, 0x41)))
+        return tlv(0xA8, tlv(2, b"\0") + integer(0) + integer(0) + counter)
+
+    def message(
+        self, number: bytes, flags: int, clock: tuple[int, int], user: bytes, digest: bytes, pdu: bytes
+    ) -> bytes:
+        usm = tlv(4, self.engine) + integer(clock[0]) + integer(clock[1]) + tlv(4, user) + tlv(4, digest) + tlv(4, b"")
+        engine, context = self.context if self.context and digest else (self.engine, b"")
+        scoped = tlv(0x30, tlv(4, engine) + tlv(4, context) + pdu)
+        head = tlv(0x30, tlv(2, number) + integer(65507) + tlv(4, bytes([flags])) + integer(3))
         return tlv(0x30, integer(3) + head + tlv(4, tlv(0x30, usm)) + scoped)
+
+    def signed(self, number: bytes, user: bytes, pdu: bytes) -> bytes:
+        """Return a message with its digest (RFC 3414, 6.3 and 7; keys as in its A.2.2)."""
+        if not self.flags & 1:
+            return self.message(number, self.flags, self.clock, user, b"", pdu)
+        key = hashlib.sha1((self.password.encode() * 2**20)[: 2**20]).digest()
+        key = hashlib.sha1(key + self.engine + key).digest()
+        blank = self.message(number, self.flags, self.clock, user, bytes(12), pdu)
+        digest = hmac.new(key, blank, "sha1").digest()[:12]
+        return self.message(number, self.flags, self.clock, user, digest, pdu)
 
     def respond(self, kind: int, pdu: bytes) -> bytes:
         _, request, rest = take(pdu)

@@ -34,7 +34,9 @@ REQUESTS = 5000  # of one session
 BYTES = 64 << 20  # received in one session
 ROWS = 100_000  # of one table
 VALUES = 100  # asked for in one request; an agent answers as many as fit into its datagram
+PARTS = 128  # numbers of an OID (RFC 2578, 3.5)
 WINDOW = 150  # seconds (RFC 3414, 2.2.3)
+TEXT = 1000  # characters of a text: a DisplayString has 255 (RFC 2579)
 GET, RESPONSE, BULK, REPORT = 0xA0, 0xA2, 0xA5, 0xA8
 SYSTEM = ("1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0", "1.3.6.1.2.1.1.3.0")  # sysDescr, sysObjectID, sysUpTime (RFC 3418)
 
@@ -101,25 +103,25 @@ class Identity(NamedTuple):
 
 
 def text(value: Value) -> str:
-    """Return an OCTET STRING as text, one line, without what can't be shown; "" for None."""
+    """Return an OCTET STRING as text, one line, without what can't be shown, cut after 1,000 characters; "" for None."""
     if value is None:
         return ""
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+        value = value[: 4 * TEXT].decode("utf-8", "replace")
+    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)).split())
+    return shown if len(shown) <= TEXT else f"{shown[:TEXT]}…"
 
 
 def number(value: Value) -> float | None:
     """Return a number, also one that an agent sends as text ("42"); None for anything else."""
-    if isinstance(value, (int, float)):
-        return value
-    if isinstance(value, bytes) and len(value) < 40:
+    if isinstance(value, bytes) and len(value) < 40 and b"_" not in value:
         try:
-            found = float(value)
+            value = float(value)
         except ValueError:
             return None
-        return found if abs(found) < 1e300 else None  # neither nan nor inf
-    return None
+    if isinstance(value, float):
+        return value if abs(value) < 1e100 else None  # neither nan nor inf
+    return value if isinstance(value, int) else None
 
 
 def bits(value: Value) -> list[int]:
@@ -132,7 +134,7 @@ def bits(value: Value) -> list[int]:
 def encoded(oid: str) -> bytes:
     """Return the content of an OBJECT IDENTIFIER in BER. Raises ValueError for what is none."""
     parts = [int(part) for part in oid.strip(".").split(".")]
-    if len(parts) < 2 or min(parts) < 0 or parts[0] > 2 or max(parts) >= 2**32:
+    if not 2 <= len(parts) <= PARTS or min(parts) < 0 or parts[0] > 2 or max(parts) >= 2**32:
         raise ValueError(f"no OID: {oid}")
     out = bytearray()
     for part in (parts[0] * 40 + parts[1], *parts[2:]):
@@ -144,17 +146,26 @@ def encoded(oid: str) -> bytes:
 
 
 def _numbers(raw: bytes) -> tuple[int, ...]:
-    """Return the sub-identifiers of encoded OID content."""
+    """Return the sub-identifiers of encoded OID content. Raises ValueError for what RFC 2578, 3.5 does not allow."""
+    if len(raw) > 5 * PARTS:
+        raise ValueError("an OID that is too long")
     if raw.isascii():  # none above 127: the common case, and a quick one
-        return tuple(raw)
-    found, part = [], 0
-    for octet in raw:
-        part = part << 7 | octet & 0x7F
-        if octet < 0x80:
-            found.append(part)
-            part = 0
-    if raw[-1] >= 0x80:
-        raise ValueError("an OID is cut")
+        found = list(raw)
+    else:
+        found, part, begun = [], 0, False
+        for octet in raw:
+            if octet == 0x80 and not begun:  # a zero in front (X.690, 8.19.2): the same OID in other octets
+                raise ValueError("an OID that is padded")
+            part, begun = part << 7 | octet & 0x7F, octet >= 0x80
+            if not begun:
+                if part >= 2**32:
+                    raise ValueError("an OID's number that is too large")
+                found.append(part)
+                part = 0
+        if begun:
+            raise ValueError("an OID is cut")
+    if len(found) > PARTS:
+        raise ValueError("an OID that is too long")
     return tuple(found)
 
 
@@ -200,16 +211,23 @@ def _expect(data: bytes, at: int, end: int, wanted: int) -> tuple[int, int]:
 
 def _int(data: bytes, at: int, end: int) -> tuple[int, int]:
     begin, stop = _expect(data, at, end, 0x02)
-    return int.from_bytes(data[begin:stop], "big", signed=True), stop
+    return _whole(data[begin:stop], signed=True), stop
+
+
+def _whole(raw: bytes, *, signed: bool) -> int:
+    """Return an integer of at most 64 bits, and a zero before them: what is longer is none of SNMP's."""
+    if not 0 < len(raw) <= 9 or (len(raw) == 9 and raw[0]):
+        raise ValueError("a number that is none")
+    return int.from_bytes(raw, "big", signed=signed)
 
 
 def _value(tag: int, raw: bytes) -> Value:
     if tag == 0x02:
-        return int.from_bytes(raw, "big", signed=True)
+        return _whole(raw, signed=True)
     if tag == 0x04:
         return raw
     if tag in _PLAIN:
-        return _PLAIN[tag](int.from_bytes(raw, "big"))
+        return _PLAIN[tag](_whole(raw, signed=False))
     if tag == 0x06:
         return _oid(raw)
     if tag in (0x05, 0x80, 0x81, 0x82):
@@ -259,6 +277,11 @@ def _pdu(data: bytes, at: int, end: int) -> _Answer:
     return _Answer(kind, request, status, index, values)
 
 
+def _octets(word: str) -> bytes:
+    """Return what the command line or the environment held: it need not be UTF-8."""
+    return word.encode("utf-8", "surrogateescape")
+
+
 class _Stale(Exception):
     """An answer to another question than ours, or older than the agent's clock: it is passed over."""
 
@@ -271,18 +294,21 @@ class _Community:
     cure = ""
 
     def __init__(self, community: str) -> None:
-        self._community = community.encode()
+        self._community = _octets(community)
 
     def wrap(self, request: int, pdu: bytes) -> bytes:
         return _tlv(0x30, _integer(1) + _tlv(0x04, self._community) + pdu)
 
-    def unwrap(self, data: bytes) -> _Answer:
+    def unwrap(self, data: bytes, asked: set[int]) -> _Answer:
         at, end = _expect(data, 0, len(data), 0x30)
         version, at = _int(data, at, end)
         if version != 1:
             raise ValueError(f"version {version}")
         _, at = _expect(data, at, end, 0x04)
-        return _pdu(data, at, end)
+        answer = _pdu(data, at, end)
+        if answer.request not in asked:
+            raise _Stale
+        return answer
 
 
 class _User:
@@ -291,10 +317,10 @@ class _User:
     name, first = "SNMPv3", 2
 
     def __init__(self, place: Place) -> None:
-        self._user, self._context = place.user.encode(), place.context.encode()
-        self._auth, self._priv = place.auth_password.encode(), place.priv_password.encode()
+        self._user, self._context = _octets(place.user), _octets(place.context)
+        self._auth, self._priv = _octets(place.auth_password), _octets(place.priv_password)
         self.engine, self.boots, self._time, self._at = b"", 0, 0, 0.0
-        self.sent: set[int] = set()
+        self._synchronous = False  # whether the agent's clock is known from a message that was signed
         auth, priv = (
             word.upper().replace("-", "").replace("_", "") for word in (place.auth_protocol, place.priv_protocol)
         )
@@ -387,7 +413,6 @@ class _User:
 
     def wrap(self, request: int, pdu: bytes) -> bytes:
         """Return a message; without an engine it asks for it, and says nothing of the user."""
-        self.sent.add(request)
         known = bool(self.engine)
         boots, seconds, salt, digest = self.boots, self._now(), b"", self._digest if known else 0
         flags = 4 | (1 if digest else 0) | (2 if known and self._cipher else 0)  # 4: tell us by a report
@@ -415,8 +440,11 @@ class _User:
 
         return hmac.new(self._keys[0], message, self._hash).digest()[: self._digest]
 
-    def unwrap(self, data: bytes) -> _Answer:
-        """Return the PDU of a message that was signed and encrypted as ours was; a report may be neither."""
+    def unwrap(self, data: bytes, asked: set[int]) -> _Answer:
+        """Return the PDU of a message that was signed and encrypted as ours was; a report may be neither.
+
+        asked  numbers of the messages that it may answer: a report of an earlier one is no answer to this one
+        """
         at, end = _expect(data, 0, len(data), 0x30)
         version, at = _int(data, at, end)
         if version != 3:
@@ -426,19 +454,24 @@ class _User:
         _, head = _int(data, head, at)
         first, head = _expect(data, head, at, 0x04)
         flags = data[first]
+        model, _ = _int(data, head, at)
+        if head != first + 1 or model != 3:
+            raise ValueError("flags or a security model that are none")
         usm, rest = _expect(data, at, end, 0x04)
         usm, last = _expect(data, usm, rest, 0x30)
         first, usm = _expect(data, usm, last, 0x04)
         engine = data[first:usm]
         boots, usm = _int(data, usm, last)
         seconds, usm = _int(data, usm, last)
+        if len(engine) > 32 or not (0 <= boots < 2**31 and 0 <= seconds < 2**31):  # RFC 3414, 2.4
+            raise ValueError("an engine that is none")
         first, usm = _expect(data, usm, last, 0x04)
         user = data[first:usm]
         sign, usm = _expect(data, usm, last, 0x04)
         signed = data[sign:usm]
         first, usm = _expect(data, usm, last, 0x04)
         salt = data[first:usm]
-        if number_ not in self.sent:
+        if number_ not in asked:
             raise _Stale
         genuine = False
         if self._digest and flags & 1 and engine == self.engine:
@@ -447,7 +480,7 @@ class _User:
             blank = data[:sign] + bytes(len(signed)) + data[sign + len(signed) :]
             if not hmac.compare_digest(self._signed(blank), signed):
                 raise Failed(UNREADABLE, "", "", "an answer whose digest is wrong: it is not from the agent")
-            if (boots, seconds) < (self.boots, self._now() - WINDOW):
+            if self._synchronous and (boots, seconds) < (self.boots, self._now() - WINDOW):
                 raise _Stale
             genuine = True
         if flags & 2:
@@ -459,16 +492,22 @@ class _User:
             data = made.update(data[first:stop]) + made.finalize()
             rest, end = 0, len(data)
         at, end = _expect(data, rest, end, 0x30)
-        _, at = _expect(data, at, end, 0x04)
-        _, at = _expect(data, at, end, 0x04)
+        first, of = _expect(data, at, end, 0x04)
+        second, at = _expect(data, of, end, 0x04)
         answer = _pdu(data, at, end)
         if answer.kind != REPORT:
             if user != self._user or engine != self.engine:
                 raise _Stale
             if (self._digest and not genuine) or (self._cipher and not flags & 2):
                 raise Failed(UNREADABLE, "", "", f"an answer below the security level {self.level}")
-        if genuine or not self.boots or not self._digest:
+            if answer.request not in asked:
+                raise _Stale
+            if (data[first:of], data[second:at]) != (engine, self._context):
+                raise Failed(UNREADABLE, "", "", "an answer out of another context than was asked")
+        # What is not signed is good enough to ask with, until something signed tells better (RFC 3414, 2.3); never back.
+        if not self._synchronous or (genuine and (boots, seconds) > (self.boots, self._time)):
             self.boots, self._time, self._at = boots, seconds, time.monotonic()
+            self._synchronous = genuine
         if answer.kind == REPORT and not self.engine:
             self.know(engine)
         return answer
@@ -626,7 +665,8 @@ class Session:
                 answer = self._exchange(build, of, name)
                 if answer.kind == RESPONSE:
                     return answer
-                report = _oid(answer.values[0][0]).rpartition(".")[0] if answer.values else ""
+                with self._reading(of, name):
+                    report = _oid(answer.values[0][0]).rpartition(".")[0] if answer.values else ""
                 if not (again and report == NOT_IN_TIME):  # its clock has been noted, from a report that was signed
                     break
             if report in REPORTS:
@@ -711,13 +751,10 @@ class Session:
                     raise self._failed(UNREADABLE, of, name, f"more than {BYTES >> 20} MiB of answers")
                 with self._reading(of, name):
                     try:
-                        answer = self._who.unwrap(data)
+                        answer = self._who.unwrap(data, asked)
                     except _Stale:
                         continue
-                    # A report that says "I could not read it" does not know the request's number (RFC 3412, 7.1).
-                    if answer.request not in asked and answer.kind != REPORT:
-                        continue
-                    if answer.kind not in (RESPONSE, REPORT):
+                    if answer.kind != RESPONSE and not (answer.kind == REPORT and isinstance(self._who, _User)):
                         raise ValueError(f"a message of type {answer.kind:#x}")
                 self._answers += 1
                 if attempt and kind == BULK:
