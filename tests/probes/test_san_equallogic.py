@@ -271,6 +271,26 @@ def test_a_member_that_is_off_line_tells_nothing_of_itself() -> None:
     assert array.spares == 1
 
 
+def test_a_member_that_is_on_line_and_shows_no_disks() -> None:
+    # The table is not empty: the other member's are there.
+    for below, kind, table in (("3", "disk", "eqlDiskTable"), ("4", "controller", "eqlControllerTable")):
+        values = {
+            oid: value
+            for oid, value in GROUP.items()
+            if not (oid.startswith(f"{E}.{below}.1.1.1.") and of_member_2(oid))
+        }
+        lost = ask(values, "health").lost
+        assert [(failed.kind, failed.of, failed.error) for failed in lost] == [
+            (UNREADABLE, f"{kind} of m2", "none is told")
+        ]
+        assert lost[0].tried.endswith(f" for {table}")
+
+
+def test_lost_blocks() -> None:
+    assert changed("2.1.13.1.3.1.1", 1) == [Part("pool", "m1 RAID", "degraded", "ok, blocks are lost")]
+    assert changed("2.1.13.1.3.1.1", 7) == [Part("pool", "m1 RAID", "unknown", "ok, lost blocks 7")]
+
+
 def test_a_member_that_vanished_is_not_in_the_answer() -> None:
     array = ask({oid: value for oid, value in GROUP.items() if not of_member_2(oid)}, "health")
     assert array.product.startswith("EqualLogic group of 1 member,")

@@ -156,6 +156,8 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
                 parts += _member(names[index], row)
             found, spares, version = _hardware(agent, lost, names)
             parts += found
+            for index, row in members.items():
+                _hidden(agent, lost, names[index], row, found)
             for name, numbers in pools.values():
                 parts += _pool(name, numbers)
         if "health" in modes or "capacity" in modes:
@@ -205,6 +207,8 @@ def _member(name: str, row: Row) -> list[Part]:
         word = f"{word} {percent} %"
     if blocks == 1:
         state, word = _worst(state, "degraded"), f"{word}, blocks are lost"
+    elif blocks not in (None, 2):
+        state, word = _worst(state, "unknown"), f"{word}, lost blocks {snmp.text(blocks)}"
     found.append(Part("pool", f"{name} RAID", state, word))
     return found
 
@@ -273,6 +277,14 @@ def _hardware(
                 text = f"no {word} controller is there"
                 found.append(Part("controller", f"{names.get(index, index[-1])} {word}", "failed", text))
     return found, min(spares.values()) if spares else None, version
+
+
+def _hidden(agent: snmp.Session, lost: list[Failed], name: str, row: Row, found: Sequence[Part]) -> None:
+    """Note an on-line member that shows no disk or controller: others' rows make a table that is not empty."""
+    for kind, table in (("disk", "eqlDiskTable"), ("controller", "eqlControllerTable")):
+        told = any(part.kind == kind and part.name.startswith(f"{name} ") for part in found)
+        if not told and row[1] != 2 and not any(failed.of == kind for failed in lost):
+            lost.append(Failed(UNREADABLE, f"{kind} of {name}", f"ask {agent.where} for {table}", "none is told"))
 
 
 def _disk(name: str, row: Row) -> Part:
