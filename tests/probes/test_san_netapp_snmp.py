@@ -286,6 +286,35 @@ def test_shelves_by_their_lists_of_numbers() -> None:
     assert changed("1.21.1.2.1.15.1", "left") == [Part("power supply", "shelf 1 left", "failed", "failed")]
 
 
+def test_a_column_that_is_hidden_is_no_list_without_faults() -> None:
+    for column, kind in ((13, "power supply"), (15, "power supply"), (17, "fan"), (18, "fan")):
+        assert changed(f"1.21.1.2.1.{column}.1", None) == [
+            Part(kind, "shelf 1", "unknown", "it is not told which failed")
+        ]
+    for column in (21, 22, 23, 24):
+        assert changed(f"1.21.1.2.1.{column}.1", None) == [
+            Part("sensor", "shelf 1", "unknown", "it is not told which are too hot or too cold")
+        ]
+    for entry, kind, of in (("1.5.11.1", "pool", "aggr0"), ("1.5.8.1", "volume", "vol0")):
+        assert changed(f"{entry}.6.1", None) == [Part(kind, of, "unknown", "online, no status is told")]
+
+
+def test_takeover_that_is_hidden() -> None:
+    for values in (without("1.2.3"), without("1.21.2", of=CLUSTER)):
+        lost = ask(values, "health").lost
+        assert [(failed.kind, failed.of, failed.error) for failed in lost] == [
+            (UNREADABLE, "takeover", "it tells nothing")
+        ]
+    one = {oid: value for oid, value in without("1.21.2", of=CLUSTER).items() if not oid.endswith(".110.50")}
+    assert ask(one, "health").lost == []  # a single node
+
+
+def test_an_address_that_shows_no_aggregates() -> None:
+    for hidden, kinds in (("1.5.4.1.23.1", ["pool"]), ("1.5.4.1.23.3", [])):
+        values = {**CLUSTER, f"{N}.{hidden}": 2, f"{N}.1.5.4.1.23.2": 2}
+        assert [failed.of for failed in ask(values, "capacity").lost] == kinds
+
+
 def test_shelves_that_are_hidden() -> None:
     for number, kinds in ((2, ["enclosure"]), (0, []), (None, [])):
         lost = ask({**without("1.21"), f"{N}.1.21.1.1.0": number}, "health").lost
@@ -327,7 +356,7 @@ def without(*below: str, of: Mapping[str, Any] = FILER) -> dict[str, Any]:
 def test_what_is_hidden_is_not_well() -> None:
     array = ask(without("1"))
     assert [part[2] for part in array.parts] == ["unknown", "unknown"]  # the whole, and its file systems
-    assert [failed.of for failed in array.lost] == ["sensor", "disk", "pool", "pool", "system"]
+    assert [failed.of for failed in array.lost] == ["sensor", "takeover", "disk", "pool", "pool", "system"]
     assert (array.rooms, array.spares) == ([], None)
     assert "port" in [failed.of for failed in ask(without("1.22", of=CLUSTER), "health").lost]
 

@@ -204,7 +204,7 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
             nodes = snmp.table(agent, lost, "controller", "nodeTable", NODE, empty=True)
             parts += _whole(whole)
             parts += _environment(agent, lost, whole, nodes)
-            parts += _takeover(agent, lost, whole)
+            parts += _takeover(agent, lost, whole, nodes)
             parts += _disks(agent, lost, whole)
             parts += _ports(agent, lost, clustered=bool(nodes))
             parts += _shelves(agent, lost, whole)
@@ -301,12 +301,20 @@ def _pair(name: str, row: Row, causes: Sequence[str]) -> Iterator[Part]:
         yield Part("port", f"{name}interconnect", *_said(INTERCONNECT, interconnect))
 
 
-def _takeover(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.Value]) -> Iterator[Part]:
-    if whole["takeover"] is not None or whole["settings"] is not None:
+def _takeover(
+    agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.Value], nodes: Mapping[snmp.Index, Row]
+) -> Iterator[Part]:
+    known = len(lost)
+    pairs = snmp.table(agent, lost, "system", "haTable", HA, empty=True)
+    scalar = whole["takeover"] is not None or whole["settings"] is not None
+    if len(nodes) != 1 and not (scalar or pairs or len(lost) > known):  # a single node may have nothing to say
+        error, cure = "it tells nothing", "does the agent's view show it to this account?"
+        lost.append(Failed(UNREADABLE, "takeover", f"ask {agent.where} for cfState and haTable", error, cure))
+    if scalar:
         yield from _pair(
             "", [whole[name] for name in ("settings", "takeover", "cause", "partner", "interconnect")], CF_CAUSES
         )
-    for index, row in snmp.table(agent, lost, "system", "haTable", HA, empty=True).items():
+    for index, row in pairs.items():
         yield from _pair(f"{_named(index)} ", row, HA_CAUSES)
 
 
@@ -362,9 +370,14 @@ def _shelves(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.V
         yield Part("enclosure", shelf, *_said(SHELF_CONTACT, contact))
         for kind, there, bad in (("power supply", supplies, bad_supplies), ("fan", fans, bad_fans)):
             broken = _list(bad)
+            if there is None or bad is None:
+                yield Part(kind, f"shelf {shelf}", "unknown", "it is not told which failed")
+                continue
             for number in dict.fromkeys([*_list(there), *broken]):
                 word = "failed" if number in broken else "ok"
                 yield Part(kind, f"shelf {shelf} {number}", word, word)
+        if None in troubles:
+            yield Part("sensor", f"shelf {shelf}", "unknown", "it is not told which are too hot or too cold")
         said = dict(zip(("too hot", "hot", "too cold", "cold"), map(_list, troubles)))
         for number in dict.fromkeys([*_list(sensors), *(number for numbers in said.values() for number in numbers)]):
             words = [word for word, numbers in said.items() if number in numbers]
@@ -379,6 +392,8 @@ def _container(kind: str, name: str, state: snmp.Value, status: snmp.Value) -> P
     online = snmp.text(state).lower()
     opinion = _worst(health(STATES, online), *(health(STATUS, word) for word in words))
     shown = [word for word in words if health(STATUS, word) != "ok"]
+    if status is None:  # not the same as a status without a word
+        opinion, shown = _worst(opinion, "unknown"), ["no status is told"]
     return Part(kind, name, opinion, ", ".join([online or "no state is told", *shown]))
 
 
@@ -425,7 +440,12 @@ def _kib(value: snmp.Value) -> float | None:
 
 
 def _rooms(agent: snmp.Session, lost: list[Failed]) -> Iterator[Room]:
-    for index, row in snmp.table(agent, lost, "pool", "dfTable", ROOM).items():
+    rows = snmp.table(agent, lost, "pool", "dfTable", ROOM)
+    # 1: traditionalVolume, which needs no aggregate. A virtual server's own address shows its volumes, and no aggregate.
+    if rows and not any(row[3] in (1, 3, 4) for row in rows.values()):
+        cure = "the address of the cluster's management"
+        lost.append(Failed(UNREADABLE, "pool", f"ask {agent.where} for dfTable", "no aggregate is told", cure))
+    for index, row in rows.items():
         name, files, files_used, kind, size, used, server, online = row
         own = snmp.text(name) or ".".join(map(str, index))
         # Snapshots spill over their reserve into the volume, whose own row shows it. What is off-line has no true numbers.
