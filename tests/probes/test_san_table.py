@@ -103,6 +103,11 @@ def test_without_names_the_index_is_the_name(tmp_path: Path) -> None:
     assert states(ask(tmp_path, content, VALUES)) == [(f"disk left 1.{disk}", "ok") for disk in (1, 2, 3)]
 
 
+def test_names_that_are_not_unique_have_their_index(tmp_path: Path) -> None:
+    values = {**VALUES, f"{A}.1.1.2.1.3": "d1", f"{A}.1.1.3.1.3": 99}
+    assert states(ask(tmp_path, DISKS, values)) == [("disk d1 1.1", "ok"), ("disk d2", "ok"), ("disk d1 1.3", "failed")]
+
+
 def test_another_product_is_not_asked(tmp_path: Path) -> None:
     for product in ("1.3.6.1.4.1.98", "1.3.6.1.4.1.9"):
         with pytest.raises(Failed) as caught:
@@ -177,6 +182,10 @@ MISTAKES = [
     (f"[pool]\nsize = {A}.1\nused = {A}.2\nok = 1\n", "line 1, [pool]: it says what values mean, and has no state"),
     (f"[disk]\n{STATE}\nok = 1\nfailed = 2, 1\n", "line 4, [disk]: 1 means ok already"),
     (f"[disk]\n{STATE}\nok = 1-3\nfailed = 3-5\n", "line 4, [disk]: 3-5 is no range, or overlaps another"),
+    (f"[disk]\n{STATE}\nok = 5\nfailed = 3-7\n", "line 4, [disk]: 5 means ok already"),
+    (f"[disk]\n{STATE}\nok = 3-7\nfailed = 5\n", "line 4, [disk]: 5 means ok already"),
+    (f"[pool]\nsize = {A}.1\nfree = {A}.2\nunit = {'9' * 400}\n", f"line 4, [pool]: unit {'9' * 20} is no number of bytes, and "
+     "none of B, KiB, MiB, GiB, TiB, PiB, KB, MB, GB, TB, PB"),
     (f"[disk]\n{STATE}\nok = 3-1\n", "line 3, [disk]: 3-1 is no range, or overlaps another"),
     (f"[disk]\nsize = {A}.1\nused = {A}.2\n", "line 1, [disk]: only pool and volume have a size"),
     (f"[pool]\nsize = {A}.1\n", "line 1, [pool]: it has a size, and neither used nor free"),

@@ -10,6 +10,7 @@ for 500 disks of four columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -94,9 +95,13 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
             states = "health" in modes and "state" in wanted
             if not (states or "size" in wanted):
                 continue
-            for index, row in _rows(agent, lost, section, wanted).items():
-                told = snmp.text(row.get("name"))
-                name = " ".join(word for word in (section.label, told or ".".join(map(str, index))) if word)
+            rows = _rows(agent, lost, section, wanted)
+            told = {index: snmp.text(row.get("name")) for index, row in rows.items()}
+            often = Counter(told.values())
+            for index, row in rows.items():
+                at = ".".join(map(str, index))
+                shown = f"{told[index]} {at}" if told[index] and often[told[index]] > 1 else told[index] or at
+                name = " ".join(word for word in (section.label, shown) if word)
                 if states:
                     health = section.health(row["state"])
                     said = [snmp.text(row["state"]) if row["state"] is not None else "no state is told"]
@@ -247,7 +252,7 @@ def _section(number: int, title: str, keys: Mapping[str, tuple[int, str]]) -> Se
             for word in filter(None, (word.strip().lower() for word in value.split(","))):
                 _map(at, key, word, words, ranges)
         elif key == "unit":
-            if value not in UNITS and not (value.isdecimal() and int(value)):
+            if value not in UNITS and not (value.isdecimal() and len(value) < 19 and int(value)):
                 raise ValueError(f"{at}: unit {value[:20]} is no number of bytes, and none of {', '.join(UNITS)}")
             unit = UNITS.get(value) or int(value)
         elif key == "optional":
@@ -280,8 +285,14 @@ def _map(at: str, health: str, word: str, words: dict[str, str], ranges: list[tu
         low, high = int(first), int(last)
         if low > high or any(low <= end and begin <= high for begin, end, _ in ranges):
             raise ValueError(f"{at}: {word} is no range, or overlaps another")
+        for known in words:
+            if known.isdecimal() and low <= int(known) <= high:
+                raise ValueError(f"{at}: {known} means {words[known]} already")
         ranges.append((low, high, health))
         return
+    for low, high, other in ranges:
+        if word.isdecimal() and low <= int(word) <= high:
+            raise ValueError(f"{at}: {word} means {other} already")
     if word in words:
         raise ValueError(f"{at}: {word} means {words[word]} already")
     words[word] = health
