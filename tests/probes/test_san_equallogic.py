@@ -295,6 +295,10 @@ def test_a_member_that_vanished_is_not_in_the_answer() -> None:
     array = ask({oid: value for oid, value in GROUP.items() if not of_member_2(oid)}, "health")
     assert array.product.startswith("EqualLogic group of 1 member,")
     assert {part.of for part in array.parts if part.kind == "enclosure"} == {"enclosure m1"}  # so that it is missed
+    # Who never saw it has the word of the pools, which still count it.
+    assert [(failed.kind, failed.of, failed.error) for failed in array.lost] == [
+        (UNREADABLE, "members", "the pools have 2, and 1 is told")
+    ]
 
 
 def test_spares_of_the_member_that_has_fewest() -> None:
@@ -367,6 +371,18 @@ def test_latency_and_load_of_each_member() -> None:
     reset = {**GROUP, **{f"{E}.2.1.12.1.{column}.1.1": counter64(5) for column in (2, 3, 6, 7, 8, 9)}}
     again = ask(reset, "performance", run=Run(30.0, {"rates": first.rates}, clock=Clock(shift=300))).speeds[0]
     assert again == Speed("m1", COLLECTING, COLLECTING, COLLECTING)
+
+
+def test_load_of_one_member_that_is_not_told() -> None:
+    for values in (
+        without("2.1.12.1.2.1.2"),
+        {oid: value for oid, value in GROUP.items() if not oid.startswith(f"{E}.2.1.12.1.3.1.2")},
+    ):
+        array = ask(values, "performance")
+        assert [speed.name for speed in array.speeds] == ["m1"]
+        assert [(failed.of, failed.error) for failed in array.lost] == [("load of m2", "none is told")]
+    off = {**without("2.1.12.1.2.1.2"), f"{E}.2.1.4.1.2.1.2": 2}
+    assert ask(off, "performance").lost == []  # who is off-line tells nothing
 
 
 def first_lines(folder: Path, *answers: Mapping[str, Any], texts: list[str] | None = None) -> list[str]:

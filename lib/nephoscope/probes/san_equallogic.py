@@ -160,6 +160,10 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
                 _hidden(agent, lost, names[index], row, found)
             for name, numbers in pools.values():
                 parts += _pool(name, numbers)
+            count = sum(numbers[3] for _, numbers in pools.values() if isinstance(numbers[3], int))
+            if count > len(members):
+                told = f"the pools have {count}, and {len(members)} {'is' if len(members) == 1 else 'are'} told"
+                lost.append(Failed(UNREADABLE, "members", f"ask {agent.where} for eqlMemberTable", told))
         if "health" in modes or "capacity" in modes:
             volumes, reserves = _volumes(agent, lost, modes)
             parts += volumes
@@ -168,6 +172,11 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
             rooms[:0] = [_room(name, row) for name, row in pools.values()]
         if "performance" in modes:
             speeds, rates = _speeds(run, agent, lost, names)
+            told_of = {speed.name for speed in speeds}
+            for index, row in members.items():
+                if names[index] not in told_of and row[1] != 2 and not any(failed.of == "system" for failed in lost):
+                    asked = f"ask {agent.where} for eqlMemberConnTable"
+                    lost.append(Failed(UNREADABLE, f"load of {names[index]}", asked, "none is told"))
     count = f"{len(members)} member{'s' * (len(members) != 1)}"
     return Array(
         f"EqualLogic group of {count}{version and f', firmware {version}'}", parts, rooms, speeds, spares, lost, rates

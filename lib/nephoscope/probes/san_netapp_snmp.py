@@ -443,7 +443,7 @@ def _rooms(agent: snmp.Session, lost: list[Failed]) -> Iterator[Room]:
     rows = snmp.table(agent, lost, "pool", "dfTable", ROOM)
     # 1: traditionalVolume, which needs no aggregate. A virtual server's own address shows its volumes, and no aggregate.
     if rows and not any(row[3] in (1, 3, 4) for row in rows.values()):
-        cure = "the address of the cluster's management"
+        cure = "is this the cluster's management address?"
         lost.append(Failed(UNREADABLE, "pool", f"ask {agent.where} for dfTable", "no aggregate is told", cure))
     for index, row in rows.items():
         name, files, files_used, kind, size, used, server, online = row
