@@ -42,6 +42,9 @@ SAMPLES = (
     "192.0.2.0/24",
     "https://localhost:1/x",
     "cell=nova_cell1",
+    "osd=3",
+    "2026-12-31",
+    "OSD_DOWN",
 )
 
 HOSTS = """

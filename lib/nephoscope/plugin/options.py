@@ -174,7 +174,7 @@ class Option:
 
 
 SNMP_AUTH = ("MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512")  # RFC 3414, RFC 7860
-SNMP_PRIV = ("DES", "AES", "AES-192", "AES-256", "AES-192-C", "AES-256-C")  # RFC 3414, RFC 3826, its longer keys, and Cisco's
+SNMP_PRIV = ("DES", "AES", "AES-192", "AES-256", "AES-192-C", "AES-256-C")  # RFC 3414, RFC 3826; its longer keys
 
 
 def collector(into: list[Option]) -> Callable[..., None]:
