@@ -160,9 +160,9 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
                 _hidden(agent, lost, names[index], row, found)
             for name, numbers in pools.values():
                 parts += _pool(name, numbers)
-            count = sum(numbers[3] for _, numbers in pools.values() if isinstance(numbers[3], int))
-            if count > len(members):
-                told = f"the pools have {count}, and {len(members)} {'is' if len(members) == 1 else 'are'} told"
+            pooled = sum(numbers[3] for _, numbers in pools.values() if isinstance(numbers[3], int))
+            if pooled > len(members):
+                told = f"the pools have {pooled}, and {len(members)} {'is' if len(members) == 1 else 'are'} told"
                 lost.append(Failed(UNREADABLE, "members", f"ask {agent.where} for eqlMemberTable", told))
         if "health" in modes or "capacity" in modes:
             volumes, reserves = _volumes(agent, lost, modes)
