@@ -57,6 +57,7 @@ object Host "everything" {{
   import "lab-host"
   address = "127.0.0.1"  // asked by the services that look from afar
   vars.cloud_roles = [ {roles} ]
+  vars.nephoscope_san_health_profile = "netapp"
 }}
 object Host "tuned" {{
   import "lab-host"
@@ -84,6 +85,7 @@ object Host "far" {{
   import "lab-host"
   address = "127.0.0.1"
   vars.cloud_roles = [ {roles} ]
+  vars.nephoscope_san_health_profile = "netapp"
   vars.nephoscope_via = "nrpe"
   vars.nrpe_port = {nrpe_port}
 }}
