@@ -131,6 +131,8 @@ class Run:
 
     def wants(self, name: str) -> bool:
         """Return whether --include and --exclude leave this object in; what they leave out is remembered and said."""
+        if not self.include and not self.exclude:
+            return True
         wanted = (not self.include or any(fnmatchcase(name, glob) for glob in self.include)) and not any(
             fnmatchcase(name, glob) for glob in self.exclude
         )

@@ -116,7 +116,7 @@ def _here(terminal: bool) -> Iterable[Job]:
             yield _service(service, name, "the roles", terminal)
         if check.signs and not any(map(os.path.exists, check.signs)):
             text = f"{check.title} UNKNOWN - nothing of it is on this machine"
-            gone = Outcome(UNKNOWN, text, {"absent": True})
+            gone = Outcome(UNKNOWN, text, absent=True)
             yield Job(name, (), name, lambda gone=gone: gone)  # type: ignore[misc]
         elif not mine:
             try:

@@ -34,12 +34,25 @@ class Outcome:
     document  the verdict as plain data (see render.document), {} when there was no run
     """
 
-    __slots__ = ("_finish", "absent", "document", "state", "text")
+    __slots__ = ("_document", "_finish", "absent", "state", "text")
 
-    def __init__(self, state: int, text: str, document: dict[str, Any] | None = None) -> None:
-        self.state, self.text, self.document = state, text, document or {}
-        self.absent = bool(self.document.get("absent"))
+    def __init__(
+        self,
+        state: int,
+        text: str,
+        document: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
+        absent: bool = False,
+    ) -> None:
+        self.state, self.text, self.absent = state, text, absent
+        self._document = document or {}
         self._finish: Callable[[], None] | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Made when somebody asks: a plugin prints its text and goes."""
+        if callable(self._document):
+            self._document = self._document()
+        return self._document
 
     @property
     def line(self) -> str:
@@ -247,7 +260,9 @@ class Execution:
             # The whole of it could not be looked at: no filter may leave that out.
             error = f"{failed.of}: {failed.error}" if failed.of else failed.error
             found = [Failed(failed.kind, "", failed.tried, error, failed.cure)]
-        made = verdict.evaluate(found, contexts, check.thresholds, options, check.needs, run, self._scrub)
+        made = verdict.evaluate(
+            found, contexts, check.thresholds, options, check.needs, run, self._scrub if self._secrets() else str
+        )
         made.notes[:0] = self.notes
         self._prepare(check._keep(facts) if looked and check._keep else self.kept.get("kept"), made, options)
         outcome = self.finished(made)
@@ -270,7 +285,7 @@ class Execution:
             text = render.openmetrics(title, made)
         else:
             text = render.nagios(title, made, options.verbose, below)
-        return Outcome(made.state, text, render.document(title, made, below))
+        return Outcome(made.state, text, lambda: render.document(title, made, below), made.absent)
 
     def _below(self) -> list[str]:
         """Return what -vv and --explain add: what was asked, and what to do."""
@@ -336,13 +351,17 @@ class Execution:
             return bool(self.options.verbose > 2)
         return any(word.startswith("-vvv") for word in self.argv)
 
+    def _secrets(self) -> list[str]:
+        """Return the secrets that the options hold, as they are and as Python prints them."""
+        held = [getattr(self.options, option.dest, None) for option in self.declared if option.secret]
+        return [
+            text for each in held if each is not None and len(str(each)) > 3 for text in (str(each), repr(each)[1:-1])
+        ]
+
     def _scrub(self, text: str) -> str:
         """Take every secret that an option holds out of a text, before it is cleaned or cut: both would disguise it."""
-        for option in self.declared:
-            secret = getattr(self.options, option.dest, None) if option.secret else None
-            if secret is not None and len(str(secret)) > 3:
-                for spelling in (str(secret), repr(secret)[1:-1]):
-                    text = text.replace(spelling, "***")
+        for spelling in self._secrets():
+            text = text.replace(spelling, "***")
         return text
 
     def _open_state(self, options: argparse.Namespace) -> None:

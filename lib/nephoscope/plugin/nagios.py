@@ -126,6 +126,7 @@ class Context(nagiosplugin.ScalarContext):  # type: ignore[misc]
     def __init__(self, name: str, unit: str, warning: str | None, critical: str | None) -> None:
         super(nagiosplugin.ScalarContext, self).__init__(name)
         self.unit = unit
+        self.spoken = (name[:-5] if name.endswith("_rate") else name).replace("_", " ")
         self.warning, self.critical = Range(warning), Range(critical)
         self.overrides: list[tuple[int, str, Range]] = []  # state, glob of objects, range: the last that matches wins
         self.asked: set[str] = set()  # globs for which the operator gave a limit, "" for all objects

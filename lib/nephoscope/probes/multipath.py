@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, NOT_ALLOWED, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, files
@@ -44,6 +45,9 @@ KERNEL: Mapping[str, bool | None] = {
 }  # fmt: skip
 GONE = "gone"  # our own word
 DAEMON = {"chk_st": CHECKER, "dm_st": DEVICE_MAPPER, "dev_st": DEVICE, "marginal_st": MARGINAL}
+# What a path says that is well in every respect, since 0.8.3, and before.
+GOOD = (["ready", "active", "running", "normal"], ["ready", "active", "running", None])
+GOOD_STATES = ("running", "live", "")
 
 
 class Path(NamedTuple):
@@ -86,7 +90,7 @@ class Map(NamedTuple):
     @property
     def usable(self) -> int:
         """How many paths can be used, as far as it is known."""
-        return sum(path.usable is True for path in self.paths)
+        return [path.usable for path in self.paths].count(True)
 
     @property
     def bad(self) -> list[Path]:
@@ -101,12 +105,12 @@ class Map(NamedTuple):
     @property
     def complaints(self) -> str:
         """What is wrong with paths, as words: what can't be used, or is marginal."""
-        return ", ".join(f"{path.name} {path.said}" for path in self.paths if path.said and path.usable is not None)
+        return ", ".join([f"{path.name} {path.said}" for path in self.paths if path.said and path.usable is not None])
 
     @property
     def doubts(self) -> str:
         """What is not known of paths, as words."""
-        return ", ".join(f"{path.name} {path.said}" for path in self.unsure)
+        return ", ".join([f"{path.name} {path.said}" for path in self.unsure])
 
     @property
     def counted(self) -> bool:
@@ -349,11 +353,16 @@ def _host(
     results: list[Map | Failed] = [found for found in maps if isinstance(found, Failed)]
     for found in skeletons:
         known = told.get(found.wwid)
-        made = Map(found.name, found.wwid, tuple(_paths(found.devices, known, unheard is None)), known is not None)
-        usable = made.usable if made.counted else 0
+        paths = tuple(_paths(found.devices, known))
+        states = [path.usable for path in paths]
+        usable = states.count(True) if known is not None and None not in states else 0
         best[found.wwid] = high_water.mark(before.get("most"), found.wwid, usable, now, remember)
         results.append(
-            made._replace(
+            Map(
+                found.name,
+                found.wwid,
+                paths,
+                known is not None,
                 waits=known is not None and _waits(known["queueing"], known["features"]),
                 most=int(best[found.wwid][0]),
                 suspended=round(max(0.0, now - since[found.wwid]), 1) if found.wwid in since else 0.0,
@@ -370,7 +379,7 @@ def _waits(queueing: str, features: str) -> bool:
     return "queue_if_no_path" in features if queueing == "-" else queueing != "off"
 
 
-def _paths(devices: Mapping[str, str], told: Mapping[str, Any] | None, heard: bool) -> Iterator[Path]:
+def _paths(devices: Mapping[str, str], told: Mapping[str, Any] | None) -> Iterator[Path]:
     """Yield the paths of a map: multipathd's, with what the kernel says of their devices, and those it does not have."""
     left = dict(devices)
     for group in told["path_groups"] if told else ():
@@ -385,6 +394,12 @@ def _paths(devices: Mapping[str, str], told: Mapping[str, Any] | None, heard: bo
 
 
 def _path(name: str, told: Mapping[str, Any], state: str | None) -> Path:
+    adapter, target = told.get("host_adapter"), told.get("target_wwpn")
+    adapter = _adapter(adapter) if isinstance(adapter, str) else None
+    target = None if target in NONE else target
+    # Thousands say just this: what follows would come to the same.
+    if state in GOOD_STATES and [told.get(key) for key in DAEMON] in GOOD:
+        return Path(name, True, "", adapter, target)
     words = [(key, told[key], table) for key, table in DAEMON.items() if key in told]
     if state:
         words.append(("state", state, KERNEL))
@@ -393,13 +408,15 @@ def _path(name: str, told: Mapping[str, Any], state: str | None) -> Path:
         usable, said = False, "not in the kernel's map"
     if usable and told.get("marginal_st") == "marginal":
         said = "marginal"
-    adapter, target = (None if (word := told.get(key)) in NONE else word for key in ("host_adapter", "target_wwpn"))
-    return Path(name, usable, said, None if adapter and _address(adapter) else adapter, target)
+    return Path(name, usable, said, adapter, target)
 
 
-def _address(text: str) -> bool:
-    """Return True for an IP address, which is no adapter's: a bond of two has one, and one adapter may have several."""
-    return text.count(".") == 3 or text.count(":") > 2 or "::" in text
+@lru_cache(maxsize=256)  # a host has a few, and thousands of paths by them
+def _adapter(text: str) -> str | None:
+    """Return an adapter's name. An IP address is none's: a bond of two has one, and one adapter may have several."""
+    if text in NONE or text.count(".") == 3 or text.count(":") > 2 or "::" in text:
+        return None
+    return text
 
 
 def _sum(words: Sequence[tuple[str, str, Mapping[str, bool | None]]]) -> tuple[bool | None, str]:
