@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.probes import multipath_host
 
 MULTIPATH = "check_multipath, 400 maps and 3,200 paths"
-# 11 was wished for, and can't be had: before anything is judged it is 10.6. The frame is 4.9, the 2.5 MB of JSON that multipathd
-# sends 3.2 and its socket 0.6, 4,400 files of the kernel 1.9. The rest is to judge and word 2,400 values.
+# 11 was wished for, and can't be had: before anything is judged it is 10.6. The frame is 4.9, multipathd's 2.5 MB of JSON
+# are 3.2 and its socket 0.6, 4,400 files of the kernel 1.9. The rest is to judge and word 2,400 values.
 LIMITS: dict[str, float | None] = {MULTIPATH: None}
 
 # What pip installs as bin/check_multipath, but for the root: only tests have another one, and no option sets it.
