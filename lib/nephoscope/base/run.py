@@ -148,3 +148,17 @@ class Run:
 
             self._cache = Cache(self._cache_directory, self.clock)
         return self._cache
+
+
+class Share:
+    """A run with less time, for one of several that are asked: who is silent must leave some for the next."""
+
+    def __init__(self, run: Run, seconds: float) -> None:
+        self._run, self._end = run, run.clock.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that may still be used, of the share and of the run."""
+        return max(0.0, min(self._run.left(), self._end - self._run.clock.monotonic()))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)

@@ -8,12 +8,12 @@ there, by tables that name their source; a word that is in no table is "unknown"
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, UNREADABLE, Collecting, Failed, Run, attempt
 from nephoscope.base.dial import host_port
+from nephoscope.base.run import Share
 from nephoscope.probes import growth, high_water
 
 HEALTH = ("ok", "spare", "rebuilding", "degraded", "failed", "absent", "unknown")
@@ -318,9 +318,9 @@ def survey(
         at = where._replace(host=name, port=port or where.port)
         try:
             if array is None:
-                array, first = module.look(_Share(run, share), at, tuple(modes)), at
+                array, first = module.look(Share(run, share), at, tuple(modes)), at
             else:
-                _same(module, _Share(run, min(GREETING, share)), array, first, at)
+                _same(module, Share(run, min(GREETING, share)), array, first, at)
             addresses[host] = None
         except Failed as failed:
             if len(hosts) == 1:
@@ -368,19 +368,6 @@ def _silence(array: Array, profile: str, modes: Sequence[str], asked: bool) -> t
         missing += ["disk"] * all(part.kind != "disk" or part.health == "absent" for part in array.parts)
     lost = [Failed(ABSENT, of, f"ask for {of}", "none is told: may this account see it?") for of in missing]
     return array._replace(lost=[*array.lost, *lost]), untold
-
-
-class _Share:
-    """The run with less time: an address that is silent must leave some for the next."""
-
-    def __init__(self, run: Run, seconds: float) -> None:
-        self._run, self._end = run, time.monotonic() + seconds
-
-    def left(self) -> float:
-        return min(self._run.left(), max(0.0, self._end - time.monotonic()))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name)
 
 
 def _growing(rooms: Sequence[Room], before: Any, now: float, kept: dict[str, Any]) -> list[Room]:

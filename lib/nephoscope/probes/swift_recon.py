@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from nephoscope.base import ABSENT, COLLECTING, LATE, UNREACHABLE, UNREADABLE, Collecting, Failed, Run, attempt, files
+from nephoscope.base.run import Share
 from nephoscope.base.samples import History, take
 
 PORTS = {"object": 6200, "container": 6201, "account": 6202}
@@ -99,17 +100,6 @@ class Survey(NamedTuple):
         versions = ", ".join(sorted({answers.version for answers in self.answers}))
         others = f"; {self.unasked} of the rings not asked" if self.unasked else ""
         return f"{len(self.answers)} servers on {len(hosts)} hosts answer, Swift {versions}{others}"
-
-
-class _Share:
-    """The run, with a nearer end."""
-
-    def __init__(self, run: Run, seconds: float) -> None:
-        self._run, self._end = run, run.clock.monotonic() + seconds
-        self.stage, self.clock = run.stage, run.clock
-
-    def left(self) -> float:
-        return max(0.0, min(self._run.left(), self._end - self.clock.monotonic()))
 
 
 def host(text: str) -> tuple[tuple[str, str, int], ...]:
@@ -291,7 +281,7 @@ def ask(run: Run, server: Server, modes: Iterable[str], seconds: float = SHARE) 
     """
     from nephoscope.base.http import Session
 
-    share: Any = _Share(run, seconds)
+    share: Any = Share(run, seconds)
     where = f"[{server.host}]" if ":" in server.host else server.host
     with Session(share, f"http://{where}:{server.port}", of=server.name, limit=MOST) as session:
         version = _first(run, session, server, seconds)
