@@ -125,7 +125,6 @@ CRITICALS = (
 
 Row = Sequence[snmp.Value]
 Rows = Mapping[snmp.Index, Row]
-_GRAVITY = ("absent", "spare", "ok", "rebuilding", "degraded", "unknown", "failed")
 
 
 def greet(run: Run, place: Place) -> str:
@@ -183,17 +182,6 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
     )
 
 
-def _worst(*healths: str) -> str:
-    return max(healths, key=_GRAVITY.index)
-
-
-def _said(table: Mapping[Any, tuple[str, str]], value: snmp.Value) -> tuple[str, str]:
-    """Return health and word of a value that may be missing, or be none of the table."""
-    if isinstance(value, int) and value in table:
-        return table[value]
-    return "unknown", "no state is told" if value is None else f"state {snmp.text(value)}"
-
-
 def _conditions(value: snmp.Value, names: Sequence[str]) -> list[str]:
     return [names[bit] if bit < len(names) else f"condition {bit}" for bit in snmp.bits(value)]
 
@@ -201,23 +189,23 @@ def _conditions(value: snmp.Value, names: Sequence[str]) -> list[str]:
 def _member(name: str, row: Row) -> list[Part]:
     """Return what the group says of a member, and the member of itself and of its RAID set."""
     _, status, own, warnings, criticals, raid, percent, blocks = row
-    state, word = _said(STATUS, status)
+    state, word = snmp.said(STATUS, status)
     found = [Part("enclosure", name, state, word)]
     if state == "failed" and own is None:
         return found  # who is off-line tells nothing, and that is said
     grave, slight = _conditions(criticals, CRITICALS), _conditions(warnings, WARNINGS)
-    opinion = _worst(health(HEALTH, own), "failed" if grave else "degraded" if slight else "ok")
+    opinion = snmp.worst(health(HEALTH, own), "failed" if grave else "degraded" if slight else "ok")
     text = ", ".join(grave + slight) or (
-        "" if opinion == "ok" else _said({2: ("", "warning"), 3: ("", "critical")}, own)[1]
+        "" if opinion == "ok" else snmp.said({2: ("", "warning"), 3: ("", "critical")}, own)[1]
     )
     found.append(Part("system", name, opinion, text))
-    state, word = _said(RAID, raid)
+    state, word = snmp.said(RAID, raid)
     if word in ("verifying", "reconstructing") and isinstance(percent, int):
         word = f"{word} {percent} %"
     if blocks == 1:
-        state, word = _worst(state, "degraded"), f"{word}, blocks are lost"
+        state, word = snmp.worst(state, "degraded"), f"{word}, blocks are lost"
     elif blocks not in (None, 2):
-        state, word = _worst(state, "unknown"), f"{word}, lost blocks {snmp.text(blocks)}"
+        state, word = snmp.worst(state, "unknown"), f"{word}, lost blocks {snmp.text(blocks)}"
     found.append(Part("pool", f"{name} RAID", state, word))
     return found
 
@@ -227,13 +215,13 @@ def _limits(row: Row, unit: str) -> tuple[str, str]:
     _, value, state, *limits = row
     opinion = health(HEALTH, state)
     if not isinstance(value, int):
-        return _worst(opinion, "unknown"), "no value is told"
+        return snmp.worst(opinion, "unknown"), "no value is told"
     grave_high, high, grave_low, low = (limit if isinstance(limit, int) else None for limit in limits)
     if any((grave_high, high, grave_low, low)):  # four zeros are no limits
         if (grave_high and value >= grave_high) or (grave_low is not None and value <= grave_low):
-            opinion = _worst(opinion, "failed")
+            opinion = snmp.worst(opinion, "failed")
         elif (high and value >= high) or (low is not None and value <= low):
-            opinion = _worst(opinion, "degraded")
+            opinion = snmp.worst(opinion, "degraded")
     word = {0: ", state unknown", 1: "", 2: ", warning", 3: ", critical"}.get(
         state if isinstance(state, int) else -1, ", ?"
     )
@@ -256,11 +244,11 @@ def _hardware(
     for index, row in snmp.table(
         agent, lost, "power supply", "eqlMemberHealthDetailsPowerSupplyTable", SUPPLIES
     ).items():
-        state, word = _said(SUPPLY, row[1])
+        state, word = snmp.said(SUPPLY, row[1])
         fan = health(SUPPLY_FAN, row[2]) if state == "ok" and row[2] is not None else "ok"
         if fan != "ok":
             state, word = (
-                _worst(state, fan),
+                snmp.worst(state, fan),
                 f"{word}, its fan does not turn" if fan == "degraded" else f"{word}, fan state {snmp.text(row[2])}",
             )
         found.append(Part("power supply", name(index, snmp.text(row[0])), state, word))
@@ -274,12 +262,12 @@ def _hardware(
     for index, row in snmp.table(agent, lost, "controller", "eqlControllerTable", CONTROLLERS).items():
         firmware, battery, role, nvram = row
         version = version or snmp.text(firmware)
-        found.append(Part("controller", name(index), *_said(ROLE, role)))
+        found.append(Part("controller", name(index), *snmp.said(ROLE, role)))
         roles.setdefault(index[:2], []).append(role)
         if battery is not None:
-            found.append(Part("battery", name(index, f"{index[-1]} cache"), *_said(BATTERY, battery)))
+            found.append(Part("battery", name(index, f"{index[-1]} cache"), *snmp.said(BATTERY, battery)))
         if nvram is not None:
-            found.append(Part("battery", name(index, f"{index[-1]} NVRAM"), *_said(NVRAM_BATTERY, nvram)))
+            found.append(Part("battery", name(index, f"{index[-1]} NVRAM"), *snmp.said(NVRAM_BATTERY, nvram)))
     for index, there in roles.items():
         for role, (_, word) in ROLE.items():
             if role not in there:
@@ -298,7 +286,7 @@ def _hidden(agent: snmp.Session, lost: list[Failed], name: str, row: Row, found:
 
 def _disk(name: str, row: Row) -> Part:
     status, errors, _, smart = row
-    state, word = _said(DISK, status)
+    state, word = snmp.said(DISK, status)
     if state in ("ok", "spare") and smart is not None and health(SMART, smart) != "ok":
         state = health(SMART, smart)
         word += ", SMART tripped" if state == "degraded" else f", SMART state {snmp.text(smart)}"
@@ -344,13 +332,13 @@ def _volumes(agent: snmp.Session, lost: list[Failed], modes: tuple[str, ...]) ->
     for index, row in snmp.table(agent, lost, "volume", "eqliscsiVolumeTable", columns, empty=True).items():
         name = snmp.text(row[0]) or ".".join(map(str, index))
         if "health" in modes:
-            state, word = _said(OPER, row[2])
+            state, word = snmp.said(OPER, row[2])
             if isinstance(row[1], int) and row[1] in OFFLINE:
                 state, word = "ok", f"{ADMIN[row[1]]}, as its administrator set it"
             elif not (isinstance(row[1], int) and row[1] in ADMIN):
-                state, word = _worst(state, "unknown"), f"{word}, {_said({}, row[1])[1]} was set"
+                state, word = snmp.worst(state, "unknown"), f"{word}, {snmp.said({}, row[1])[1]} was set"
             elif row[1] == 3:  # online-lost-cached-blocks
-                state, word = _worst(state, "degraded"), f"{word}, {ADMIN[3]}"
+                state, word = snmp.worst(state, "degraded"), f"{word}, {ADMIN[3]}"
             parts.append(Part("volume", name, state, word))
         if "capacity" in modes and row[3] != DELETE_OLDEST:
             size, left = _bytes(row[4]), _bytes(row[5])

@@ -179,7 +179,6 @@ STATUS = {  # several of them, with commas
         ("double degraded", "failed", "foreign", "invalid", "partial", "wafl inconsistent", "inconsistent"), "failed"
     ),
 }
-_GRAVITY = ("absent", "spare", "ok", "rebuilding", "degraded", "unknown", "failed")
 
 Row = Sequence[snmp.Value]
 
@@ -221,17 +220,6 @@ def look(run: Run, place: Place, modes: tuple[str, ...]) -> Array:
     return Array(who.description.partition(":")[0][:60], parts, rooms, speeds, spares, lost, rates)
 
 
-def _worst(*healths: str) -> str:
-    return max(healths, key=_GRAVITY.index)
-
-
-def _said(table: Mapping[Any, tuple[str, str]], value: snmp.Value) -> tuple[str, str]:
-    """Return health and word of a value that may be missing, or be none of the table."""
-    if isinstance(value, int) and value in table:
-        return table[value]
-    return "unknown", "no state is told" if value is None else f"state {snmp.text(value)}"
-
-
 def _named(index: snmp.Index) -> str:
     """Return the text that an index is: its octets, after their number where that is told."""
     octets = index[1:] if index and index[0] == len(index) - 1 else index
@@ -244,11 +232,11 @@ def _whole(whole: Mapping[str, snmp.Value]) -> Iterator[Part]:
     word = GLOBAL_WORDS.get(state, f"state {state}") if isinstance(state, int) else "no state is told"
     said = snmp.text(whole["status message"])
     yield Part("system", "", opinion, word if opinion == "ok" or not said else f"{word}: {said}")
-    opinion, word = _said(FILL, whole["room"])
+    opinion, word = snmp.said(FILL, whole["room"])
     said = snmp.text(whole["room message"])
     yield Part("system", "file systems", opinion, word if opinion == "ok" or not said else f"{word}: {said}")
     if whole["support"] is not None:
-        opinion, word = _said(SUPPORT, whole["support"])
+        opinion, word = snmp.said(SUPPORT, whole["support"])
         said = snmp.text(whole["support message"])
         yield Part("alert", "autosupport", opinion, word if opinion == "ok" or not said else f"{word}: {said}")
 
@@ -265,20 +253,20 @@ def _environment(
     agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.Value], nodes: Mapping[snmp.Index, Row]
 ) -> Iterator[Part]:
     if any(whole[name] is not None for name in ("hot", "fans", "supplies", "battery")):
-        yield Part("sensor", "temperature", *_said(HOT, whole["hot"]))
+        yield Part("sensor", "temperature", *snmp.said(HOT, whole["hot"]))
         yield _counted("fan", "all", whole["fans"], whole["fans message"])
         yield _counted("power supply", "all", whole["supplies"], whole["supplies message"])
-        yield Part("battery", "NVRAM", *_said(BATTERY, whole["battery"]))
+        yield Part("battery", "NVRAM", *snmp.said(BATTERY, whole["battery"]))
     elif not nodes:
         lost.append(Failed(UNREADABLE, "sensor", f"ask {agent.where} for its environment", "it tells nothing"))
     for index, row in nodes.items():
         name = _named(index)
         well, battery, hot, fans, fans_message, supplies, supplies_message = row
-        yield Part("controller", name, *_said(NODE_HEALTH, well))
+        yield Part("controller", name, *snmp.said(NODE_HEALTH, well))
         if well == 0:
             continue  # who is cut off tells nothing
-        yield Part("battery", f"{name} NVRAM", *_said(BATTERY, battery))
-        yield Part("sensor", f"{name} temperature", *_said(HOT, hot))
+        yield Part("battery", f"{name} NVRAM", *snmp.said(BATTERY, battery))
+        yield Part("sensor", f"{name} temperature", *snmp.said(HOT, hot))
         yield _counted("fan", f"{name} all", fans, fans_message)
         yield _counted("power supply", f"{name} all", supplies, supplies_message)
 
@@ -289,16 +277,16 @@ def _pair(name: str, row: Row, causes: Sequence[str]) -> Iterator[Part]:
     if settings == 1:  # no partner was ever meant
         yield Part("system", f"{name}takeover", *SETTINGS[1])
         return
-    opinion, word = _said(TAKEOVER, state)
+    opinion, word = snmp.said(TAKEOVER, state)
     if settings is not None and settings != 2:
-        other, said = _said(SETTINGS, settings)
-        opinion, word = _worst(opinion, other), f"{word}, {said}"
+        other, said = snmp.said(SETTINGS, settings)
+        opinion, word = snmp.worst(opinion, other), f"{word}, {said}"
     if opinion != "ok" and isinstance(cause, int) and cause != 1:
         word += f": {causes[cause - 1] if 1 <= cause <= len(causes) else f'cause {cause}'}"
     yield Part("system", f"{name}takeover", opinion, word)
-    yield Part("system", f"{name}partner", *_said(PARTNER, partner))
+    yield Part("system", f"{name}partner", *snmp.said(PARTNER, partner))
     if interconnect is not None:
-        yield Part("port", f"{name}interconnect", *_said(INTERCONNECT, interconnect))
+        yield Part("port", f"{name}interconnect", *snmp.said(INTERCONNECT, interconnect))
 
 
 def _takeover(
@@ -327,7 +315,7 @@ def _disks(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.Val
     rows = snmp.table(agent, lost, "disk", "raidVTable", RAID_DISK, empty=True)
     shown = 0
     for index, (name, state) in rows.items():
-        part = Part("disk", snmp.text(name) or ".".join(map(str, index)), *_said(RAID, state))
+        part = Part("disk", snmp.text(name) or ".".join(map(str, index)), *snmp.said(RAID, state))
         shown += part.health == "failed"
         yield part
     if not rows and isinstance(total, int) and isinstance(failed, int) and total > failed:
@@ -348,12 +336,12 @@ def _ports(agent: snmp.Session, lost: list[Failed], *, clustered: bool) -> Itera
         if admin == 0:
             yield Part("port", name, "absent", "switched off by its administrator")
             continue
-        opinion, word = _said(LINK, link)
+        opinion, word = snmp.said(LINK, link)
         if condition is not None and health(PORT_HEALTH, condition) != "ok":
-            opinion = _worst(opinion, health(PORT_HEALTH, condition))
+            opinion = snmp.worst(opinion, health(PORT_HEALTH, condition))
             word += ", degraded" if condition == 1 else f", health {snmp.text(condition)}"
         if admin not in (None, 1):
-            opinion, word = _worst(opinion, "unknown"), f"{word}, upAdmin {snmp.text(admin)}"
+            opinion, word = snmp.worst(opinion, "unknown"), f"{word}, upAdmin {snmp.text(admin)}"
         yield Part("port", name, opinion, word)
 
 
@@ -367,7 +355,7 @@ def _shelves(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.V
     for index, row in snmp.table(agent, lost, "enclosure", "enclTable", SHELF, empty=number in (None, 0)).items():
         shelf = ".".join(map(str, index))
         contact, supplies, bad_supplies, fans, bad_fans, sensors, *troubles = row
-        yield Part("enclosure", shelf, *_said(SHELF_CONTACT, contact))
+        yield Part("enclosure", shelf, *snmp.said(SHELF_CONTACT, contact))
         for kind, there, bad in (("power supply", supplies, bad_supplies), ("fan", fans, bad_fans)):
             broken = _list(bad)
             if there is None or bad is None:
@@ -390,10 +378,10 @@ def _container(kind: str, name: str, state: snmp.Value, status: snmp.Value) -> P
     """Return an aggregate or a volume: its state, and each word of its status."""
     words = [word.strip().lower() for word in snmp.text(status).split(",") if word.strip()]
     online = snmp.text(state).lower()
-    opinion = _worst(health(STATES, online), *(health(STATUS, word) for word in words))
+    opinion = snmp.worst(health(STATES, online), *(health(STATUS, word) for word in words))
     shown = [word for word in words if health(STATUS, word) != "ok"]
     if status is None:  # not the same as a status without a word
-        opinion, shown = _worst(opinion, "unknown"), ["no status is told"]
+        opinion, shown = snmp.worst(opinion, "unknown"), ["no status is told"]
     return Part(kind, name, opinion, ", ".join([online or "no state is told", *shown]))
 
 
@@ -423,15 +411,17 @@ def _mirrors(agent: snmp.Session, lost: list[Failed], whole: Mapping[str, snmp.V
             agent, lost, "replication", "snapmirrorTable", MIRROR, empty=True
         ).values():
             yield Part(
-                "replication", f"{snmp.text(source)} to {snmp.text(target)}", *_lag(*_said(MIRROR_STATE, state), lag)
+                "replication",
+                f"{snmp.text(source)} to {snmp.text(target)}",
+                *_lag(*snmp.said(MIRROR_STATE, state), lag),
             )
     for row in snmp.table(agent, lost, "replication", "snapmirrorRelStatusTable", RELATION, empty=True).values():
         source, target, state, lag, healthy, reason = row
-        opinion, word = _lag(*_said(RELATION_STATE, state), lag)
+        opinion, word = _lag(*snmp.said(RELATION_STATE, state), lag)
         if healthy == 0:
             opinion, word = "failed", f"{word}, not healthy: {snmp.text(reason)}".rstrip(": ")
         elif healthy not in (None, 1):
-            opinion, word = _worst(opinion, "unknown"), f"{word}, healthy {snmp.text(healthy)}"
+            opinion, word = snmp.worst(opinion, "unknown"), f"{word}, healthy {snmp.text(healthy)}"
         yield Part("replication", f"{snmp.text(source)} to {snmp.text(target)}", opinion, word)
 
 

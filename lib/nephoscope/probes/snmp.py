@@ -62,6 +62,7 @@ REPORTS = {  # RFC 3414 5 (usmStats…), 3413 4 (snmpUnknownContexts): what is w
 }
 UNKNOWN_ENGINE, NOT_IN_TIME = "1.3.6.1.6.3.15.1.1.4", "1.3.6.1.6.3.15.1.1.2"
 TOO_BIG, NO_SUCH_NAME = 1, 2
+GRAVITY = ("absent", "spare", "ok", "rebuilding", "degraded", "unknown", "failed")  # words of health
 ERRORS = {5: "genErr", 6: "noAccess", 13: "resourceUnavailable", 16: "authorizationError"}  # RFC 3416, 3
 REFUSED = (6, 16)
 
@@ -801,3 +802,15 @@ def table(
 def under(root: str, columns: Iterable[Any]) -> list[str]:
     """Return the OIDs of columns below an entry."""
     return [f"{root}.{column}" for column in columns]
+
+
+def said(table: Mapping[Any, tuple[str, str]], value: Value) -> tuple[str, str]:
+    """Return health and word of a value that may be missing, or be none of the table."""
+    if isinstance(value, int) and value in table:
+        return table[value]
+    return "unknown", "no state is told" if value is None else f"state {text(value)}"
+
+
+def worst(*healths: str) -> str:
+    """Return the gravest of some words of health."""
+    return max(healths, key=GRAVITY.index)
